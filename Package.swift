@@ -1,0 +1,69 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// The default build runs on any x86-64 CPU. `--traits Native` (what scripts/build.sh uses) lets the
+// compiler use every instruction of the machine it runs on; such a binary refuses to start elsewhere.
+let kernelSettings: [SwiftSetting] = [
+    .unsafeFlags(["-Xcc", "-march=native"], .when(traits: ["Native"]))
+]
+
+let package = Package(
+    name: "cosmos-train",
+    products: [.executable(name: "cosmos-train", targets: ["cosmos-train"])],
+    traits: [
+        .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    ],
+    targets: [
+        // C libraries and header-only shims; each is imported by exactly one Swift file.
+        .systemLibrary(name: "CPlatform"),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "CSentencePiece",
+            linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
+
+        .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
+        .target(
+            name: "TensorCore", dependencies: ["CPlatform", "COpenBLAS", "CLAPACKE"],
+            swiftSettings: kernelSettings),
+        .target(
+            name: "LLaMA", dependencies: ["TensorCore", "Configuration"], swiftSettings: kernelSettings),
+        .target(
+            name: "Optimizers", dependencies: ["TensorCore", "Configuration"],
+            swiftSettings: kernelSettings),
+        .target(
+            name: "TokenData",
+            dependencies: ["TensorCore", "Configuration", "CZlib", "CSentencePiece"],
+            swiftSettings: kernelSettings),
+        .target(
+            name: "Training", dependencies: ["LLaMA", "Optimizers", "TokenData"],
+            swiftSettings: kernelSettings),
+        .executableTarget(
+            name: "cosmos-train",
+            dependencies: [
+                "Training", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: kernelSettings),
+
+        .target(
+            name: "TestSupport", dependencies: ["Training"], path: "Tests/TestSupport",
+            swiftSettings: kernelSettings),
+    ]
+        + ["Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Training"].map { module in
+            .testTarget(
+                name: "\(module)Tests", dependencies: [.byName(name: module), "TestSupport"],
+                swiftSettings: kernelSettings)
+        } + [
+            // The program as a user runs it: commands, messages, exit codes.
+            .testTarget(
+                name: "CommandTests", dependencies: ["cosmos-train", "TestSupport"],
+                swiftSettings: kernelSettings)
+        ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)

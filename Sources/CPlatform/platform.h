@@ -1,0 +1,130 @@
+#pragma once
+// What Swift cannot say: vector intrinsics that must not fall back to scalar library calls, the
+// floating-point control register, and the CPU's features against those this build uses.
+// Header only, so that each function is inlined into the kernel that calls it.
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+typedef float cosmos_float16x __attribute__((ext_vector_type(16)));
+
+/// Swift's `squareRoot()` on a SIMD vector becomes 16 scalar calls because of errno.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_sqrt(cosmos_float16x x) {
+    return __builtin_elementwise_sqrt(x);
+}
+
+/// a * b + c: one rounding where the target has FMA, two where it has not. Swift's `addingProduct`
+/// would call libm's fmaf there, lane by lane.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_multiply_add(
+    cosmos_float16x a, cosmos_float16x b, cosmos_float16x c) {
+#if defined(__FMA__)
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/// Flush denormal results and inputs to zero (FTZ, DAZ) in the calling thread; threads it starts
+/// later inherit the setting.
+static inline void cosmos_flush_denormals(void) {
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+#endif
+}
+
+/// The number of CPUs the calling process may run on (the affinity mask, not what the machine has);
+/// 0 if it cannot be read. glibc's wrapper is hidden from Swift behind _GNU_SOURCE.
+static inline int cosmos_available_cores(void) {
+    extern long syscall(long number, ...);
+    uint64_t mask[128] = {0};
+    int cores = 0;
+    if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) <= 0) return 0;
+    for (int i = 0; i < 128; i++) cores += __builtin_popcountll(mask[i]);
+    return cores;
+}
+
+/// A CPU feature that matters for speed: whether this build's code needs it and whether the CPU has it.
+typedef struct {
+    const char *name;
+    bool required;
+    bool present;
+} cosmos_cpu_feature;
+
+#if defined(__x86_64__)
+#if defined(__SSE4_2__)
+#define COSMOS_BUILT_SSE42 true
+#else
+#define COSMOS_BUILT_SSE42 false
+#endif
+#if defined(__AVX__)
+#define COSMOS_BUILT_AVX true
+#else
+#define COSMOS_BUILT_AVX false
+#endif
+#if defined(__AVX2__)
+#define COSMOS_BUILT_AVX2 true
+#else
+#define COSMOS_BUILT_AVX2 false
+#endif
+#if defined(__FMA__)
+#define COSMOS_BUILT_FMA true
+#else
+#define COSMOS_BUILT_FMA false
+#endif
+#if defined(__AVX512F__)
+#define COSMOS_BUILT_AVX512F true
+#else
+#define COSMOS_BUILT_AVX512F false
+#endif
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define COSMOS_BUILT_AVX512BW true
+#else
+#define COSMOS_BUILT_AVX512BW false
+#endif
+#if defined(__AVX512BF16__)
+#define COSMOS_BUILT_AVX512BF16 true
+#else
+#define COSMOS_BUILT_AVX512BF16 false
+#endif
+#if defined(__AMX_BF16__)
+#define COSMOS_BUILT_AMX true
+#else
+#define COSMOS_BUILT_AMX false
+#endif
+#endif
+
+enum { cosmos_cpu_feature_count = 8 };
+
+/// Feature `index` (0 ..< cosmos_cpu_feature_count), from the oldest to the newest.
+static inline cosmos_cpu_feature cosmos_get_cpu_feature(int index) {
+    cosmos_cpu_feature none = {"", false, false};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    switch (index) {
+    case 0: return (cosmos_cpu_feature){"SSE4.2", COSMOS_BUILT_SSE42, __builtin_cpu_supports("sse4.2") != 0};
+    case 1: return (cosmos_cpu_feature){"AVX", COSMOS_BUILT_AVX, __builtin_cpu_supports("avx") != 0};
+    case 2: return (cosmos_cpu_feature){"AVX2", COSMOS_BUILT_AVX2, __builtin_cpu_supports("avx2") != 0};
+    case 3: return (cosmos_cpu_feature){"FMA", COSMOS_BUILT_FMA, __builtin_cpu_supports("fma") != 0};
+    case 4: return (cosmos_cpu_feature){"AVX-512F", COSMOS_BUILT_AVX512F, __builtin_cpu_supports("avx512f") != 0};
+    case 5:
+        return (cosmos_cpu_feature){"AVX-512BW/VL/DQ", COSMOS_BUILT_AVX512BW,
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
+                && __builtin_cpu_supports("avx512dq")};
+    case 6: return (cosmos_cpu_feature){"AVX-512 BF16", COSMOS_BUILT_AVX512BF16, __builtin_cpu_supports("avx512bf16") != 0};
+    case 7: {
+        // AMX is reported by CPUID leaf 7 (EDX bit 22: AMX-BF16); the compiler's table lacks it in places.
+        unsigned eax, ebx, ecx, edx;
+        __asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(7), "c"(0));
+        return (cosmos_cpu_feature){"AMX BF16", COSMOS_BUILT_AMX, ((edx >> 22) & 1) != 0};
+    }
+    default: return none;
+    }
+#else
+    return none;
+#endif
+}

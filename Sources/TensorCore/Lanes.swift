@@ -1,0 +1,51 @@
+import CPlatform
+
+/// Sixteen float32 lanes: one AVX-512 register, two AVX, four SSE.
+///
+/// Every kernel works in these fixed lanes and every sum ends in the same tree over them, so a
+/// result depends neither on the width of the machine's registers nor on the number of threads.
+public typealias Lanes = SIMD16<Float>
+
+/// The number of lanes in `Lanes`.
+public let laneCount = 16
+
+extension SIMD16 where Scalar == Float {
+    /// Elementwise square root, correctly rounded.
+    @inlinable @inline(__always)
+    public var squareRoots: Lanes { cosmos_sqrt(self) }
+
+    /// `self * b + c`, rounded once where this build has fused multiply-add and twice where not.
+    @inlinable @inline(__always)
+    public func multiplyAdd(_ b: Lanes, _ c: Lanes) -> Lanes { cosmos_multiply_add(self, b, c) }
+
+    /// The sum of the lanes as a fixed binary tree.
+    @inlinable @inline(__always)
+    public var laneSum: Float {
+        let a = lowHalf + highHalf
+        let b = a.lowHalf + a.highHalf
+        let c = b.lowHalf + b.highHalf
+        return c.x + c.y
+    }
+
+    /// The largest lane.
+    @inlinable @inline(__always)
+    public var laneMax: Float {
+        let a = pointwiseMax(lowHalf, highHalf)
+        let b = pointwiseMax(a.lowHalf, a.highHalf)
+        let c = pointwiseMax(b.lowHalf, b.highHalf)
+        return Swift.max(c.x, c.y)
+    }
+}
+
+/// Calls `body(offset, count)` for consecutive runs of lanes over `n` elements: `count` is 16, but
+/// for the last run, which has what is left.
+@inlinable @inline(__always)
+public func forEachLanes(_ n: Int, _ body: (_ offset: Int, _ count: Int) -> Void) {
+    let whole = n & ~(laneCount - 1)
+    var offset = 0
+    while offset < whole {
+        body(offset, laneCount)
+        offset += laneCount
+    }
+    if whole < n { body(whole, n - whole) }
+}

@@ -1,0 +1,54 @@
+import COpenBLAS
+
+/// OpenBLAS as a whole: what it runs as, and its own threads, which stay off because `WorkerPool`
+/// cuts the work (two thread pools on the same cores fight each other).
+public enum LinearAlgebraLibrary {
+    public static func useOneThreadPerCall() { openblas_set_num_threads(1) }
+
+    /// The CPU type whose kernels OpenBLAS chose when it was loaded, `OPENBLAS_CORETYPE` included.
+    public static var coreName: String { String(cString: openblas_get_corename()) }
+
+    /// Version and build options.
+    public static var configuration: String { String(cString: openblas_get_config()) }
+}
+
+/// A matrix operand, possibly to be read transposed.
+public struct Operand<Element: TensorElement> {
+    @usableFromInline let matrix: Matrix<Element>
+    @usableFromInline let isTransposed: Bool
+
+    @inlinable
+    init(_ matrix: Matrix<Element>, isTransposed: Bool) {
+        self.matrix = matrix
+        self.isTransposed = isTransposed
+    }
+
+    @usableFromInline var rows: Int { isTransposed ? matrix.columns : matrix.rows }
+    @usableFromInline var columns: Int { isTransposed ? matrix.rows : matrix.columns }
+}
+
+extension Matrix {
+    /// The matrix read transposed by a product; nothing is moved.
+    public var transposed: Operand<Element> { Operand(self, isTransposed: true) }
+    /// The matrix as it is.
+    public var plain: Operand<Element> { Operand(self, isTransposed: false) }
+}
+
+/// c = alpha * a b + beta * c in float32, on the calling thread (OpenBLAS sgemm).
+///
+/// a is m x k, b is k x n, c is m x n and overlaps neither. With `beta` 0, c is not read.
+/// Cost: 2mnk FLOPs.
+public func multiply(
+    _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0
+) {
+    precondition(
+        a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
+        "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(c.rows)x\(c.columns)")
+    guard c.rows > 0, c.columns > 0 else { return }
+    cblas_sgemm(
+        CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans,
+        b.isTransposed ? CblasTrans : CblasNoTrans,
+        blasint(c.rows), blasint(c.columns), blasint(a.columns),
+        alpha, a.matrix.base, blasint(a.matrix.stride), b.matrix.base, blasint(b.matrix.stride),
+        beta, c.base, blasint(c.stride))
+}

@@ -1,0 +1,15 @@
+/// A computation that went wrong on valid input: a value that is not finite, or a factorization
+/// that did not converge. Stops a run; the message names the tensor.
+public struct NumericalError: Error, CustomStringConvertible, Sendable {
+    /// What failed, in words: "singular value decomposition did not converge".
+    public let what: String
+    /// The tensor it failed on, by its parameter's name.
+    public let tensor: String
+
+    public init(_ what: String, tensor: String) {
+        self.what = what
+        self.tensor = tensor
+    }
+
+    public var description: String { "\(tensor): \(what)" }
+}

@@ -1,0 +1,54 @@
+import Glibc
+
+/// A dense row-major array that owns its memory: 64-byte aligned, zero at first, never resized.
+///
+/// Fresh memory comes as untouched zero pages, so a tensor that is never written (a gradient during
+/// evaluation) costs no resident memory. Access is through views (`Matrix`) and raw pointers; the
+/// caller keeps concurrent writers apart, which is why the class is unchecked `Sendable`.
+public final class Tensor<Element: TensorElement>: @unchecked Sendable {
+    public let shape: [Int]
+    public let count: Int
+    public let data: UnsafeMutablePointer<Element>
+    private let allocation: UnsafeMutableRawPointer
+
+    public init(_ shape: [Int]) {
+        precondition(shape.allSatisfy { $0 > 0 }, "tensor shape \(shape) has an empty dimension")
+        self.shape = shape
+        count = shape.reduce(1, *)
+        guard let memory = calloc(count * MemoryLayout<Element>.stride + 64, 1) else {
+            fatalError("out of memory: \(count * MemoryLayout<Element>.stride) bytes for a tensor \(shape)")
+        }
+        allocation = memory
+        let aligned = (UInt(bitPattern: memory) + 63) & ~63
+        data = UnsafeMutableRawPointer(bitPattern: aligned)!
+            .bindMemory(to: Element.self, capacity: count)
+    }
+
+    public convenience init(_ shape: Int...) { self.init(shape) }
+
+    deinit { free(allocation) }
+
+    /// The size of the elements in bytes.
+    public var byteCount: Int { count * MemoryLayout<Element>.stride }
+
+    /// All elements in row-major order.
+    public var elements: UnsafeMutableBufferPointer<Element> {
+        UnsafeMutableBufferPointer(start: data, count: count)
+    }
+
+    /// The tensor as a matrix: its last dimension gives the columns, all others the rows; a 1-D
+    /// tensor is one row.
+    public var matrix: Matrix<Element> {
+        let columns = shape.last ?? 1
+        return Matrix(data, rows: count / columns, columns: columns, stride: columns)
+    }
+
+    /// Sets every element to zero.
+    public func zero() { memset(data, 0, byteCount) }
+
+    /// Copies all elements of a tensor of the same size.
+    public func copy(from other: Tensor<Element>) {
+        precondition(count == other.count, "copy of shape \(other.shape) into \(shape)")
+        memcpy(data, other.data, byteCount)
+    }
+}
