@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs the Debian or Ubuntu packages that cosmos-train needs, those that are missing, and checks
+# for a Swift toolchain. Where all of them are there, apt is not called.
+#
+# Usage: scripts/install_dependencies.sh [build] [plot] [download]
+#
+#   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, zlib, a C++ library
+#   plot       for scripts/plot.sh: gnuplot
+#   download   for scripts/download_c4.sh: curl
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+readonly oldest_swift=6.1
+readonly swift_hint="install Swift $oldest_swift or later from https://www.swift.org/install/linux, for example with swiftly:
+      curl -O https://download.swift.org/swiftly/linux/swiftly-\$(uname -m).tar.gz
+      tar zxf swiftly-\$(uname -m).tar.gz && ./swiftly init
+then open a new shell and run this script again"
+
+check_swift() {
+    local version
+    command -v swift > /dev/null || fail 1 "no Swift toolchain: the command 'swift' is not on the PATH" "$swift_hint"
+    version="$(swift --version 2> /dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)"
+    [[ -n "$version" ]] || fail 1 "'swift --version' does not work: $(command -v swift)" "$swift_hint"
+    if [[ "$(printf '%s\n' "$oldest_swift" "$version" | sort -V | head -n 1)" != "$oldest_swift" ]]; then
+        fail 1 "Swift $version is too old: cosmos-train needs $oldest_swift or later" "$swift_hint"
+    fi
+}
+
+is_installed() {
+    [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)" == installed ]]
+}
+
+install_missing() {
+    local missing=() package run=()
+    for package in "$@"; do
+        is_installed "$package" || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)); then
+        command -v sudo > /dev/null || fail 1 "missing packages: ${missing[*]}" \
+            "as root, run: apt-get update && apt-get install ${missing[*]}"
+        run=(sudo)
+    fi
+    echo "Installing ${missing[*]}"
+    run+=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+    "${run[@]}" update < /dev/null
+    "${run[@]}" install -y --no-install-recommends "${missing[@]}" < /dev/null ||
+        fail 1 "apt-get could not install ${missing[*]}" "its own message is above; run the script again when it is solved"
+}
+
+packages=()
+for purpose in "${@:-build}"; do
+    case "$purpose" in
+        # g++ brings the C++ standard library that the SentencePiece shim is compiled against.
+        build) packages+=(libopenblas-dev liblapacke-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
+        plot) packages+=(gnuplot-nox) ;;
+        download) packages+=(curl) ;;
+        -h | --help) print_help "$0" && exit ;;
+        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download" ;;
+    esac
+done
+
+if command -v dpkg-query > /dev/null && command -v apt-get > /dev/null; then
+    install_missing "${packages[@]}"
+else
+    missing=()
+    if [[ " ${packages[*]} " == *" libopenblas-dev "* ]]; then
+        for library in openblas lapacke sentencepiece zlib; do
+            pkg-config --exists "$library" 2> /dev/null || missing+=("$library (with headers and pkg-config file)")
+        done
+    fi
+    if [[ " ${packages[*]} " == *gnuplot* ]]; then command -v gnuplot > /dev/null || missing+=(gnuplot); fi
+    if [[ " ${packages[*]} " == *curl* ]]; then command -v curl > /dev/null || missing+=(curl); fi
+    if ((${#missing[@]})); then
+        fail 1 "this is neither Debian nor Ubuntu, and something is missing: $(IFS=,; echo "${missing[*]}")" \
+            "install it with your system's package manager, then run the script again"
+    fi
+fi
+if [[ " ${packages[*]} " == *" libopenblas-dev "* ]]; then check_swift; fi

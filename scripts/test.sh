@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs every test, from a fresh clone too: installs what is missing, builds in release mode with the
+# flags of build.sh (the kernels are a hundred times slower in a debug build), runs 'swift test'.
+#
+# Usage: scripts/test.sh [option of 'swift test' ...]        for example: scripts/test.sh --filter OptimizersTests
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
+
+# Without testable imports the modules are compiled as build.sh compiles them: nothing is built twice,
+# and what is tested is what runs. Tests reach what is not public through 'package' access.
+# Tests of the scripts draw plots and download from a server of their own.
+"$repository/scripts/install_dependencies.sh" build plot download
+cd "$repository"
+exec swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
