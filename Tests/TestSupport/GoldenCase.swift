@@ -1,0 +1,97 @@
+import Foundation
+
+/// A tensor that a reference computed.
+public struct GoldenTensor: Sendable {
+    public let shape: [Int]
+    /// The values, widened if they were float32.
+    public let doubles: [Double]
+    public var floats: [Float] { doubles.map(Float.init) }
+}
+
+/// One golden case: `<name>.json` with the settings of a reference's run and an index into
+/// `<name>.bin`, which holds its tensors (C order, little endian).
+public struct GoldenCase: Sendable {
+    public let name: String
+    /// The JSON file: `hyper`, `lr`, `params`, `results` and so on, depending on the case.
+    public let fields: JSONValue
+    /// The keys of all tensors, in the order of the file.
+    public let keys: [String]
+    private let index: [String: JSONValue]
+    private let data: Data
+
+    /// Reads `<folder>/<name>.json` and `.bin`.
+    public init(_ name: String, in folder: URL) throws {
+        self.name = name
+        let json = try Data(contentsOf: folder.appending(path: "\(name).json"))
+        fields = try JSONDecoder().decode(JSONValue.self, from: json)
+        let entries = fields.tensors.array ?? []
+        keys = entries.compactMap(\.key.string)
+        index = Dictionary(entries.map { ($0.key.string ?? "", $0) }, uniquingKeysWith: { first, _ in first })
+        data =
+            entries.isEmpty
+            ? Data() : try Data(contentsOf: folder.appending(path: "\(name).bin"), options: .alwaysMapped)
+    }
+
+    /// The tensor under `key` ("m8x8/grad@3"); nil if the case has none.
+    public func tensor(_ key: String) throws -> GoldenTensor? {
+        guard let entry = index[key] else { return nil }
+        guard let shape = entry.shape.ints, let offset = entry.offset.int, let size = entry.nbytes.int,
+            let type = entry.dtype.string, offset >= 0, size >= 0, offset + size <= data.count
+        else { throw GoldenError("\(name): tensor \(key) lies outside of the .bin file or is incomplete") }
+        let bytes = data.subdata(in: offset..<offset + size)
+        let values: [Double]
+        switch type {
+        case "f32": values = bytes.elements(Float.self).map(Double.init)
+        case "f64": values = bytes.elements(Double.self)
+        default: throw GoldenError("\(name): tensor \(key) has the unknown type \(type)")
+        }
+        guard values.count == shape.reduce(1, *) else {
+            throw GoldenError("\(name): tensor \(key) has \(values.count) values for the shape \(shape)")
+        }
+        return GoldenTensor(shape: shape, doubles: values)
+    }
+
+    /// The tensor under `key`, which must be there.
+    public func required(_ key: String) throws -> GoldenTensor {
+        guard let tensor = try tensor(key) else { throw GoldenError("\(name): there is no tensor \(key)") }
+        return tensor
+    }
+}
+
+extension Data {
+    fileprivate func elements<Element: BitwiseCopyable>(_: Element.Type) -> [Element] {
+        withUnsafeBytes { bytes in
+            stride(from: 0, to: bytes.count, by: MemoryLayout<Element>.stride).map {
+                bytes.loadUnaligned(fromByteOffset: $0, as: Element.self)
+            }
+        }
+    }
+}
+
+/// Where golden cases are: the fixtures beside a test file, and the folder in `COSMOS_GOLDEN_DIR`.
+public struct GoldenFolder: Sendable {
+    public let url: URL
+
+    public init(_ url: URL) { self.url = url }
+
+    /// `Fixtures` beside the calling test file, then the folder named by `COSMOS_GOLDEN_DIR`, if set.
+    public static func all(besides file: String = #filePath) -> [GoldenFolder] {
+        let fixtures = URL(filePath: file).deletingLastPathComponent().appending(path: "Fixtures")
+        let other = ProcessInfo.processInfo.environment["COSMOS_GOLDEN_DIR"].map { URL(filePath: $0) }
+        return ([fixtures] + (other.map { [$0] } ?? [])).map(GoldenFolder.init)
+    }
+
+    /// The names of the cases whose `.json` is in the folder, sorted.
+    public func names(where isIncluded: (String) -> Bool = { _ in true }) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: url.path(percentEncoded: false))
+            .filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.filter(isIncluded).sorted()
+    }
+
+    public func load(_ name: String) throws -> GoldenCase { try GoldenCase(name, in: url) }
+}
+
+/// A golden case that cannot be read.
+public struct GoldenError: Error, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
