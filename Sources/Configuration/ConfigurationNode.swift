@@ -1,0 +1,70 @@
+/// A value of a configuration that knows where it stands, so that an error about it can say so.
+public struct ConfigurationNode: Sendable {
+    public indirect enum Kind: Sendable {
+        /// Text as written; quoted text is never read as a number, `null` or `true`.
+        case scalar(String, isQuoted: Bool)
+        case list([ConfigurationNode])
+        case map([Entry])
+    }
+
+    /// A key of a map with its value.
+    public struct Entry: Sendable {
+        public let key: String
+        /// Where the key stands.
+        public let source: String
+        public var value: ConfigurationNode
+    }
+
+    public var kind: Kind
+    /// `llama130m.cfg:12`, or `--set optimizer.lr`.
+    public let source: String
+
+    public init(_ kind: Kind, source: String) {
+        self.kind = kind
+        self.source = source
+    }
+
+    /// The entries of a map; nil for a scalar or a list.
+    public var entries: [Entry]? { if case .map(let entries) = kind { entries } else { nil } }
+
+    /// The value under `key` of a map.
+    public subscript(key: String) -> ConfigurationNode? { entries?.first { $0.key == key }?.value }
+
+    /// The text of a scalar.
+    public var text: String? { if case .scalar(let text, _) = kind { text } else { nil } }
+
+    /// Whether nothing is written here: `key:`, `key: ~` or `key: null`.
+    public var isNull: Bool {
+        if case .scalar(let text, isQuoted: false) = kind { ["", "~", "null"].contains(text) } else { false }
+    }
+
+    /// The same map without `key`.
+    public func removing(_ key: String) -> ConfigurationNode {
+        guard let entries else { return self }
+        return ConfigurationNode(.map(entries.filter { $0.key != key }), source: source)
+    }
+
+    /// This configuration with `upper`'s values on top. Maps are joined key by key, everything else
+    /// is replaced.
+    public func overlaid(by upper: ConfigurationNode) -> ConfigurationNode {
+        guard var entries, let upperEntries = upper.entries else { return upper }
+        for entry in upperEntries {
+            if let index = entries.firstIndex(where: { $0.key == entry.key }) {
+                entries[index].value = entries[index].value.overlaid(by: entry.value)
+            } else {
+                entries.append(entry)
+            }
+        }
+        return ConfigurationNode(.map(entries), source: source)
+    }
+
+    /// For messages: what is written here.
+    var summary: String {
+        switch kind {
+        case .scalar(let text, isQuoted: true): "\"\(text)\""
+        case .scalar(let text, isQuoted: false): text
+        case .list(let items): "[" + items.map(\.summary).joined(separator: ", ") + "]"
+        case .map(let entries): "a section with " + entries.map(\.key).joined(separator: ", ")
+        }
+    }
+}

@@ -1,0 +1,169 @@
+/// A section of the configuration: a struct of values, described once by `fields`. The same table
+/// decodes it, prints it and documents it.
+public protocol ConfigurationSection: Sendable {
+    /// Every default.
+    init()
+    static var fields: [Field<Self>] { get }
+    /// Checks relations between fields, and fills defaults that depend on other fields. Throws
+    /// `FieldError`; the decoder adds file and line. By default there is nothing to check.
+    mutating func validate() throws
+}
+
+extension ConfigurationSection {
+    public mutating func validate() throws {}
+}
+
+/// A value that is impossible beside the others of its section.
+public struct FieldError: Error {
+    let key: String
+    let problem: String
+    let hint: String?
+
+    /// `problem` continues "model.hidden_size: ", and gives the value.
+    public init(_ key: String, _ problem: String, hint: String? = nil) {
+        self.key = key
+        self.problem = problem
+        self.hint = hint
+    }
+}
+
+/// One key of a section: its name, its place in the struct, its type, its limits and what it is for.
+public struct Field<Section>: Sendable {
+    public let key: String
+    /// One line.
+    public let help: String
+    /// "a number, 0 or greater"; empty for a nested section.
+    let type: String
+    let isRequired: Bool
+    let decode: @Sendable (_ node: ConfigurationNode, _ path: String, inout Section) throws -> Void
+    let encode: @Sendable (Section) -> FieldText.Content
+
+    private init<Value: ConfigurationValue>(
+        key: String, help: String, isRequired: Bool, check: Check<Value>?,
+        get: @escaping @Sendable (Section) -> String,
+        set: @escaping @Sendable (Value?, inout Section) -> Bool  // false: it takes no nil
+    ) {
+        self.key = key
+        self.help = help
+        self.isRequired = isRequired
+        type = Value.typeName + (check.map { ", " + $0.requirement } ?? "")
+        decode = { node, path, section in
+            do {
+                if node.isNull, set(nil, &section) { return }
+                let value = try Value(configuration: node)
+                if let check, !check.holds(value) {
+                    throw FieldProblem("\(node.summary) must be \(check.requirement)")
+                }
+                _ = set(value, &section)
+            } catch let problem as FieldProblem {
+                throw UserError(.usage, "\(node.source): \(path): \(problem.problem)", hint: problem.hint)
+            }
+        }
+        encode = { .value(get($0)) }
+    }
+
+    private init<Value: ConfigurationValue>(
+        key: String, _ path: WritableKeyPath<Section, Value> & Sendable, help: String, isRequired: Bool,
+        check: Check<Value>?
+    ) {
+        self.init(
+            key: key, help: help, isRequired: isRequired, check: check, get: { $0[keyPath: path].yaml },
+            set: { value, section in
+                guard let value else { return false }
+                section[keyPath: path] = value
+                return true
+            })
+    }
+
+    /// A key that may be left out; its default is what `Section.init()` has.
+    public init<Value: ConfigurationValue>(
+        _ key: String, _ path: WritableKeyPath<Section, Value> & Sendable, _ help: String, _ check: Check<Value>? = nil
+    ) {
+        self.init(key: key, path, help: help, isRequired: false, check: check)
+    }
+
+    /// A key that must be given.
+    public static func required<Value: ConfigurationValue>(
+        _ key: String, _ path: WritableKeyPath<Section, Value> & Sendable, _ help: String, _ check: Check<Value>? = nil
+    ) -> Field {
+        Field(key: key, path, help: help, isRequired: true, check: check)
+    }
+
+    /// A key that may be absent or `null`.
+    public static func optional<Value: ConfigurationValue>(
+        _ key: String, _ path: WritableKeyPath<Section, Value?> & Sendable, _ help: String,
+        _ check: Check<Value>? = nil
+    ) -> Field {
+        Field(
+            key: key, help: help, isRequired: false, check: check, get: { $0[keyPath: path]?.yaml ?? "null" },
+            set: { value, section in
+                section[keyPath: path] = value
+                return true
+            })
+    }
+
+    /// A section within the section.
+    public static func section<Nested: ConfigurationSection>(
+        _ key: String, _ path: WritableKeyPath<Section, Nested> & Sendable, _ help: String
+    ) -> Field {
+        Field(key: key, nested: path, help: help)
+    }
+
+    private init<Nested: ConfigurationSection>(
+        key: String, nested path: WritableKeyPath<Section, Nested> & Sendable, help: String
+    ) {
+        self.key = key
+        self.help = help
+        type = ""
+        isRequired = Nested.fields.contains(where: \.isRequired)
+        decode = { node, name, section in
+            section[keyPath: path] = try Configuration.decode(
+                Nested.self, from: node, at: name, defaults: section[keyPath: path])
+        }
+        encode = { .section($0[keyPath: path].fieldTexts) }
+    }
+}
+
+/// Reads a section. `path` is its name in messages ("optimizer"); a nil node is an empty section.
+///
+/// Starts from `defaults`, then sets what is written. Throws `UserError` with file, line and value on
+/// an unknown key (did you mean ...?), a wrong type, a value out of range, a missing required key.
+public func decode<S: ConfigurationSection>(
+    _: S.Type = S.self, from node: ConfigurationNode?, at path: String, defaults: S = S()
+) throws -> S {
+    var section = defaults
+    let source = node.map { $0.source + ": " } ?? ""
+    func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+    if let node, !node.isNull {
+        guard let entries = node.entries else {
+            throw UserError(
+                .usage, "\(source)\(path): \(node.summary) is not a section",
+                hint: "write `key: value` lines below `\(path):`, indented")
+        }
+        let fields = Dictionary(uniqueKeysWithValues: S.fields.map { ($0.key, $0) })
+        for entry in entries {
+            guard let field = fields[entry.key] else {
+                throw unknownKey(entry, name: name(entry.key), known: S.fields.map(\.key))
+            }
+            try field.decode(entry.value, name(entry.key), &section)
+        }
+    }
+    for field in S.fields where field.isRequired && node?[field.key] == nil {
+        throw UserError(.usage, "\(source)\(name(field.key)) is missing", hint: "it is the \(field.help)")
+    }
+    do {
+        try section.validate()
+    } catch let error as FieldError {
+        let place = (node?[error.key]?.source ?? node?.source).map { $0 + ": " } ?? ""
+        throw UserError(.usage, "\(place)\(name(error.key)): \(error.problem)", hint: error.hint)
+    }
+    return section
+}
+
+/// The error about a key that nobody knows.
+public func unknownKey(_ entry: ConfigurationNode.Entry, name: String, known: [String]) -> UserError {
+    let nearest = closestMatch(to: entry.key, in: known)
+    return UserError(
+        .usage, "\(entry.source): unknown key `\(name)`",
+        hint: nearest.map { "did you mean `\($0)`?" } ?? "known here: " + known.joined(separator: ", "))
+}

@@ -1,0 +1,65 @@
+import Configuration
+
+/// The model's shape: the `model` section of a configuration, under Hugging Face's names.
+public struct LLaMAConfig: ConfigurationSection, Equatable {
+    public var hiddenSize = 0
+    public var intermediateSize = 0
+    public var numHiddenLayers = 0
+    public var numAttentionHeads = 0
+    /// Fewer than the attention heads: grouped-query attention.
+    public var numKeyValueHeads: Int {
+        get { givenKeyValueHeads ?? numAttentionHeads }
+        set { givenKeyValueHeads = newValue }
+    }
+    public var vocabSize = 0
+    public var maxPositionEmbeddings = 2048
+    public var rmsNormEps = 1e-6
+    public var ropeTheta = 10_000.0
+    public var tieWordEmbeddings = false
+    public var initializerRange = 0.02
+
+    private var givenKeyValueHeads: Int?
+
+    public init() {}
+
+    /// The dimension of one attention head.
+    public var headDim: Int { hiddenSize / numAttentionHeads }
+
+    /// Bounded so that products of two sizes can't overflow.
+    private static let sizes = Check<Int>.range(1...1 << 30)
+
+    public static let fields: [Field<LLaMAConfig>] = [
+        .required("hidden_size", \.hiddenSize, "width of the residual stream", sizes),
+        .required("intermediate_size", \.intermediateSize, "width of the MLP", sizes),
+        .required("num_hidden_layers", \.numHiddenLayers, "number of transformer blocks", sizes),
+        .required("num_attention_heads", \.numAttentionHeads, "number of attention heads", .positive),
+        .init(
+            "num_key_value_heads", \.numKeyValueHeads,
+            "number of key/value heads; as many as attention heads unless given", sizes),
+        .required("vocab_size", \.vocabSize, "number of token ids", .range(2...Int(Int32.max))),
+        .init("max_position_embeddings", \.maxPositionEmbeddings, "longest sequence in tokens", sizes),
+        .init("rms_norm_eps", \.rmsNormEps, "added to the mean square in RMSNorm", .positive),
+        .init("rope_theta", \.ropeTheta, "base of the rotary frequencies", .positive),
+        .init("tie_word_embeddings", \.tieWordEmbeddings, "one matrix for the embedding and the output head"),
+        .init("initializer_range", \.initializerRange, "standard deviation of the initial weights", .positive),
+    ]
+
+    public mutating func validate() throws {
+        guard hiddenSize % numAttentionHeads == 0 else {
+            throw FieldError(
+                "hidden_size", "\(hiddenSize) is not divisible by num_attention_heads, \(numAttentionHeads)",
+                hint: "\(numAttentionHeads * max(1, hiddenSize / numAttentionHeads)) would be")
+        }
+        guard headDim % 2 == 0 else {
+            throw FieldError(
+                "num_attention_heads",
+                "\(numAttentionHeads) heads of hidden_size \(hiddenSize) have an odd dimension, \(headDim)",
+                hint: "rotary position embeddings turn pairs: choose an even hidden_size / num_attention_heads")
+        }
+        givenKeyValueHeads = numKeyValueHeads
+        guard numAttentionHeads % numKeyValueHeads == 0 else {
+            throw FieldError(
+                "num_key_value_heads", "\(numKeyValueHeads) does not divide num_attention_heads, \(numAttentionHeads)")
+        }
+    }
+}
