@@ -1,0 +1,171 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// A file or a folder that appears whole or not at all.
+///
+/// It is written under a temporary name beside its place, flushed to the disk, and renamed when it
+/// is complete; then the folder that holds it is flushed too. Whoever looks sees the old content or
+/// the new one, after a crash as well. Dropped before `commit`, the temporary file is removed; what
+/// a killed process left behind is removed by `removeLeftovers(in:)`.
+public final class AtomicFile {
+    public let path: String
+    /// Bytes appended so far.
+    public private(set) var byteCount = 0
+    private let temporary: String
+    private var descriptor: Int32
+
+    public init(path: String) throws {
+        self.path = path
+        temporary = Self.temporaryPath(for: path, ending: Self.unfinished)
+        descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        if descriptor < 0 { throw UserError.system("create", path, code: errno) }
+    }
+
+    deinit {
+        guard descriptor >= 0 else { return }
+        close(descriptor)
+        unlink(temporary)
+    }
+
+    /// Appends bytes.
+    public func write(_ bytes: UnsafeRawBufferPointer) throws {
+        try Self.write(bytes, to: descriptor, of: path, at: nil)
+        byteCount += bytes.count
+    }
+
+    /// Appends text as UTF-8.
+    public func write(_ text: String) throws {
+        var text = text
+        try text.withUTF8 { try write(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Overwrites what stands at a byte offset, such as a header whose counts are known at the end.
+    public func overwrite(at offset: Int, with bytes: UnsafeRawBufferPointer) throws {
+        precondition(offset >= 0 && offset + bytes.count <= byteCount, "overwriting beyond the end of \(path)")
+        try Self.write(bytes, to: descriptor, of: path, at: offset)
+    }
+
+    /// Flushes the file and gives it its name, replacing a file of that name.
+    public func commit() throws {
+        precondition(descriptor >= 0, "\(path) is committed twice")
+        if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
+        if rename(temporary, path) != 0 { throw UserError.system("create", path, code: errno) }
+        let status = close(descriptor)
+        let code = errno
+        descriptor = -1
+        if status != 0 { throw UserError.system("write", path, code: code) }
+        try Self.synchronizeFolder(of: path)
+    }
+
+    /// Writes a whole file from memory.
+    public static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
+        let file = try AtomicFile(path: path)
+        try file.write(bytes)
+        try file.commit()
+    }
+
+    /// Writes a whole file from text.
+    public static func write(_ text: String, to path: String) throws {
+        var text = text
+        try text.withUTF8 { try write(UnsafeRawBufferPointer($0), to: path) }
+    }
+
+    /// Makes a folder whose files `body` writes into the temporary folder that it is given. An
+    /// existing folder of that name is replaced.
+    public static func writeFolder<Result>(
+        _ path: String, _ body: (_ temporary: String) throws -> Result
+    ) throws -> Result {
+        let temporary = temporaryPath(for: path, ending: unfinished)
+        if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
+        do {
+            let result = try body(temporary)
+            try synchronize(folder: temporary)
+            // A folder cannot be renamed over another one that holds files: the old one goes aside
+            // first, and `removeLeftovers` puts it back should the process die in between.
+            let replaced = temporaryPath(for: path, ending: Self.replaced)
+            let isReplacing = rename(path, replaced) == 0
+            if rename(temporary, path) != 0 {
+                let code = errno
+                if isReplacing { rename(replaced, path) }
+                throw UserError.system("create", path, code: code)
+            }
+            try synchronizeFolder(of: path)
+            if isReplacing { try? FileManager.default.removeItem(atPath: replaced) }
+            return result
+        } catch {
+            try? FileManager.default.removeItem(atPath: temporary)
+            throw error
+        }
+    }
+
+    /// Removes a file or folder with all that it holds. It loses its name first, so that a removal
+    /// that is killed half way leaves nothing that looks whole.
+    public static func remove(_ path: String) throws {
+        let nameless = temporaryPath(for: path, ending: unfinished)
+        if rename(path, nameless) != 0 { throw UserError.system("remove", path, code: errno) }
+        try synchronizeFolder(of: path)
+        try? FileManager.default.removeItem(atPath: nameless)
+    }
+
+    /// Removes what killed processes left in a folder. Nobody else may be writing there.
+    public static func removeLeftovers(in folder: String) {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasPrefix(".") {
+            let leftover = folder + "/" + name
+            if name.contains(replaced), let end = name.range(of: replaced) {
+                let original = folder + "/" + name[name.index(after: name.startIndex)..<end.lowerBound]
+                // Its successor was about to take its place when the process died.
+                if access(original, F_OK) != 0, rename(leftover, original) == 0 { continue }
+            }
+            if name.contains(unfinished) || name.contains(replaced) {
+                try? FileManager.default.removeItem(atPath: leftover)
+            }
+        }
+    }
+
+    /// Makes the names in the folder that holds `path` survive a power failure.
+    package static func synchronizeFolder(of path: String) throws {
+        let folder = (path as NSString).deletingLastPathComponent
+        try synchronize(folder: folder.isEmpty ? "." : folder)
+    }
+
+    private static func synchronize(folder: String) throws {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0 { throw UserError.system("open", folder, code: errno) }
+        defer { close(descriptor) }
+        // Some network file systems cannot flush a folder and say EINVAL.
+        if fsync(descriptor) != 0, errno != EINVAL { throw UserError.system("write", folder, code: errno) }
+    }
+
+    /// Writes all of `bytes`, appending or at an offset; `path` is for the message.
+    package static func write(
+        _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, of path: String, at offset: Int?
+    ) throws {
+        var done = 0
+        while done < bytes.count {
+            // Linux moves at most 2 GiB a call.
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[done..<min(bytes.count, done + 1 << 30)])
+            let written =
+                if let offset { pwrite(descriptor, rest.baseAddress, rest.count, offset + done) } else {
+                    Glibc.write(descriptor, rest.baseAddress, rest.count)
+                }
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw UserError.system("write", path, code: errno)
+            }
+            done += written
+        }
+    }
+
+    private static let unfinished = ".tmp-"
+    private static let replaced = ".replaced-"
+    private static let counter = Atomic<Int>(0)
+
+    /// A name beside `path` that no other thread or process uses.
+    private static func temporaryPath(for path: String, ending: String) -> String {
+        let (folder, name) = ((path as NSString).deletingLastPathComponent, (path as NSString).lastPathComponent)
+        let number = counter.add(1, ordering: .relaxed).newValue
+        let hidden = ".\(name)\(ending)\(getpid())-\(number)"
+        return folder.isEmpty ? hidden : (folder as NSString).appendingPathComponent(hidden)
+    }
+}
