@@ -59,7 +59,7 @@ public struct ConfigurationNode: Sendable {
     }
 
     /// For messages: what is written here.
-    var summary: String {
+    public var summary: String {
         switch kind {
         case .scalar(let text, isQuoted: true): "\"\(text)\""
         case .scalar(let text, isQuoted: false): text

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Configuration
+import Configuration
 
 private enum Kind: String, CaseIterable, ConfigurationValue { case plain, fancy }
 
