@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Configuration
+import Configuration
 
 /// A new folder for one test, removed afterwards.
 private func withFolder(_ body: (String) throws -> Void) throws {

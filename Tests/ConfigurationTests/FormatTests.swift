@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Configuration
+import Configuration
 
 @Suite struct FormatTests {
     @Test(arguments: [
