@@ -34,7 +34,8 @@ extension Matrix {
     public var plain: Operand<Element> { Operand(self, isTransposed: false) }
 }
 
-/// c = alpha * a b + beta * c in float32, on the calling thread (OpenBLAS sgemm).
+/// c = alpha * a b + beta * c in float32, on the calling thread (OpenBLAS sgemm,
+/// or sgemv for a single row).
 ///
 /// a is m x k, b is k x n, c is m x n and overlaps neither. With `beta` 0, c is not read.
 /// Cost: 2mnk FLOPs.
@@ -45,6 +46,14 @@ public func multiply(
         a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
         "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(c.rows)x\(c.columns)")
     guard c.rows > 0, c.columns > 0 else { return }
+    if c.rows == 1, !a.isTransposed {
+        // sgemm would spend its time repacking b for a single row.
+        cblas_sgemv(
+            CblasRowMajor, b.isTransposed ? CblasNoTrans : CblasTrans,
+            blasint(b.matrix.rows), blasint(b.matrix.columns),
+            alpha, b.matrix.base, blasint(b.matrix.stride), a.matrix.base, 1, beta, c.base, 1)
+        return
+    }
     cblas_sgemm(
         CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans,
         b.isTransposed ? CblasTrans : CblasNoTrans,

@@ -162,6 +162,11 @@ public final class WorkerPool: @unchecked Sendable {
     }
 }
 
+/// The ranges of `size` (the last may be shorter) that cover 0 ..< `count`, to be shared out as blocks.
+public func ranges(of count: Int, size: Int) -> [Range<Int>] {
+    stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
+}
+
 /// What a new thread is told. The pool is unowned: a thread must not keep its pool alive, and the
 /// pool joins its threads before it goes.
 private final class ThreadStart {

@@ -1,0 +1,155 @@
+// Causal self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023).
+//
+//     forward    P = softmax(Q K' / sqrt(d) + causal mask),   O = P V           for each head
+//     backward   dV = P' dO,   dP = dO V',   D_i = sum_j dO_ij O_ij
+//                dS = P (dP - D) / sqrt(d),   dQ = dS K,   dK = dS' Q
+//
+// q: [tokens, heads * d]; k, v: [tokens, kv heads * d]; a head is a strided slice of its matrix.
+// Query head h reads key/value head h / (heads / kv heads).
+//
+// Scores exist for one block of query rows of one head at a time, against the keys up to the block's
+// end: what the mask would hide beyond that is never computed, and no T x T matrix is ever held. The
+// forward pass keeps the log of each row's softmax denominator (as FlashAttention does, Dao et al.
+// 2022), from which the backward pass rebuilds P.
+// Numerics: float32; rows are shifted by their maximum. Key and value gradients of a head are summed
+// over query blocks and query heads in their order.
+// Cost: 4 T^2 d FLOPs a head forward and 10 T^2 d backward, about half of which the mask saves.
+
+import Glibc
+import TensorCore
+
+/// The attention of sequences of one length: shapes, and the kernels for one head.
+struct CausalSelfAttention {
+    let heads: Int
+    let keyValueHeads: Int
+    let headDim: Int
+    /// Positions in a sequence.
+    let length: Int
+
+    /// Query rows that share a score matrix: large enough for fast products, small enough that its
+    /// scores stay in the second-level cache and little of the masked half is computed.
+    static let queryBlock = 64
+
+    private var scale: Float { 1 / Float(headDim).squareRoot() }
+    private var headsPerGroup: Int { heads / keyValueHeads }
+
+    /// Scratch elements that `forward` and `backward` need.
+    static func scratchSize(headDim: Int, length: Int) -> Int {
+        2 * Workspace.size(min(queryBlock, length), length) + 2 * Workspace.size(length, headDim)
+            + Workspace.size(1, queryBlock)
+    }
+
+    /// One query head of one sequence, whose rows alone the matrices hold. Query row i stands at
+    /// position `firstPosition` + i (0 in training; later when a cache holds the keys and values of
+    /// the positions before). One element of `logDenominators` is set for each query row.
+    func forward(
+        head: Int, q: Matrix<Float>, firstPosition: Int = 0, k: Matrix<Float>, v: Matrix<Float>,
+        into output: Matrix<Float>, logDenominators: UnsafeMutablePointer<Float>, scratch: inout Scratch
+    ) {
+        let q = slice(q, head)
+        let (k, v) = (slice(k, head / headsPerGroup), slice(v, head / headsPerGroup))
+        let output = slice(output, head)
+        let scoreMemory = scratch.matrix(min(Self.queryBlock, length), length)
+        for rows in ranges(of: q.rows, size: Self.queryBlock) {
+            let keys = 0..<firstPosition + rows.upperBound
+            let scores = view(scoreMemory, rows.count, keys.count)
+            multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, alpha: scale)
+            for row in rows {
+                logDenominators[row] = softmax(
+                    scores.row(row - rows.lowerBound), visible: firstPosition + row + 1, of: keys.count)
+            }
+            multiply(scores.plain, v.rows(keys).plain, into: output.rows(rows))
+        }
+    }
+
+    /// One key/value head of one sequence with all query heads that read it. Replaces q, k and v of
+    /// these heads by their gradients.
+    func backward(
+        group: Int, q: Matrix<Float>, k: Matrix<Float>, v: Matrix<Float>, output: Matrix<Float>,
+        doutput: Matrix<Float>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, scratch: inout Scratch
+    ) {
+        let (k, v) = (slice(k, group), slice(v, group))
+        let probabilityMemory = scratch.matrix(min(Self.queryBlock, length), length)
+        let gradientMemory = scratch.matrix(min(Self.queryBlock, length), length)
+        let dk = scratch.matrix(length, headDim)
+        let dv = scratch.matrix(length, headDim)
+        let rowDots = scratch.matrix(1, Self.queryBlock)
+        dk.base.update(repeating: 0, count: dk.count)
+        dv.base.update(repeating: 0, count: dv.count)
+
+        for head in group * headsPerGroup..<(group + 1) * headsPerGroup {
+            let (q, output, doutput) = (slice(q, head), slice(output, head), slice(doutput, head))
+            let logDenominators = logDenominators(head)
+            for rows in ranges(of: length, size: Self.queryBlock) {
+                let keys = 0..<rows.upperBound
+                let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
+                let p = view(probabilityMemory, rows.count, keys.count)
+                multiply(qRows.plain, k.rows(keys).transposed, into: p, alpha: scale)
+                for row in rows {
+                    let i = row - rows.lowerBound
+                    rebuildProbabilities(
+                        p.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count)
+                    rowDots[0, i] = dot(output.row(row), doutput.row(row))
+                }
+                multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), beta: 1)
+
+                let ds = view(gradientMemory, rows.count, keys.count)
+                multiply(doutputRows.plain, v.rows(keys).transposed, into: ds)
+                for i in 0..<rows.count {
+                    scoreGradient(ds.row(i), probabilities: p.row(i), rowDot: rowDots[0, i], count: keys.count)
+                }
+                multiply(ds.transposed, qRows.plain, into: dk.rows(keys), beta: 1)
+                // Later blocks read other rows of q, so these may give way to their gradient.
+                multiply(ds.plain, k.rows(keys).plain, into: qRows)
+            }
+        }
+        for row in 0..<length {
+            k.row(row).update(from: dk.row(row), count: headDim)
+            v.row(row).update(from: dv.row(row), count: headDim)
+        }
+    }
+
+    private func slice(_ x: Matrix<Float>, _ head: Int) -> Matrix<Float> {
+        x.columns(head * headDim..<(head + 1) * headDim)
+    }
+
+    /// The score matrix of a query block against the keys up to its end, packed densely.
+    private func view(_ memory: Matrix<Float>, _ queries: Int, _ keys: Int) -> Matrix<Float> {
+        Matrix(memory.base, rows: queries, columns: keys, stride: keys)
+    }
+
+    /// Softmax of the first `visible` scores in place, zero beyond; returns log(sum(exp(score))).
+    private func softmax(_ scores: UnsafeMutablePointer<Float>, visible: Int, of count: Int) -> Float {
+        let (shift, sum) = Softmax.exponentials(scores, count: visible)
+        Softmax.scale(scores, count: visible, by: 1 / sum)
+        for j in visible..<count { scores[j] = 0 }
+        return shift + log(sum)
+    }
+
+    private func rebuildProbabilities(
+        _ scores: UnsafeMutablePointer<Float>, logDenominator: Float, visible: Int, of count: Int
+    ) {
+        forEachLanes(visible) { j, n in
+            Float.store(exp(Float.load(scores + j, count: n) - logDenominator), scores + j, count: n)
+        }
+        for j in visible..<count { scores[j] = 0 }
+    }
+
+    /// dS = P (dP - D) / sqrt(d), in place of dP.
+    private func scoreGradient(
+        _ gradient: UnsafeMutablePointer<Float>, probabilities: UnsafePointer<Float>, rowDot: Float, count: Int
+    ) {
+        forEachLanes(count) { j, n in
+            let centered = Float.load(gradient + j, count: n) - rowDot
+            Float.store(Float.load(probabilities + j, count: n) * centered * scale, gradient + j, count: n)
+        }
+    }
+
+    private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) -> Float {
+        var sums = Lanes.zero
+        forEachLanes(headDim) { j, n in
+            sums = Float.load(a + j, count: n).multiplyAdd(Float.load(b + j, count: n), sums)
+        }
+        return sums.laneSum
+    }
+}
