@@ -20,6 +20,7 @@ let package = Package(
     targets: [
         // C libraries and header-only shims; each is imported by exactly one Swift file.
         .systemLibrary(name: "CPlatform"),
+        .systemLibrary(name: "CVector"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -29,7 +30,7 @@ let package = Package(
 
         .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
         .target(
-            name: "TensorCore", dependencies: ["CPlatform", "COpenBLAS", "CLAPACKE"],
+            name: "TensorCore", dependencies: ["CPlatform", "CVector", "COpenBLAS", "CLAPACKE"],
             swiftSettings: kernelSettings),
         .target(
             name: "LLaMA", dependencies: ["TensorCore", "Configuration"], swiftSettings: kernelSettings),

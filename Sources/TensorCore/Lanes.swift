@@ -1,4 +1,4 @@
-import CPlatform
+import CVector
 
 /// Sixteen float32 lanes: one AVX-512 register, two AVX, four SSE.
 ///

@@ -1,0 +1,106 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// scripts/descriptions_to_c4.pl: package descriptions to documents.
+@Suite struct CorpusScriptTests {
+    struct Document: Decodable {
+        let text: String
+        let timestamp: String
+        let url: String
+    }
+
+    /// The documents of both files, made from stanzas as the package archive has them.
+    private func convert(_ stanzas: String) throws -> (train: [Document], validation: [Document]) {
+        try withTemporaryFolder { folder in
+            let files = ["stanzas", "train", "validation"].map { folder.appending(path: $0).path }
+            try Data(stanzas.utf8).write(to: URL(filePath: files[0]))
+            let script = "perl scripts/descriptions_to_c4.pl \"$2\" \"$3\" < \"$1\""
+            let command = try run("bash", ["-c", script, "bash"] + files)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            func documents(_ path: String) throws -> [Document] {
+                try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
+                    try JSONDecoder().decode(Document.self, from: Data($0.utf8))
+                }
+            }
+            return (try documents(files[1]), try documents(files[2]))
+        }
+    }
+
+    private func stanza(_ package: String, _ title: String, _ lines: [String]) -> String {
+        (["Package: \(package)", "Description-md5: 0", "Description-en: \(title)"] + lines.map { " " + $0 })
+            .joined(separator: "\n") + "\n\n"
+    }
+
+    @Test func unfoldsParagraphsAndLists() throws {
+        let (train, validation) = try convert(
+            "Pages: https://packages.debian.org/bookworm\n\n"
+                + stanza(
+                    "two-ping", "tool to \"ping\" both\\ways",
+                    [
+                        "It sends packets in both directions and", "compares what arrived – exactly.", ".", "Features:",
+                        " * one item that goes", "   on for two lines", " * another", ".", "verbatim:", "  first = second",
+                        "  third = fourth",
+                    ]))
+        let document = try #require((train + validation).first)
+        #expect(
+            document.text == """
+                tool to "ping" both\\ways
+                It sends packets in both directions and compares what arrived – exactly.
+                Features:
+                - one item that goes on for two lines
+                - another
+                verbatim:
+                first = second
+                third = fourth
+                """)
+        #expect(document.url == "https://packages.debian.org/bookworm/two-ping")
+        #expect(document.timestamp == "1970-01-01T00:00:00Z")
+    }
+
+    /// Families of packages with a paragraph in common, told apart by a name, and with sentences of their own.
+    private var families: String {
+        let words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "heron", "inlet", "jetty"]
+        return (0..<900).map { number in
+            let own = (0..<14).map {
+                words[(number &* 7919 &+ $0 &* ($0 &+ number % 89)) % 10]
+                    + String(UnicodeScalar(UInt8(97 + number / 26 % 26)))
+            }
+            let name = "lib\(words[number % 10])\(number)"
+            return stanza(
+                name, "library of \(own.prefix(4).joined(separator: " "))",
+                [
+                    "The \(words[number / 100]) family of libraries reads and writes files of all kinds, in parallel.",
+                    ".",
+                    own.joined(separator: " "), ".",
+                    "This package contains the headers of \(name) and what is needed for development.",
+                ])
+        }.joined()
+    }
+
+    @Test func noParagraphStandsTwiceAndNothingLeaksIntoValidation() throws {
+        let (train, validation) = try convert(families)
+        #expect(train.count > 100 && validation.count > 3)
+        let paragraphs = (train + validation).flatMap { $0.text.split(separator: "\n").dropFirst() }
+        #expect(Set(paragraphs).count == paragraphs.count)
+        #expect(paragraphs.count { $0.contains("This package contains the headers") } <= 1)
+
+        func runs(_ documents: [Document]) -> Set<[Substring]> {
+            Set(
+                documents.flatMap { document in
+                    let words = document.text.lowercased().split { !$0.isLetter && !$0.isNumber }
+                    return words.count < 8 ? [] : (0...words.count - 8).map { Array(words[$0..<$0 + 8]) }
+                })
+        }
+        #expect(runs(train).isDisjoint(with: runs(validation)))
+    }
+
+    @Test func theSplitIsFixed() throws {
+        let (first, second) = (try convert(families), try convert(families))
+        #expect(first.train.map(\.text) == second.train.map(\.text))
+        // A document stays on its side when others are added.
+        let more = try convert(
+            families + stanza("newcomer", "a newcomer", [String(repeating: "so many different words ", count: 9)]))
+        #expect(Set(more.validation.map(\.url)).isSuperset(of: first.validation.map(\.url)))
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What holds for the repository as a whole.
+@Suite struct RepositoryTests {
+    /// Which of our own modules and C modules each module may import.
+    static let layers: [String: Set<String>] = [
+        "Configuration": [],
+        "TensorCore": [],
+        "LLaMA": ["TensorCore", "Configuration"],
+        "Optimizers": ["TensorCore", "Configuration"],
+        "TokenData": ["TensorCore", "Configuration"],
+        "Training": ["LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
+        "cosmos-train": ["Training", "LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
+    ]
+    /// The libraries that are not ours, and the only modules that may import them.
+    static let libraries = ["Yams": "Configuration", "ArgumentParser": "cosmos-train"]
+
+    /// The files below `folder` whose names end with `suffix`, as paths from the repository's root.
+    private static func files(in folder: String, suffix: String) -> [String] {
+        let all = FileManager.default.enumerator(atPath: repositoryRoot.appending(path: folder).path)
+        return (all?.compactMap { $0 as? String } ?? []).filter { $0.hasSuffix(suffix) }.map { "\(folder)/\($0)" }
+            .sorted()
+    }
+
+    private static func text(_ path: String) throws -> String {
+        try String(contentsOf: repositoryRoot.appending(path: path), encoding: .utf8)
+    }
+
+    /// The modules that a Swift file imports ("@testable import struct A.B" imports A).
+    private static func imports(of path: String) throws -> [String] {
+        try text(path).matches(
+            of:
+                /(?m)^[ \t]*(?:@\w+(?:\([^)]*\))?[ \t]+|(?:public|package|internal|private|fileprivate)[ \t]+)*import[ \t]+(?:(?:struct|class|enum|protocol|func|let|var|typealias|actor)[ \t]+)?(\w+)/
+        ).map { String($0.1) }
+    }
+
+    @Test func modulesImportOnlyWhatLiesBelowThem() throws {
+        let cModules = Set(
+            Self.files(in: "Sources", suffix: "module.modulemap").map { String($0.split(separator: "/")[1]) }
+        )
+        .union(["CSentencePiece"])
+        #expect(cModules.count >= 5)
+        var importers: [String: [String]] = [:]
+        for file in Self.files(in: "Sources", suffix: ".swift") {
+            let module = String(file.split(separator: "/")[1])
+            let allowed = try #require(Self.layers[module], "the module \(module) has no place in the layers")
+            for imported in try Self.imports(of: file) {
+                importers[imported, default: []].append(file)
+                if Self.layers[imported] != nil {
+                    #expect(allowed.contains(imported), "\(file) must not import \(imported)")
+                }
+                if let owner = Self.libraries[imported] {
+                    #expect(module == owner, "\(file) imports \(imported), which only \(owner) may")
+                }
+            }
+        }
+        for module in cModules {
+            let files = importers[module] ?? []
+            #expect(files.count <= 1, "\(module) is imported by \(files): one file should")
+        }
+    }
+
+    @Test func everyScriptParsesAndHasHelp() throws {
+        let scripts = Self.files(in: "scripts", suffix: ".sh") + Self.files(in: ".ci", suffix: "run")
+        #expect(scripts.count >= 8)
+        for script in scripts {
+            let check = try run("bash", ["-n", script])
+            #expect(check.status == 0, "\(check.errorOutput)")
+            guard script.hasPrefix("scripts/"), script != "scripts/common.sh" else { continue }
+            let help = try run(script, ["--help"])
+            #expect(help.status == 0)
+            #expect(help.output.contains("Usage: \(script)"), "\(script) --help: \(help.output)")
+        }
+        for script in Self.files(in: "scripts", suffix: ".pl") {
+            #expect(try run("perl", ["-c", script]).status == 0)
+        }
+    }
+
+    /// Each path that a document names in backquotes or as the target of a link.
+    @Test(arguments: ["README.md", "CONTRIBUTING.md", "data/README.md"] + files(in: "docs", suffix: ".md"))
+    func pathsInDocumentsExist(_ document: String) throws {
+        let text = try Self.text(document)
+        let folder = URL(filePath: document, relativeTo: repositoryRoot).deletingLastPathComponent()
+        let links = text.matches(of: /\]\(([^)#\s]+)(?:#[^)\s]*)?\)/).map { String($0.1) }.filter {
+            !$0.contains("://")
+        }
+        for link in links {
+            #expect(
+                FileManager.default.fileExists(atPath: folder.appending(path: link).path),
+                "\(document) links to \(link)")
+        }
+        // What a build or a run makes is not there in a fresh clone.
+        let made = ["data/", "runs/", "checkpoints/", ".build/"]
+        let named = text.matches(of: /`((?:Sources|Tests|scripts|configs|docs|Benchmarks|\.ci)\/[\w.\/-]*)/).map {
+            String($0.1)
+        }
+        for path in named where !made.contains(where: path.hasPrefix) {
+            #expect(
+                FileManager.default.fileExists(atPath: repositoryRoot.appending(path: path).path),
+                "\(document) names \(path)")
+        }
+    }
+}
