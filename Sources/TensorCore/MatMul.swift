@@ -61,3 +61,50 @@ public func multiply(
         alpha, a.matrix.base, blasint(a.matrix.stride), b.matrix.base, blasint(b.matrix.stride),
         beta, c.base, blasint(c.stride))
 }
+
+/// c = alpha * a aᵀ on the calling thread: half the work of the general product (OpenBLAS ssyrk), and
+/// c is symmetric to the bit.
+///
+/// a is m x k (or k x m, `transposed`), c is m x m and does not overlap it. Cost: m²k FLOPs.
+public func multiplyByOwnTranspose(_ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1) {
+    precondition(
+        c.rows == a.rows && c.columns == a.rows,
+        "product of \(a.rows)x\(a.columns) and its transpose into \(c.rows)x\(c.columns)")
+    cblas_ssyrk(
+        CblasRowMajor, CblasUpper, a.isTransposed ? CblasTrans : CblasNoTrans, blasint(a.rows),
+        blasint(a.columns), alpha, a.matrix.base, blasint(a.matrix.stride), 0, c.base, blasint(c.stride))
+    // Mirrored in tiles, so that neither triangle is walked down a column.
+    let tile = 32
+    for top in stride(from: 0, to: c.rows, by: tile) {
+        for left in stride(from: 0, through: top, by: tile) {
+            for row in top..<min(top + tile, c.rows) {
+                for column in left..<min(left + tile, row) { c[row, column] = c[column, row] }
+            }
+        }
+    }
+}
+
+/// gram = a aᵀ in double precision, its upper triangle (by rows), on the calling thread.
+///
+/// a is m x k; `gram` has m x m elements; `panel`, scratch, has m x `gramPanelColumns`. The square of
+/// a float is exact in double, so even singular values 10⁻⁷ of the largest survive the squaring.
+public func multiplyByOwnTranspose(
+    _ a: Operand<Float>, into gram: UnsafeMutablePointer<Double>, panel: UnsafeMutablePointer<Double>
+) {
+    let (m, k) = (a.rows, a.columns)
+    for start in stride(from: 0, to: k, by: gramPanelColumns) {
+        let width = min(gramPanelColumns, k - start)
+        for row in 0..<m {
+            for column in 0..<width {
+                panel[row * width + column] = Double(
+                    a.isTransposed ? a.matrix[start + column, row] : a.matrix[row, start + column])
+            }
+        }
+        cblas_dsyrk(
+            CblasRowMajor, CblasUpper, CblasNoTrans, blasint(m), blasint(width), 1, panel, blasint(width),
+            start == 0 ? 0 : 1, gram, blasint(m))
+    }
+}
+
+/// The columns that the double-precision product takes at a time.
+public let gramPanelColumns = 128

@@ -87,6 +87,11 @@ public struct GoldenFolder: Sendable {
             .filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.filter(isIncluded).sorted()
     }
 
+    /// The case, where the folder has it.
+    public func loadIfPresent(_ name: String) throws -> GoldenCase? {
+        try names(where: { $0 == name }).isEmpty ? nil : load(name)
+    }
+
     public func load(_ name: String) throws -> GoldenCase { try GoldenCase(name, in: url) }
 }
 

@@ -1,0 +1,53 @@
+import TensorCore
+
+/// The norm of all gradients together, and clipping to it, as `torch.nn.utils.clip_grad_norm_`.
+public enum GradientClipping {
+    /// The elements that a worker takes at a time.
+    private static let blockSize = 1 << 18
+
+    /// The Euclidean norm of all gradients as one vector; the same bits for any number of workers.
+    ///
+    /// Throws `NumericalError` naming the first parameter whose gradient is not finite.
+    public static func globalNorm(_ parameters: [Parameter], pool: WorkerPool) throws -> Double {
+        let blocks = blocks(of: parameters)
+        let sums = UnsafeMutableBufferPointer<Double>.allocate(capacity: blocks.count)
+        defer { sums.deallocate() }
+        pool.forEach(blocks.count) { block, _ in
+            let (parameter, range) = blocks[block]
+            // Short stretches keep the float sums accurate.
+            var sum = 0.0
+            for start in stride(from: range.lowerBound, to: range.upperBound, by: 4096) {
+                let count = min(4096, range.upperBound - start)
+                sum += sumOfSquares(parameters[parameter].gradient.data + start, count: count)
+            }
+            sums[block] = sum
+        }
+        if let block = sums.firstIndex(where: { !$0.isFinite }) {
+            throw NumericalError("the gradient is not finite", tensor: parameters[blocks[block].parameter].name)
+        }
+        return sums.reduce(0, +).squareRoot()
+    }
+
+    /// Scales all gradients by `maxNorm / (norm + 1e-6)` where that is below 1.
+    public static func clip(_ parameters: [Parameter], norm: Double, maxNorm: Double, pool: WorkerPool) {
+        let coefficient = maxNorm / (norm + 1e-6)
+        guard coefficient < 1 else { return }
+        let factor = Lanes(repeating: Float(coefficient))
+        let blocks = blocks(of: parameters)
+        pool.forEach(blocks.count) { block, _ in
+            let (parameter, range) = blocks[block]
+            let gradient = parameters[parameter].gradient.data + range.lowerBound
+            forEachLanes(range.count) { offset, count in
+                Float.store(Float.load(gradient + offset, count: count) * factor, gradient + offset, count: count)
+            }
+        }
+    }
+
+    private static func blocks(of parameters: [Parameter]) -> [(parameter: Int, range: Range<Int>)] {
+        parameters.indices.flatMap { index in
+            stride(from: 0, to: parameters[index].count, by: blockSize).map {
+                (index, $0..<min($0 + blockSize, parameters[index].count))
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+/// Scratch memory of one worker: pieces are taken one after another and all given back by `reset`.
+///
+/// What needs scratch describes its pieces once, in an initializer that takes them from a arena;
+/// `byteCount(of:)` runs the same initializer without memory to learn how much it takes. So memory
+/// is allocated once, and no size is written down twice.
+public final class Arena {
+    private let memory: UnsafeMutableRawPointer?
+    private let capacity: Int
+    private var used = 0
+
+    /// Every piece starts on a cache line.
+    private static let alignment = 64
+
+    public init(byteCount: Int) {
+        capacity = byteCount
+        memory = .allocate(byteCount: max(byteCount, 1), alignment: Arena.alignment)
+    }
+
+    /// Hands out addresses that nobody may use, and counts.
+    private init() {
+        capacity = .max
+        memory = nil
+    }
+
+    deinit { memory?.deallocate() }
+
+    /// The bytes that the pieces taken by `layout` need.
+    public static func byteCount(of layout: (Arena) -> Void) -> Int {
+        let counter = Arena()
+        layout(counter)
+        return counter.used
+    }
+
+    /// Gives every piece back.
+    public func reset() { used = 0 }
+
+    /// Uninitialized memory for `count` elements.
+    public func array<Element: BitwiseCopyable>(_ count: Int, of _: Element.Type) -> UnsafeMutablePointer<Element> {
+        let offset = used
+        let size = max(count, 1) * MemoryLayout<Element>.stride
+        used += (size + Arena.alignment - 1) & ~(Arena.alignment - 1)
+        precondition(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
+        guard let memory else { return UnsafeMutablePointer(bitPattern: Arena.alignment + offset)! }
+        return (memory + offset).bindMemory(to: Element.self, capacity: max(count, 1))
+    }
+
+    /// An uninitialized matrix.
+    public func matrix(_ rows: Int, _ columns: Int) -> Matrix<Float> {
+        Matrix(array(rows * columns, of: Float.self), rows: rows, columns: columns, stride: columns)
+    }
+}

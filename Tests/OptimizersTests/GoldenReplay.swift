@@ -1,0 +1,74 @@
+import Configuration
+import Foundation
+import Optimizers
+import TensorCore
+import TestSupport
+import Testing
+
+/// What is done with one parameter of a golden case.
+enum GoldenPlan {
+    /// Replay its gradients through the optimizer as configured. `rateScale` times the case's learning
+    /// rate is the rule's; `tolerance` is relative to the largest change of a weight.
+    case replay(OptimizerConfiguration, ParameterRole, rateScale: Double = 1, tolerance: Double)
+    case skip(String)
+
+    static func replay<Rule: OptimizerRule>(
+        _ rule: Rule.Type, _ role: ParameterRole, rateScale: Double = 1, tolerance: Double,
+        _ set: (inout Rule.Hyperparameters) -> Void
+    ) -> GoldenPlan {
+        var hyperparameters = Rule.Hyperparameters()
+        set(&hyperparameters)
+        return .replay(OptimizerConfiguration(rule, hyperparameters), role, rateScale: rateScale, tolerance: tolerance)
+    }
+}
+
+/// The agreement that an independent implementation in float32 reaches (golden/README.md).
+enum GoldenTolerance {
+    static let elementwise = 1e-5
+    static let factorized = 1e-3
+}
+
+/// A case's settings, with the names of the references.
+struct GoldenSettings {
+    let hyper: JSONValue
+    func double(_ key: String) throws -> Double { try #require(hyper[key].double, "no \(key) among the settings") }
+    func int(_ key: String) throws -> Int { try #require(hyper[key].int, "no \(key) among the settings") }
+    func bool(_ key: String) throws -> Bool {
+        let value: Bool? = hyper[key].bool
+        return try #require(value as Bool?, "no \(key) among the settings")
+    }
+    func betas() throws -> [Double] { try #require(hyper.betas.doubles, "no betas among the settings") }
+}
+
+extension GoldenCase {
+    /// Replays `grad@t` of one parameter; the largest difference from `param@t` over the largest change
+    /// from `param@0`, over all steps and elements.
+    func replayError(
+        _ name: String, _ configuration: OptimizerConfiguration, _ role: ParameterRole, rateScale: Double
+    ) throws -> Double {
+        let start = try required("\(name)/param@0")
+        let parameter = Parameter(name: name, shape: start.shape, role: role)
+        for (index, value) in start.floats.enumerated() { parameter.weight.data[index] = value }
+        let rule = configuration.makeRule(for: parameter)
+        let arena = Arena(byteCount: rule.scratchByteCount)
+
+        var (difference, change) = (0.0, 0.0)
+        let rates = try #require(fields.lr.doubles)
+        for step in 1...rates.count {
+            let gradient = try required("\(name)/grad@\(step)").floats
+            for index in gradient.indices { parameter.gradient.data[index] = gradient[index] }
+            arena.reset()
+            try rule.step(
+                StepContext(step: step, learningRate: rates[step - 1] * rateScale, arena: arena))
+            #expect(parameter.gradient.elements.elementsEqual(gradient), "step \(step) wrote to the gradient")
+            try importState(name, into: rule, after: step)
+
+            let expected = try required("\(name)/param@\(step)").doubles
+            for index in expected.indices {
+                difference = max(difference, abs(Double(parameter.weight.data[index]) - expected[index]))
+                change = max(change, abs(expected[index] - start.doubles[index]))
+            }
+        }
+        return difference / change
+    }
+}
