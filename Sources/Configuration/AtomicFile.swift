@@ -125,8 +125,7 @@ public final class AtomicFile {
 
     /// Makes the names in the folder that holds `path` survive a power failure.
     package static func synchronizeFolder(of path: String) throws {
-        let folder = (path as NSString).deletingLastPathComponent
-        try synchronize(folder: folder.isEmpty ? "." : folder)
+        try synchronize(folder: folderAndName(of: path).folder)
     }
 
     private static func synchronize(folder: String) throws {
@@ -163,9 +162,8 @@ public final class AtomicFile {
 
     /// A name beside `path` that no other thread or process uses.
     private static func temporaryPath(for path: String, ending: String) -> String {
-        let (folder, name) = ((path as NSString).deletingLastPathComponent, (path as NSString).lastPathComponent)
+        let (folder, name) = folderAndName(of: path)
         let number = counter.add(1, ordering: .relaxed).newValue
-        let hidden = ".\(name)\(ending)\(getpid())-\(number)"
-        return folder.isEmpty ? hidden : (folder as NSString).appendingPathComponent(hidden)
+        return Configuration.path(of: ".\(name)\(ending)\(getpid())-\(number)", in: folder)
     }
 }

@@ -9,8 +9,7 @@ extension UserError {
     }
 
     private static func remedy(_ code: Int32, _ path: String) -> String? {
-        let folder = (path as NSString).deletingLastPathComponent
-        let place = folder.isEmpty ? "." : folder
+        let place = folderAndName(of: path).folder
         switch code {
         case ENOSPC, EDQUOT: return "free some space where \(place) lies (see `df -h \(place)`), or write elsewhere"
         case EACCES, EPERM: return "see who may use it with `ls -ld \(place) \(path)`, or choose another place"
@@ -29,7 +28,7 @@ extension UserError {
             return "the folder \(folder) does not exist: create it, or check the path"
         }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        let name = (path as NSString).lastPathComponent
+        let name = folderAndName(of: path).name
         if let near = closestMatch(to: name, in: names) { return "did you mean \(near)?" }
         return "check the path"
     }

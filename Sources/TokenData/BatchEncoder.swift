@@ -1,0 +1,101 @@
+import Synchronization
+import TensorCore
+
+/// The ids of a block of records.
+struct EncodedBlock {
+    var tokens: [UInt16] = []
+    /// Where in `tokens` documents end; what follows the last is the start of one that goes on.
+    var documentEnds: [Int] = []
+    /// UTF-8 bytes of text.
+    var textBytes = 0
+    var bad: [BadDocument] = []
+}
+
+/// Parses and encodes batches of records with all workers of a pool.
+final class BatchEncoder: @unchecked Sendable {
+    private let tokenizer: Tokenizer
+    // One a worker; a worker runs one block at a time.
+    private let parsers: [DocumentParser]
+
+    init(tokenizer: Tokenizer, workerCount: Int) {
+        self.tokenizer = tokenizer
+        parsers = (0..<workerCount).map { _ in DocumentParser() }
+    }
+
+    /// The blocks of `batch` in order, and the result of `readNext`, which one worker runs meanwhile.
+    /// `isParsingOnly` looks for bad records alone.
+    func encode(
+        _ batch: DocumentBatch, with pool: WorkerPool, isParsingOnly: Bool, readNext: () throws -> Bool
+    ) throws -> ([EncodedBlock], Bool) {
+        let ranges = Self.blocks(of: batch.records)
+        var blocks = [EncodedBlock](repeating: EncodedBlock(), count: ranges.count)
+        var hasNext = false
+        try batch.bytes.withUnsafeBytes { bytes in
+            try blocks.withUnsafeMutableBufferPointer { blocks in
+                // The reading comes first: it takes longest, and the other blocks fill the time.
+                try pool.forEach(ranges.count + 1, cancellation: nil) { block, worker in
+                    if block == 0 {
+                        hasNext = try readNext()
+                    } else {
+                        blocks[block - 1] = try encode(
+                            batch.records[ranges[block - 1]], of: bytes, parser: parsers[worker],
+                            isParsingOnly: isParsingOnly)
+                    }
+                }
+            }
+        }
+        return (blocks, hasNext)
+    }
+
+    private func encode(
+        _ records: ArraySlice<DocumentRecord>, of bytes: UnsafeRawBufferPointer, parser: DocumentParser,
+        isParsingOnly: Bool
+    ) throws -> EncodedBlock {
+        var block = EncodedBlock()
+        for record in records {
+            switch parser.text(of: record, in: bytes) {
+            case .failure(let bad):
+                block.bad.append(bad)
+                continue
+            case .success(var text):
+                if isParsingOnly { continue }
+                try text.withUTF8 { utf8 in
+                    block.textBytes += utf8.count
+                    try encode(utf8, isContinuation: record.isContinuation, into: &block.tokens)
+                }
+            }
+            if record.kind != .text { block.documentEnds.append(block.tokens.count) }
+        }
+        return block
+    }
+
+    /// Appends the ids of a text, cut into pieces if it is long.
+    private func encode(
+        _ text: UnsafeBufferPointer<UInt8>, isContinuation: Bool, into tokens: inout [UInt16]
+    ) throws {
+        var (start, isContinuation) = (0, isContinuation)
+        repeat {
+            let end = pieceEnd(UnsafeRawBufferPointer(text), from: start, size: textPieceSize) ?? text.count
+            if isContinuation, tokenizer.prependsSpace, start < end, text[start] == 0x20 { start += 1 }
+            try tokenizer.encode(UnsafeBufferPointer(rebasing: text[start..<end])) { ids in
+                tokens.append(contentsOf: ids.lazy.map { UInt16($0) })
+            }
+            (start, isContinuation) = (end, true)
+        } while start < text.count
+    }
+
+    /// Ranges of records of some 64 KiB each, whatever the number of workers.
+    private static func blocks(of records: [DocumentRecord]) -> [Range<Int>] {
+        var blocks: [Range<Int>] = []
+        var (start, size) = (0, 0)
+        for index in records.indices {
+            size += records[index].range.count
+            if size >= 1 << 16 {
+                blocks.append(start..<index + 1)
+                (start, size) = (index + 1, 0)
+            }
+        }
+        if start < records.count { blocks.append(start..<records.count) }
+        return blocks
+    }
+}

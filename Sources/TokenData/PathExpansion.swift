@@ -1,0 +1,44 @@
+import Configuration
+import Foundation
+
+/// The files that `path` stands for, sorted by name: a file itself; a folder's files whose names end
+/// in one of `endings`; or those that match a glob (`*`, `?`, `[...]`), whatever their ending.
+func expandPath(_ path: String, endings: [String], what: String) throws -> [String] {
+    if FileManager.default.fileExists(atPath: path) {
+        guard isFolder(path) else { return [path] }
+        let names: [String]
+        do {
+            names = try FileManager.default.contentsOfDirectory(atPath: path)
+        } catch {
+            throw UserError.system("read", path, code: errno == 0 ? EACCES : errno)
+        }
+        let files = names.filter { name in !name.hasPrefix(".") && endings.contains { name.hasSuffix($0) } }
+        if files.isEmpty {
+            throw UserError(
+                .data, "the folder \(path) holds no \(what) (\(endings.joined(separator: ", ")))",
+                hint: names.isEmpty ? "the folder is empty" : "its files end otherwise: name them, or use a glob")
+        }
+        return files.sorted().map { Configuration.path(of: $0, in: path) }
+    }
+    guard path.contains(where: { "*?[".contains($0) }) else {
+        throw UserError.system("open", path, code: ENOENT)
+    }
+    var matches = glob_t()
+    defer { globfree(&matches) }
+    var files: [String] = []
+    if glob(path, 0, nil, &matches) == 0 {
+        files = (0..<Int(matches.gl_pathc)).compactMap { matches.gl_pathv[$0].map { String(cString: $0) } }
+    }
+    if files.isEmpty {
+        throw UserError(
+            .inputOutput, "no file matches \(path)",
+            hint: "check with `ls \(path)`; quote a glob so that the shell leaves it alone")
+    }
+    return files.sorted()
+}
+
+/// Whether `path` is a folder, or leads to one.
+func isFolder(_ path: String) -> Bool {
+    var isFolder: ObjCBool = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+}

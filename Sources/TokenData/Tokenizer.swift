@@ -1,0 +1,173 @@
+import CSentencePiece
+import Configuration
+import Glibc
+
+/// A SentencePiece model: text to token ids and back. Encoding and decoding are safe from any number
+/// of threads at once.
+public final class Tokenizer: @unchecked Sendable {
+    /// The file that it was read from.
+    public let modelFile: String
+    public let vocabularySize: Int
+    /// A hash of the model file's bytes (64-bit FNV-1a): tells shards of one tokenizer from another's.
+    public let fingerprint: UInt64
+    /// The ids of special tokens, nil where the model has none. `</s>`, T5's and LLaMA's end of text:
+    public let endOfTextID: Int32?
+    /// `<s>`
+    public let beginOfTextID: Int32?
+    /// `<pad>`
+    public let padID: Int32?
+    /// `<unk>`, what a character outside the vocabulary becomes.
+    public let unknownID: Int32?
+    /// Whether the model sees text as if a space stood before it, as most do.
+    let prependsSpace: Bool
+
+    // Immutable after loading; the library's encode and decode are const.
+    private let model: OpaquePointer
+
+    /// Reads a `.model` file: T5's, LLaMA's or one's own.
+    public init(modelFile path: String) throws {
+        let bytes = try InputFile.contents(of: path, limit: 1 << 30)
+        let hint =
+            "give a SentencePiece model (T5's spiece.model, LLaMA's tokenizer.model, or what "
+            + "`cosmos-train tokenizer` makes), not a tokenizer.json or a vocabulary list"
+        if bytes.isEmpty { throw UserError(.data, "\(path) is empty: not a tokenizer", hint: hint) }
+        guard let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
+            throw UserError(
+                .data, "\(path) is not a SentencePiece model: \(sentencePieceReason())", hint: hint)
+        }
+        self.model = model
+        modelFile = path
+        vocabularySize = Int(cosmos_sentencepiece_size(model))
+        fingerprint = bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        func id(_ raw: Int32) -> Int32? { raw < 0 ? nil : raw }
+        endOfTextID = id(cosmos_sentencepiece_end_id(model))
+        beginOfTextID = id(cosmos_sentencepiece_begin_id(model))
+        padID = id(cosmos_sentencepiece_pad_id(model))
+        unknownID = id(cosmos_sentencepiece_unknown_id(model))
+        var count = 0
+        let ids = cosmos_sentencepiece_encode(model, "a", 1, &count)
+        prependsSpace =
+            if let ids, count > 0 { Self.piece(ids[0], of: model).hasPrefix("\u{2581}") } else { false }
+    }
+
+    deinit { cosmos_sentencepiece_free(model) }
+
+    /// The ids of `text`, without special tokens.
+    public func encode(_ text: String) throws -> [Int32] {
+        var text = text
+        return try text.withUTF8 { try encode($0) { Array($0) } }
+    }
+
+    /// Encodes valid UTF-8 and hands the ids to `body`, for which alone they are there.
+    func encode<Result>(
+        _ text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<Int32>) throws -> Result
+    ) throws -> Result {
+        guard let base = text.baseAddress, text.count > 0 else { return try body(.init(start: nil, count: 0)) }
+        var count = 0
+        let ids = base.withMemoryRebound(to: CChar.self, capacity: text.count) {
+            cosmos_sentencepiece_encode(model, $0, text.count, &count)
+        }
+        guard let ids else { throw UserError(.data, "\(modelFile) cannot encode text: \(sentencePieceReason())") }
+        return try body(UnsafeBufferPointer(start: ids, count: count))
+    }
+
+    /// The text of ids. Special tokens give none; a byte sequence that is not UTF-8 gives U+FFFD.
+    public func decode(_ ids: [Int32]) throws -> String {
+        for id in ids where id < 0 || id >= vocabularySize {
+            throw UserError(
+                .data, "token id \(id) is outside the vocabulary of \(modelFile), which has \(vocabularySize) ids")
+        }
+        var length = 0
+        guard let text = cosmos_sentencepiece_decode(model, ids, ids.count, &length) else {
+            throw UserError(.data, "\(modelFile) cannot decode ids: \(sentencePieceReason())")
+        }
+        return String(decoding: UnsafeRawBufferPointer(start: text, count: length), as: UTF8.self)
+    }
+
+    /// The piece of an id as the model writes it: "\u{2581}the" for " the".
+    public func piece(_ id: Int32) -> String {
+        precondition(id >= 0 && id < vocabularySize, "token id \(id) of a vocabulary of \(vocabularySize)")
+        return Self.piece(id, of: model)
+    }
+
+    /// The id of a piece, nil if it is none.
+    public func id(ofPiece piece: String) -> Int32? {
+        let id = cosmos_sentencepiece_id(model, piece, piece.utf8.count)
+        return id >= 0 && id < vocabularySize && self.piece(id) == piece ? id : nil
+    }
+
+    private static func piece(_ id: Int32, of model: OpaquePointer) -> String {
+        var length = 0
+        let bytes = cosmos_sentencepiece_piece(model, id, &length)
+        return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)
+    }
+}
+
+/// Why SentencePiece's last call on this thread failed, without the place in its sources.
+private func sentencePieceReason() -> String {
+    let text = String(cString: cosmos_sentencepiece_error())
+    // "INTERNAL: src/unigram_model_trainer.cc(600) [condition] explanation"
+    guard let place = text.range(of: ".cc("), let end = text[place.upperBound...].firstIndex(of: ")") else {
+        return text
+    }
+    let rest = text[text.index(after: end)...].drop { $0 == " " }
+    guard rest.first == "[", let close = rest.range(of: "] ") else { return String(rest) }
+    let explanation = rest[close.upperBound...].drop { $0 == " " }
+    return String(explanation.isEmpty ? rest : explanation)
+}
+
+/// Runs SentencePiece's trainer on the sentences that `next` gives until nil, and returns the bytes
+/// of the model file. Arguments as spm_train has them, without dashes. One training at a time.
+func trainSentencePiece(
+    arguments: [(key: String, value: String)], seed: UInt32, next: @escaping () throws -> [UInt8]?
+) throws -> [UInt8] {
+    /// What C hands back to Swift: the source of sentences, the one now lent out, and what it threw.
+    final class Source {
+        let next: () throws -> [UInt8]?
+        var sentence = UnsafeMutableBufferPointer<CChar>.allocate(capacity: 0)
+        var failure: (any Error)?
+        init(next: @escaping () throws -> [UInt8]?) { self.next = next }
+        deinit { sentence.deallocate() }
+
+        func lendNext(_ text: UnsafeMutablePointer<UnsafePointer<CChar>?>, _ length: UnsafeMutablePointer<Int>) -> Int32
+        {
+            do {
+                guard let bytes = try next() else { return 0 }
+                if sentence.count < bytes.count {
+                    sentence.deallocate()
+                    sentence = .allocate(capacity: 2 * bytes.count)
+                }
+                UnsafeMutableRawBufferPointer(sentence).copyBytes(from: bytes)
+                text.pointee = UnsafePointer(sentence.baseAddress)
+                length.pointee = bytes.count
+                return 1
+            } catch {
+                failure = error
+                return -1
+            }
+        }
+    }
+    let source = Source(next: next)
+    let keys = arguments.map { strdup($0.key) }
+    let values = arguments.map { strdup($0.value) }
+    defer { for string in keys + values { free(string) } }
+    var count = 0
+    let model = keys.map { UnsafePointer<CChar>($0) }.withUnsafeBufferPointer { keys in
+        values.map { UnsafePointer<CChar>($0) }.withUnsafeBufferPointer { values in
+            cosmos_sentencepiece_train(
+                keys.baseAddress, values.baseAddress, arguments.count, seed,
+                { context, text, length in
+                    guard let context, let text, let length else { return -1 }
+                    return Unmanaged<Source>.fromOpaque(context).takeUnretainedValue().lendNext(text, length)
+                }, Unmanaged.passUnretained(source).toOpaque(), &count)
+        }
+    }
+    if let failure = source.failure { throw failure }
+    guard let model else { throw SentencePieceFailure(reason: sentencePieceReason()) }
+    return withExtendedLifetime(source) { [UInt8](UnsafeRawBufferPointer(start: model, count: count)) }
+}
+
+/// What the trainer complained of, in its own words.
+struct SentencePieceFailure: Error {
+    let reason: String
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Configuration
+import TokenData
+
+struct TokenizerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tokenizer", abstract: "Train a tokenizer (a SentencePiece model) on text.",
+        discussion: """
+            Reads C4's format (.json.gz, .jsonl.gz, .json, .jsonl: one JSON object a line with a `text`) and plain \
+            text (.txt, .txt.gz: one document a file), and writes a .model file that this program, Hugging Face and \
+            SentencePiece itself load. The special ids are T5's unless given.
+
+            Example: cosmos-train tokenizer --input data/c4/train --output data/c4/tokenizer.model --vocab-size 32000
+            """)
+
+    @Option(name: .long, parsing: .upToNextOption, help: "Files, folders or globs to train on.")
+    var input: [String]
+
+    @Option(help: "The model file to write.")
+    var output: String
+
+    @Option(help: "Number of pieces, special ones included (up to 65536).")
+    var vocabSize: Int
+
+    @Option(help: "Algorithm: \(names(TokenizerTraining.ModelType.self)).")
+    var modelType = TokenizerTraining.ModelType.unigram
+
+    @Option(help: "Id of the padding piece <pad>; -1: none.")
+    var padID = 0
+
+    @Option(help: "Id of the end-of-text piece </s>; -1: none.")
+    var eosID = 1
+
+    @Option(help: "Id of the begin-of-text piece <s>; -1: none.")
+    var bosID = -1
+
+    @Option(help: "Id of the unknown piece <unk>.")
+    var unkID = 2
+
+    @Flag(help: "Write characters outside the vocabulary as their UTF-8 bytes (adds 256 pieces), not as <unk>.")
+    var byteFallback = false
+
+    @Option(help: "Share of the text's characters that the vocabulary must cover, 0.98 to 1.")
+    var characterCoverage = 0.9995
+
+    @Option(help: "What text goes through first: \(names(TokenizerTraining.Normalization.self)).")
+    var normalization = TokenizerTraining.Normalization.nmt_nfkc
+
+    @Option(help: "Sentences to use, sampled from all of them; 0: all. Memory grows with it.")
+    var maxSentences = 1_000_000
+
+    @Option(help: "Longest sentence in bytes; a longer line is split at spaces.")
+    var maxSentenceLength = 4192
+
+    @Option(help: "Seed of the sampling.")
+    var seed: UInt32 = 1
+
+    @Flag(help: "Go on after lines that hold no document, and count them.")
+    var skipBadLines = false
+
+    @Flag(help: "Replace an existing model file.")
+    var force = false
+
+    func run() throws {
+        var training = TokenizerTraining(inputs: input, output: output, vocabularySize: vocabSize)
+        training.modelType = modelType
+        training.padID = padID
+        training.endOfTextID = eosID
+        training.beginOfTextID = bosID
+        training.unknownID = unkID
+        training.byteFallback = byteFallback
+        training.characterCoverage = characterCoverage
+        training.normalization = normalization
+        training.maxSentences = maxSentences
+        training.maxSentenceLength = maxSentenceLength
+        training.seed = seed
+        training.skipsBadLines = skipBadLines
+        training.force = force
+        let summary = try training.run(notice: printToStandardError)
+        print(
+            alignedTable([
+                ("tokenizer", output),
+                ("pieces", Format.grouped(summary.vocabularySize)),
+                ("documents", Format.grouped(summary.documents)),
+                ("sentences", Format.grouped(summary.sentences)),
+                ("text", Format.bytes(summary.textBytes)),
+                ("bad lines skipped", summary.skippedLines > 0 ? Format.grouped(summary.skippedLines) : nil),
+                ("time", Format.duration(summary.seconds)),
+            ]))
+    }
+}
+
+extension TokenizerTraining.ModelType: ExpressibleByArgument {}
+extension TokenizerTraining.Normalization: ExpressibleByArgument {}
+
+/// The values of an option, for its help.
+private func names<Value: CaseIterable & RawRepresentable<String>>(_ type: Value.Type) -> String {
+    type.allCases.map(\.rawValue).joined(separator: ", ")
+}
