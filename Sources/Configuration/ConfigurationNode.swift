@@ -13,6 +13,12 @@ public struct ConfigurationNode: Sendable {
         /// Where the key stands.
         public let source: String
         public var value: ConfigurationNode
+
+        public init(key: String, source: String, value: ConfigurationNode) {
+            self.key = key
+            self.source = source
+            self.value = value
+        }
     }
 
     public var kind: Kind

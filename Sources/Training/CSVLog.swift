@@ -1,0 +1,137 @@
+import Configuration
+import Foundation
+import Glibc
+
+/// What `log.csv` says of one optimizer step.
+public struct LogRow: Equatable, Sendable {
+    public var step: Int
+    /// Tokens seen so far, this step's included.
+    public var tokens: Int
+    /// Mean over all tokens of the step, in nats.
+    public var trainLoss: Double
+    /// Exact mean over the validation tokens, in nats, after this step; nil where there was none.
+    public var validationLoss: Double?
+    public var learningRate: Double
+    /// Global norm before clipping.
+    public var gradientNorm: Double
+    /// Wall time of the step in seconds: gradients, clipping and optimizer; not validation or checkpoints.
+    public var stepSeconds: Double
+    public var tokensPerSecond: Double
+    /// The optimizer's share of `stepSeconds`.
+    public var optimizerSeconds: Double
+    /// The largest memory the process has had.
+    public var peakRSSBytes: Int
+
+    public init(
+        step: Int, tokens: Int, trainLoss: Double, validationLoss: Double? = nil, learningRate: Double,
+        gradientNorm: Double, stepSeconds: Double, tokensPerSecond: Double, optimizerSeconds: Double,
+        peakRSSBytes: Int = peakResidentBytes()
+    ) {
+        self.step = step
+        self.tokens = tokens
+        self.trainLoss = trainLoss
+        self.validationLoss = validationLoss
+        self.learningRate = learningRate
+        self.gradientNorm = gradientNorm
+        self.stepSeconds = stepSeconds
+        self.tokensPerSecond = tokensPerSecond
+        self.optimizerSeconds = optimizerSeconds
+        self.peakRSSBytes = peakRSSBytes
+    }
+
+    static let columns = [
+        "step", "tokens", "train_loss", "validation_loss", "validation_perplexity", "learning_rate", "gradient_norm",
+        "step_seconds", "tokens_per_second", "optimizer_seconds", "peak_rss_bytes",
+    ]
+
+    /// The row as text. Swift writes the shortest digits that give back the same Double.
+    var line: String {
+        let validation = validationLoss.map { "\($0),\(exp($0))" } ?? ","
+        return "\(step),\(tokens),\(trainLoss),\(validation),\(learningRate),\(gradientNorm),\(stepSeconds),"
+            + "\(tokensPerSecond),\(optimizerSeconds),\(peakRSSBytes)"
+    }
+}
+
+/// The largest resident memory of this process so far, in bytes.
+public func peakResidentBytes() -> Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss * 1024
+}
+
+/// `log.csv`: a header line, then one row a step, each handed to the system as soon as it is known.
+///
+/// Call `synchronize` before a checkpoint is written: then the log has every row up to the checkpoint's
+/// step even after a power failure, and a resumed run neither misses nor repeats one.
+public final class CSVLog {
+    public let path: String
+    private let descriptor: Int32
+
+    /// A new log; the file must not exist.
+    public init(creating path: String) throws {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
+        if descriptor < 0 { throw UserError.system("create", path, code: errno) }
+        try write(LogRow.columns.joined(separator: ","))
+    }
+
+    /// Continues a log after `step`, the step of the checkpoint: later rows, and a last row that a killed
+    /// process left unfinished, are cut off. Throws where a row up to `step` is missing or damaged.
+    public init(resuming path: String, after step: Int) throws {
+        self.path = path
+        let length = try Self.lengthToKeep(path, upTo: step)
+        descriptor = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+        if descriptor < 0 { throw UserError.system("open", path, code: errno) }
+        if ftruncate(descriptor, length) != 0 { throw UserError.system("write", path, code: errno) }
+    }
+
+    deinit { close(descriptor) }
+
+    public func append(_ row: LogRow) throws { try write(row.line) }
+
+    /// Flushes all rows to the disk.
+    public func synchronize() throws {
+        if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
+    }
+
+    private func write(_ line: String) throws {
+        var text = line + "\n"
+        try text.withUTF8 {
+            try AtomicFile.write(UnsafeRawBufferPointer($0), to: descriptor, of: path, at: nil)
+        }
+    }
+
+    /// The bytes of the header and of the rows up to `step`.
+    private static func lengthToKeep(_ path: String, upTo step: Int) throws -> Int {
+        func damaged(_ what: String) -> UserError {
+            UserError(
+                .data, "\(path): \(what), so the run up to step \(step) is not in it",
+                hint: "move the file away to resume with a new log, or start the run anew")
+        }
+        let data: Data
+        do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
+            throw UserError.system("read", path, code: errno)
+        }
+        var kept = 0
+        var lastStep = 0
+        var number = 0
+        while lastStep < step || number == 0, let end = data[kept...].firstIndex(of: UInt8(ascii: "\n")) {
+            let fields = data[kept..<end].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+                .map { String(decoding: $0, as: UTF8.self) }
+            number += 1
+            if number == 1 {
+                guard fields == LogRow.columns else {
+                    throw damaged("line 1 has other columns than this version writes")
+                }
+            } else {
+                guard fields.count == LogRow.columns.count, let rowStep = Int(fields[0]), rowStep == lastStep + 1 else {
+                    throw damaged("line \(number) is not the row of step \(lastStep + 1)")
+                }
+                lastStep = rowStep
+            }
+            kept = end + 1
+        }
+        guard number > 0, lastStep == step else { throw damaged("the last whole row is that of step \(lastStep)") }
+        return kept
+    }
+}

@@ -1,0 +1,54 @@
+import Glibc
+import Synchronization
+import TensorCore
+
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP as a wish to stop in good order.
+///
+/// The first one sets `flag`, which every long computation looks at between its blocks; a second one
+/// ends the process at once, with the shell's usual exit code (128 + signal).
+public enum Interruption {
+    /// Set by the first signal.
+    public static let flag = CancellationFlag()
+
+    fileprivate static let firstSignal = Atomic<Int>(0)
+    fileprivate static let message: StaticString = """
+
+        stopping: this may take a second or two ... press again to quit at once
+
+        """
+
+    /// Starts to listen. Signals that the parent process had switched off (`nohup`, a background job
+    /// of a script) stay off.
+    public static func install() {
+        // First use makes the globals, which a handler must not do.
+        _ = (flag.isRequested, firstSignal.load(ordering: .relaxed), message.utf8CodeUnitCount)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            var current = sigaction()
+            sigaction(number, nil, &current)
+            if unsafeBitCast(current.__sigaction_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+                continue
+            }
+            var action = sigaction()
+            action.__sigaction_handler.sa_handler = handleSignal
+            // Reads and writes under way go on instead of failing with EINTR.
+            action.sa_flags = SA_RESTART
+            sigaction(number, &action, nil)
+        }
+    }
+}
+
+/// Runs inside a signal handler: nothing here allocates or locks.
+private func handleSignal(_ number: Int32) {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    let now = time.tv_sec * 1000 + time.tv_nsec / 1_000_000 + 1
+    let (isFirst, first) = Interruption.firstSignal.compareExchange(expected: 0, desired: now, ordering: .relaxed)
+    if isFirst {
+        Interruption.flag.request()
+        write(STDERR_FILENO, Interruption.message.utf8Start, Interruption.message.utf8CodeUnitCount)
+    } else if now - first > 500 {
+        // Within half a second it is the same wish: `timeout` and batch systems send a signal to the
+        // process and then to its group.
+        _exit(128 + number)
+    }
+}

@@ -1,0 +1,114 @@
+import Configuration
+import Foundation
+import Glibc
+
+/// The folder of one run, held by this process alone for as long as the object lives:
+///
+///     config.resolved.cfg   the configuration with every default written out
+///     log.csv               one row a step
+///     train.log             what the run said
+///     checkpoints/          step-00001000/ ..., latest
+public final class RunDirectory {
+    /// What to do with a run that the folder already holds.
+    public enum Purpose: Sendable {
+        /// Refuse it.
+        case new
+        /// Continue it; it must be there.
+        case resume
+        /// Set it aside as `<name>.old-1` and begin anew.
+        case replace
+    }
+
+    public let path: String
+    public var configuration: String { path + "/config.resolved.cfg" }
+    public var log: String { path + "/log.csv" }
+    public var trainLog: String { path + "/train.log" }
+    public var checkpoints: String { path + "/checkpoints" }
+    /// Where `replace` left the run that was here.
+    public let replacedRun: String?
+    private let lock: Int32
+
+    /// Creates or opens the folder and locks it. Throws `UserError` where it holds a run that `purpose`
+    /// does not expect, lacks one that it does, cannot be written, or is in use.
+    public init(_ path: String, for purpose: Purpose) throws {
+        self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        if purpose == .resume, !Self.holdsRun(self.path) {
+            throw UserError(
+                .usage, "there is no run to resume in \(self.path)",
+                hint: "check output.run_dir, or start the run without --resume")
+        }
+        try Self.makeFolder(self.path)
+        var descriptor = try Self.lock(self.path)
+        var replacedRun: String?
+        do {
+            if purpose == .new, Self.holdsRun(self.path) {
+                throw UserError(
+                    .usage, "\(self.path) already holds a run",
+                    hint: "continue it with --resume, or choose another output.run_dir")
+            }
+            if purpose == .replace, Self.holdsRun(self.path) {
+                replacedRun = try Self.setAside(self.path)
+                close(descriptor)
+                descriptor = -1
+                try Self.makeFolder(self.path)
+                descriptor = try Self.lock(self.path)
+            }
+            try Self.makeFolder(self.path + "/checkpoints")
+            AtomicFile.removeLeftovers(in: self.path)
+            AtomicFile.removeLeftovers(in: self.path + "/checkpoints")
+        } catch {
+            if descriptor >= 0 { close(descriptor) }
+            throw error
+        }
+        self.replacedRun = replacedRun
+        lock = descriptor
+    }
+
+    deinit { close(lock) }
+
+    /// Whether a folder holds what a run leaves behind.
+    public static func holdsRun(_ path: String) -> Bool {
+        ["config.resolved.cfg", "log.csv", "checkpoints"].contains { access("\(path)/\($0)", F_OK) == 0 }
+    }
+
+    private static func makeFolder(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            throw UserError.system("create the folder", path, code: cause.map { Int32($0.code) } ?? EACCES)
+        }
+    }
+
+    /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
+    private static func lock(_ path: String) throws -> Int32 {
+        let file = path + "/.lock"
+        let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+        if descriptor < 0 { throw UserError.system("write in", path, code: errno) }
+        if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            let code = errno
+            defer { close(descriptor) }
+            guard code == EWOULDBLOCK else { throw UserError.system("lock", file, code: code) }
+            let owner = (try? String(contentsOfFile: file, encoding: .utf8)).flatMap { Int($0.trimmed) }
+            throw UserError(
+                .usage, "another process\(owner.map { " (\($0))" } ?? "") is training in \(path)",
+                hint: "wait for it, stop it, or choose another output.run_dir")
+        }
+        ftruncate(descriptor, 0)
+        let owner = Array("\(getpid())\n".utf8)
+        pwrite(descriptor, owner, owner.count, 0)
+        return descriptor
+    }
+
+    private static func setAside(_ path: String) throws -> String {
+        var number = 1
+        while access("\(path).old-\(number)", F_OK) == 0 { number += 1 }
+        let target = "\(path).old-\(number)"
+        if rename(path, target) != 0 { throw UserError.system("rename", path, code: errno) }
+        return target
+    }
+}
+
+extension String {
+    var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
+}

@@ -1,0 +1,91 @@
+import Foundation
+import TokenData
+
+/// `trainer.json`: all of a run's state that is no tensor. With the weights and the optimizer's tensors
+/// it continues the run bit for bit.
+public struct TrainerState: Codable, Equatable, Sendable {
+    /// Where the run stands in its data, and what data that is.
+    public struct DataState: Codable, Equatable, Sendable {
+        public var seed: UInt64
+        public var sequenceLength: Int
+        public var windowCount: Int
+        public var position: BatchSampler.Position
+
+        public init(seed: UInt64, sequenceLength: Int, windowCount: Int, position: BatchSampler.Position) {
+            self.seed = seed
+            self.sequenceLength = sequenceLength
+            self.windowCount = windowCount
+            self.position = position
+        }
+    }
+
+    /// The optimizer; its tensors are in `optimizer.safetensors`.
+    public struct OptimizerState: Codable, Equatable, Sendable {
+        public var name: String
+        public var hyperparameters: [String: String]
+        /// Integers of the optimizer's state, such as the steps that it has made.
+        public var counters: [String: Int]
+
+        public init(name: String, hyperparameters: [String: String], counters: [String: Int]) {
+            self.name = name
+            self.hyperparameters = hyperparameters
+            self.counters = counters
+        }
+    }
+
+    /// Which run this is.
+    public struct RunIdentity: Codable, Equatable, Sendable {
+        /// Differs from run to run.
+        public var id: String
+        public var name: String
+        /// ISO 8601, UTC.
+        public var created: String
+
+        /// A new run.
+        public init(name: String) {
+            id = UUID().uuidString.lowercased()
+            self.name = name
+            created = Date.now.ISO8601Format()
+        }
+    }
+
+    /// Optimizer steps made.
+    public var step: Int
+    /// Tokens trained on.
+    public var tokens: Int
+    /// Of the initial weights.
+    public var seed: UInt64
+    public var data: DataState
+    public var optimizer: OptimizerState
+    public var schedule: [String: String]
+    public var run: RunIdentity
+
+    public init(
+        step: Int, tokens: Int, seed: UInt64, data: DataState, optimizer: OptimizerState,
+        schedule: [String: String], run: RunIdentity
+    ) {
+        self.step = step
+        self.tokens = tokens
+        self.seed = seed
+        self.data = data
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.run = run
+    }
+}
+
+/// The bytes of a tokenizer's `.model` file, which goes into every checkpoint, and its special ids.
+/// Read once, so that a file moved during the run harms nothing.
+public struct TokenizerFile: Sendable {
+    public let bytes: [UInt8]
+    public let beginOfTextID: Int32?
+    public let endOfTextID: Int32?
+    public let padID: Int32?
+
+    public init(_ tokenizer: Tokenizer) throws {
+        bytes = try FileBytes.contents(of: tokenizer.modelFile, limit: 1 << 30)
+        beginOfTextID = tokenizer.beginOfTextID
+        endOfTextID = tokenizer.endOfTextID
+        padID = tokenizer.padID
+    }
+}
