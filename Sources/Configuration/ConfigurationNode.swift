@@ -50,6 +50,13 @@ public struct ConfigurationNode: Sendable {
         return ConfigurationNode(.map(entries.filter { $0.key != key }), source: source)
     }
 
+    /// The same map with the value under `key`, if there is one, changed.
+    public func replacing(_ key: String, _ change: (ConfigurationNode) -> ConfigurationNode) -> ConfigurationNode {
+        guard var entries, let index = entries.firstIndex(where: { $0.key == key }) else { return self }
+        entries[index].value = change(entries[index].value)
+        return ConfigurationNode(.map(entries), source: source)
+    }
+
     /// This configuration with `upper`'s values on top. Maps are joined key by key, everything else
     /// is replaced.
     public func overlaid(by upper: ConfigurationNode) -> ConfigurationNode {

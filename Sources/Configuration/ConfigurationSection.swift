@@ -15,9 +15,9 @@ extension ConfigurationSection {
 
 /// A value that is impossible beside the others of its section.
 public struct FieldError: Error {
-    let key: String
-    let problem: String
-    let hint: String?
+    public let key: String
+    public let problem: String
+    public let hint: String?
 
     /// `problem` continues "model.hidden_size: ", and gives the value.
     public init(_ key: String, _ problem: String, hint: String? = nil) {

@@ -14,11 +14,8 @@ extension ConfigurationNode {
             defer { try? file.close() }
             data = try file.read(upToCount: sizeLimit + 1) ?? Data()
         } catch {
-            let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            let reason = system.map { String(cString: strerror(Int32($0.code))) } ?? error.localizedDescription
-            throw UserError(
-                .inputOutput, "\(path): the configuration can't be read: \(reason)",
-                hint: "check the path after --config")
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            throw UserError.system("read", path, code: Int32(cause?.code ?? Int(EIO)))
         }
         guard data.count <= sizeLimit else {
             throw UserError(

@@ -33,8 +33,8 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
         .required("intermediate_size", \.intermediateSize, "width of the MLP", sizes),
         .required("num_hidden_layers", \.numHiddenLayers, "number of transformer blocks", sizes),
         .required("num_attention_heads", \.numAttentionHeads, "number of attention heads", .positive),
-        .init(
-            "num_key_value_heads", \.numKeyValueHeads,
+        .optional(
+            "num_key_value_heads", \.givenKeyValueHeads,
             "number of key/value heads; as many as attention heads unless given", sizes),
         .required("vocab_size", \.vocabSize, "number of token ids", .range(2...Int(Int32.max))),
         .init("max_position_embeddings", \.maxPositionEmbeddings, "longest sequence in tokens", sizes),

@@ -1,0 +1,108 @@
+import Configuration
+
+/// Where the tokens come from: the `data` section.
+public struct DataSettings: ConfigurationSection {
+    public var train = ""
+    public var validation: String?
+    public var tokenizer: String?
+    public var sequenceLength = 0
+    public var seed = 1
+
+    public init() {}
+
+    public static let fields: [Field<DataSettings>] = [
+        .required("train", \.train, "training shards: a folder, a file or a glob of .bin files", .notEmpty),
+        .optional("validation", \.validation, "validation shards; without them nothing is validated", .notEmpty),
+        .optional("tokenizer", \.tokenizer, "SentencePiece model, copied into every checkpoint", .notEmpty),
+        .required("sequence_length", \.sequenceLength, "tokens of a training sequence", .positive),
+        .init("seed", \.seed, "seed of the order in which the windows are visited", .nonNegative),
+    ]
+}
+
+/// The arithmetic that the model runs in.
+public enum Precision: String, CaseIterable, ConfigurationValue {
+    case fp32
+}
+
+/// How long and in which portions: the `training` section.
+public struct TrainingSettings: ConfigurationSection {
+    public var steps: Int?
+    public var tokens: Int?
+    public var batchSize = 0
+    public var givenMicroBatchSize: Int?
+    public var precision = Precision.fp32
+    public var gradientClip = 1.0
+    public var seed = 1
+    public var threads = 0
+
+    public init() {}
+
+    /// Sequences computed at once; the last of a step may be fewer.
+    public var microBatchSize: Int { givenMicroBatchSize ?? min(8, batchSize) }
+
+    public static let fields: [Field<TrainingSettings>] = [
+        .optional("steps", \.steps, "optimizer steps of the whole run", .range(1...1 << 40)),
+        .optional(
+            "tokens", \.tokens, "tokens of the whole run, in place of steps; rounded up to a step", .range(1...1 << 50)),
+        .required("batch_size", \.batchSize, "sequences an optimizer step", .range(1...1 << 24)),
+        .optional(
+            "micro_batch_size", \.givenMicroBatchSize,
+            "sequences computed at once: memory, not mathematics; 8 unless given",
+            .positive),
+        .init("precision", \.precision, "arithmetic of the model"),
+        .init("gradient_clip", \.gradientClip, "largest global norm of the gradient; 0: no clipping", .nonNegative),
+        .init("seed", \.seed, "seed of the initial weights", .nonNegative),
+        .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),
+    ]
+
+    public mutating func validate() throws {
+        switch (steps, tokens) {
+        case (nil, nil):
+            throw FieldError("steps", "is missing", hint: "give training.steps, or training.tokens")
+        case (let steps?, let tokens?):
+            throw FieldError(
+                "tokens", "\(tokens) is given beside steps, \(steps)", hint: "give one of them: the other follows")
+        default: break
+        }
+        guard microBatchSize <= batchSize else {
+            throw FieldError(
+                "micro_batch_size", "\(microBatchSize) is more than batch_size, \(batchSize)",
+                hint: "at most \(batchSize)")
+        }
+        givenMicroBatchSize = microBatchSize
+    }
+}
+
+/// How often and how thoroughly the run is validated: the `evaluation` section.
+public struct EvaluationSettings: ConfigurationSection {
+    public var every = 250
+    public var tokens = 1_000_000
+
+    public init() {}
+
+    public static let fields: [Field<EvaluationSettings>] = [
+        .init(
+            "every", \.every, "steps between validations; the end is always validated; 0: only the end", .nonNegative),
+        .init(
+            "tokens", \.tokens, "validation tokens, the same ones each time, in whole sequences", .range(1...1 << 50)),
+    ]
+}
+
+/// What the run leaves behind: the `output` section.
+public struct OutputSettings: ConfigurationSection {
+    public var runDirectory = ""
+    public var checkpointEvery = 500
+    public var checkpointMinutes = 30.0
+    public var keepCheckpoints = 3
+
+    public init() {}
+
+    public static let fields: [Field<OutputSettings>] = [
+        .required("run_dir", \.runDirectory, "folder of the run", .notEmpty),
+        .init("checkpoint_every", \.checkpointEvery, "steps between checkpoints; 0: not by steps", .nonNegative),
+        .init(
+            "checkpoint_minutes", \.checkpointMinutes, "minutes after which a checkpoint is due; 0: not by time",
+            .nonNegative),
+        .init("keep_checkpoints", \.keepCheckpoints, "newest checkpoints that are kept", .positive),
+    ]
+}
