@@ -3,7 +3,7 @@ import Foundation
 import Glibc
 
 /// What `log.csv` says of one optimizer step.
-public struct LogRow: Equatable, Sendable {
+public struct LogRow: Codable, Equatable, Sendable {
     public var step: Int
     /// Tokens seen so far, this step's included.
     public var tokens: Int

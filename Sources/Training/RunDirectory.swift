@@ -32,20 +32,13 @@ public final class RunDirectory {
     /// does not expect, lacks one that it does, cannot be written, or is in use.
     public init(_ path: String, for purpose: Purpose) throws {
         self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-        if purpose == .resume, !Self.holdsRun(self.path) {
-            throw UserError(
-                .usage, "there is no run to resume in \(self.path)",
-                hint: "check output.run_dir, or start the run without --resume")
-        }
+        try Self.check(self.path, for: purpose)
         try Self.makeFolder(self.path)
         var descriptor = try Self.lock(self.path)
         var replacedRun: String?
         do {
-            if purpose == .new, Self.holdsRun(self.path) {
-                throw UserError(
-                    .usage, "\(self.path) already holds a run",
-                    hint: "continue it with --resume, or choose another output.run_dir")
-            }
+            // Another process may have begun a run before the lock was ours.
+            try Self.check(self.path, for: purpose)
             if purpose == .replace, Self.holdsRun(self.path) {
                 replacedRun = try Self.setAside(self.path)
                 close(descriptor)
@@ -65,6 +58,21 @@ public final class RunDirectory {
     }
 
     deinit { close(lock) }
+
+    /// Throws where the folder holds a run that `purpose` does not expect, or lacks one that it does.
+    public static func check(_ path: String, for purpose: Purpose) throws {
+        switch (purpose, holdsRun(path)) {
+        case (.resume, false):
+            throw UserError(
+                .usage, "there is no run to resume in \(path)",
+                hint: "check output.run_dir, or start the run without --resume")
+        case (.new, true):
+            throw UserError(
+                .usage, "\(path) already holds a run",
+                hint: "continue it with --resume, set it aside with --replace, or choose another output.run_dir")
+        default: break
+        }
+    }
 
     /// Whether a folder holds what a run leaves behind.
     public static func holdsRun(_ path: String) -> Bool {

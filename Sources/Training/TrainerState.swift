@@ -59,10 +59,12 @@ public struct TrainerState: Codable, Equatable, Sendable {
     public var optimizer: OptimizerState
     public var schedule: [String: String]
     public var run: RunIdentity
+    /// The log's row of the last step, where the run was stopped before its validation was complete.
+    public var pendingRow: LogRow?
 
     public init(
         step: Int, tokens: Int, seed: UInt64, data: DataState, optimizer: OptimizerState,
-        schedule: [String: String], run: RunIdentity
+        schedule: [String: String], run: RunIdentity, pendingRow: LogRow? = nil
     ) {
         self.step = step
         self.tokens = tokens
@@ -71,6 +73,7 @@ public struct TrainerState: Codable, Equatable, Sendable {
         self.optimizer = optimizer
         self.schedule = schedule
         self.run = run
+        self.pendingRow = pendingRow
     }
 }
 

@@ -2,25 +2,41 @@ import ArgumentParser
 import Configuration
 import Foundation
 import TensorCore
+import Training
 
 @main
 struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
-        subcommands: [TokenizerCommand.self, TokenizeCommand.self])
+        subcommands: [TrainCommand.self, EvalCommand.self, TokenizerCommand.self, TokenizeCommand.self],
+        defaultSubcommand: TrainCommand.self)
 
     /// A user's mistake is printed once, and its kind is the exit code.
     static func main() {
         // Threads that start later inherit this.
         flushDenormalsToZero()
         do {
+            try refuseForeignCPU()
             var command = try parseAsRoot()
             try command.run()
         } catch let error as UserError {
             printToStandardError(error.description)
             Foundation.exit(error.kind.rawValue)
+        } catch let failure as RunFailure {
+            printToStandardError(failure.description)
+            Foundation.exit(70)
         } catch {
             exit(withError: error)
         }
+    }
+}
+
+/// A binary built for another CPU would die of an illegal instruction somewhere in the middle.
+private func refuseForeignCPU() throws {
+    let missing = CPUFeature.all.filter { $0.isRequired && !$0.isPresent }.map(\.name)
+    guard missing.isEmpty else {
+        throw UserError(
+            .usage, "this program was built for a CPU with \(missing.joined(separator: ", ")), which this one lacks",
+            hint: "build it on this machine with scripts/build.sh")
     }
 }

@@ -1,0 +1,50 @@
+import Configuration
+import Foundation
+import LLaMA
+import TensorCore
+
+/// A trained model on the disk: a checkpoint, the newest checkpoint of a run, or any folder that holds
+/// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors`, `tokenizer.model`).
+public struct ModelFolder: Sendable {
+    /// The folder with the weights.
+    public let path: String
+    public let config: LLaMAConfig
+    /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
+    public let run: RunConfiguration?
+
+    /// Finds the model; `path` may be the folder of a run.
+    public init(_ path: String) throws {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        if RunDirectory.holdsRun(path) {
+            guard FileManager.default.fileExists(atPath: path + "/checkpoints/latest") else {
+                throw UserError(.usage, "the run in \(path) has no checkpoint yet", hint: "let it reach one")
+            }
+            self.path = path + "/checkpoints/latest"
+        } else {
+            self.path = path
+        }
+        guard FileManager.default.fileExists(atPath: self.path + "/config.json") else {
+            throw UserError(
+                .usage, "\(path) holds no model: there is no config.json",
+                hint: "give the folder of a run, of a checkpoint, or of a Hugging Face model")
+        }
+        config = try HuggingFaceConfig.read(self.path + "/config.json")
+        let resolved = self.path + "/../../config.resolved.cfg"
+        let isCheckpoint = FileManager.default.fileExists(atPath: self.path + "/trainer.json")
+        run =
+            isCheckpoint && FileManager.default.fileExists(atPath: resolved)
+            ? try RunConfiguration(file: resolved) : nil
+    }
+
+    /// The tokenizer's model file, if the folder has one.
+    public var tokenizer: String? {
+        let file = path + "/tokenizer.model"
+        return FileManager.default.fileExists(atPath: file) ? file : nil
+    }
+
+    /// Reads the weights into a model of this shape.
+    public func loadWeights(into model: LLaMA) throws {
+        try Checkpoint.load(model.parameters.map { NamedTensor($0.name, $0.weight) }, from: path + "/model.safetensors")
+    }
+}

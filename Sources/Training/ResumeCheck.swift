@@ -1,0 +1,50 @@
+import Configuration
+
+/// The state of `checkpoint`, if `configuration` may continue it.
+///
+/// A resumed run makes the numbers that the run would have made, so whatever would change them is
+/// refused, by name. What changes none (threads, output, where the same data lies) is free, and so
+/// are the schedule and the length of the run as long as every step made so far had the learning rate
+/// that it would have now: a constant schedule can be extended, and so can `wsd` before its decay.
+func resumableState(
+    of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, windowCount: Int,
+    resetOptimizer: Bool
+) throws -> TrainerState {
+    let state = checkpoint.state
+    let old = try RunConfiguration(file: directory.configuration)
+    guard state.step <= configuration.steps else {
+        throw UserError(
+            .usage,
+            "the run in \(directory.path) has made \(state.step) steps, more than the \(configuration.steps) asked for")
+    }
+    var free = [
+        "training.threads", "output.", "evaluation.every", "data.train", "data.validation", "data.tokenizer",
+    ]
+    if resetOptimizer { free += ["optimizer.", "schedule."] }
+    let hasSameRates = (0..<state.step).allSatisfy {
+        old.schedule.factor(step: $0, of: old.steps)
+            == configuration.schedule.factor(step: $0, of: configuration.steps)
+    }
+    if hasSameRates || resetOptimizer { free += ["schedule.", "training.steps", "training.tokens"] }
+
+    let changes = configuration.differences(from: old).filter { change in
+        !free.contains { $0.hasSuffix(".") ? change.key.hasPrefix($0) : change.key == $0 }
+    }
+    guard changes.isEmpty else {
+        let list = changes.map { "\($0.key) was \($0.old) and is now \($0.new)" }.joined(separator: "; ")
+        let isOptimizer = changes.allSatisfy { $0.key.hasPrefix("optimizer.") || $0.key.hasPrefix("schedule.") }
+        throw UserError(
+            .usage, "the run in \(directory.path) can't be resumed with other settings: \(list)",
+            hint: isOptimizer
+                ? "resume with the settings of \(directory.configuration), or give up the optimizer's state with "
+                    + "--reset-optimizer"
+                : "resume with the settings of \(directory.configuration), or choose another output.run_dir")
+    }
+    guard state.data.windowCount == windowCount else {
+        throw UserError(
+            .data,
+            "\(configuration.data.train) has \(windowCount) windows, but \(state.data.windowCount) when the run began",
+            hint: "resume with the data that the run was started with")
+    }
+    return state
+}

@@ -1,0 +1,107 @@
+import Configuration
+import Foundation
+import LLaMA
+import Optimizers
+import TensorCore
+import TokenData
+
+extension RunSetup {
+    /// What a person should know before the first step, one line each.
+    func notices(validationData: TokenDataset?) -> [String] {
+        let (data, training) = (configuration.data, configuration.training)
+        let flops = FLOPCount(configuration.model, sequenceLength: data.sequenceLength)
+        let tokens = configuration.steps * configuration.tokensPerStep
+        let weightBytes = model.parameters.reduce(0) { $0 + $1.weight.byteCount }
+        let epochs = Double(configuration.steps * training.batchSize) / Double(trainingData.windowCount)
+        var rows = [
+            ["run", directory.path + (start.map { ", resumed after step \($0.step)" } ?? "")],
+            [
+                "model",
+                "\(Format.grouped(model.parameterCount)) parameters, "
+                    + "\(Format.rate(flops.trainingPerToken)) FLOPs a token in training",
+            ],
+            [
+                "data",
+                "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) shards, "
+                    + "\(Format.grouped(trainingData.windowCount)) windows of \(data.sequenceLength)",
+            ],
+            [
+                "training",
+                "\(Format.grouped(configuration.steps)) steps of \(Format.grouped(configuration.tokensPerStep)) tokens, "
+                    + "\(Format.count(tokens)) in all, " + String(format: "%.2f epochs, ", epochs)
+                    + String(format: "%.2g FLOPs", flops.trainingPerToken * Double(tokens)),
+            ],
+            [
+                "memory",
+                "weights \(Format.bytes(weightBytes)), gradients \(Format.bytes(weightBytes)), "
+                    + "optimizer state \(Format.bytes(optimizer.stateByteCount)), and the activations of "
+                    + "\(training.microBatchSize) sequences",
+            ],
+            ["workers", "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"],
+        ]
+        rows += ruleRows.map { ["optimizer", $0] }
+        if let evaluator {
+            let every = configuration.evaluation.every
+            rows.append([
+                "validation",
+                "\(Format.grouped(evaluator.tokenCount)) tokens "
+                    + (every > 0 ? "every \(every) steps and at the end" : "at the end"),
+            ])
+        }
+        let warnings = trainingData.notices + (validationData?.notices ?? []) + withoutEffect
+        let parameters = model.parameters.map { (shape: $0.shape, role: $0.role) }
+        let clip = training.gradientClip > 0 ? training.gradientClip : nil
+        let optimizerNotices = configuration.optimizer.notices(parameters, gradientClip: clip)
+        return [aligned(rows)] + (warnings + optimizerNotices).map { "note: \($0)" }
+            + (directory.replacedRun.map { ["note: the run that was here is now in \($0)"] } ?? [])
+    }
+
+    /// Which rule takes which parameters, and the memory of their state.
+    private var ruleRows: [String] {
+        var groups: [(rule: String, kind: String, slots: [Optimizer.Slot])] = []
+        for slot in optimizer.slots {
+            let kind =
+                switch slot.parameter.role {
+                case .embedding: "embedding"
+                case .head: "head"
+                case .matrix: "matrices"
+                case .vector: "norm gains"
+                }
+            if let index = groups.firstIndex(where: { $0.rule == slot.ruleName && $0.kind == kind }) {
+                groups[index].slots.append(slot)
+            } else {
+                groups.append((slot.ruleName, kind, [slot]))
+            }
+        }
+        return groups.map { group in
+            let scalars = group.slots.reduce(0) { $0 + $1.parameter.count }
+            let bytes = group.slots.reduce(0) { $0 + $1.stateByteCount }
+            let count = group.slots.count == 1 ? "" : "\(group.slots.count) "
+            return "\(group.rule) takes \(count)\(group.kind): \(Format.count(scalars)) parameters, "
+                + "state \(Format.bytes(bytes))"
+        }
+    }
+
+    /// Settings that change nothing in this run.
+    private var withoutEffect: [String] {
+        let schedule = configuration.schedule
+        var notes: [String] = []
+        if schedule.shape != .wsd, schedule.decay != LearningRateSchedule().decay {
+            notes.append("schedule.decay has no effect: only wsd decays so")
+        }
+        if schedule.shape == .constant, schedule.finalRatio != LearningRateSchedule().finalRatio {
+            notes.append("schedule.final_ratio has no effect: the schedule is constant")
+        }
+        if evaluator == nil { notes.append("nothing is validated: data.validation is not given") }
+        if let evaluator, evaluator.tokenCount < configuration.evaluation.tokens {
+            notes.append(
+                "evaluation.tokens is \(configuration.evaluation.tokens), the validation data has only "
+                    + "\(evaluator.tokenCount) in whole windows")
+        }
+        if configuration.training.threads > availableCoreCount {
+            notes.append(
+                "training.threads is \(configuration.training.threads), but there are only \(availableCoreCount) cores")
+        }
+        return notes
+    }
+}

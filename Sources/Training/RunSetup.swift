@@ -1,0 +1,142 @@
+import Configuration
+import Foundation
+import LLaMA
+import Optimizers
+import TensorCore
+import TokenData
+
+/// Everything a run needs, opened and checked, so that the loop has only numbers to fail on.
+///
+/// The order matters: what is wrong with the configuration or the data shows before the run's folder
+/// is touched.
+public final class RunSetup {
+    public let configuration: RunConfiguration
+    public let directory: RunDirectory
+    public let log: RunLog
+    let csv: CSVLog
+    let store: CheckpointStore
+    let pool: WorkerPool
+    let trainingData: TokenDataset
+    let evaluator: Evaluator?
+    let model: LLaMA
+    let optimizer: Optimizer
+    let sampler: BatchSampler
+    /// The checkpoint's state that the run continues from; nil: from the beginning.
+    let start: TrainerState?
+    private let tokenizer: TokenizerFile?
+    private let identity: TrainerState.RunIdentity
+
+    /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
+    /// resume with the weights and data position alone, the optimizer's state from zero.
+    public init(
+        _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
+        status: StatusLine = StatusLine()
+    ) throws {
+        self.configuration = configuration
+        let (data, training) = (configuration.data, configuration.training)
+        try RunDirectory.check(configuration.output.runDirectory, for: purpose)
+        let pool = WorkerPool(threads: training.threads)
+        self.pool = pool
+
+        let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
+        func dataset(_ path: String) throws -> TokenDataset {
+            let dataset = try TokenDataset(
+                path: path, sequenceLength: data.sequenceLength, vocabularySize: configuration.model.vocabSize,
+                pool: pool)
+            try checkTokenizer(tokenizer, made: dataset, at: path)
+            return dataset
+        }
+        let trainingData = try dataset(data.train)
+        self.trainingData = trainingData
+        let validationData = try data.validation.map(dataset)
+        if let tokenizer, tokenizer.vocabularySize > configuration.model.vocabSize {
+            throw UserError(
+                .usage,
+                "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) pieces, model.vocab_size is only "
+                    + "\(configuration.model.vocabSize)", hint: "set model.vocab_size to \(tokenizer.vocabularySize)")
+        }
+
+        let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
+        let log = try RunLog(path: directory.trainLog, status: status)
+        let store = CheckpointStore(folder: directory.checkpoints)
+        (self.directory, self.log, self.store) = (directory, log, store)
+        let checkpoint =
+            purpose == .resume ? try store.newestGood(status: status) { try? log.print("warning: \($0)") } : nil
+        start = try checkpoint.map { checkpoint in
+            try resumableState(
+                of: checkpoint, configuration, directory: directory, windowCount: trainingData.windowCount,
+                resetOptimizer: resetOptimizer)
+        }
+
+        model = LLaMA(
+            config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
+            sequenceLength: data.sequenceLength)
+        optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
+        if let checkpoint, let start {
+            try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
+            if !resetOptimizer {
+                try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.namedState)
+                optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
+            }
+        } else {
+            model.initialize(seed: UInt64(training.seed))
+        }
+        sampler = BatchSampler(
+            windowCount: trainingData.windowCount, seed: UInt64(data.seed),
+            position: start?.data.position ?? BatchSampler.Position())
+        evaluator = validationData.map { [model] in
+            Evaluator(
+                model: model, dataset: $0, tokens: configuration.evaluation.tokens,
+                sequencesAtOnce: training.microBatchSize)
+        }
+        self.tokenizer = try tokenizer.map(TokenizerFile.init)
+        identity =
+            start?.run ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
+
+        if let start {
+            csv = try CSVLog(resuming: directory.log, after: start.pendingRow == nil ? start.step : start.step - 1)
+        } else if FileManager.default.fileExists(atPath: directory.log) {
+            // Killed before its first checkpoint.
+            csv = try CSVLog(resuming: directory.log, after: 0)
+        } else {
+            csv = try CSVLog(creating: directory.log)
+        }
+        try AtomicFile.write(configuration.yaml, to: directory.configuration)
+        for text in notices(validationData: validationData) { try log.print(text) }
+    }
+
+    /// What a checkpoint after `step` holds.
+    func checkpointContents(step: Int, position: BatchSampler.Position, pendingRow: LogRow?) -> Checkpoint.Contents {
+        Checkpoint.Contents(
+            config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.namedState,
+            tokenizer: tokenizer,
+            state: TrainerState(
+                step: step, tokens: step * configuration.tokensPerStep, seed: UInt64(configuration.training.seed),
+                data: TrainerState.DataState(
+                    seed: UInt64(configuration.data.seed), sequenceLength: configuration.data.sequenceLength,
+                    windowCount: trainingData.windowCount, position: position),
+                optimizer: TrainerState.OptimizerState(
+                    name: configuration.optimizer.name,
+                    hyperparameters: dictionary(configuration.optimizer.hyperparameters),
+                    counters: ["step": optimizer.stepCount]),
+                schedule: dictionary(configuration.schedule), run: identity, pendingRow: pendingRow))
+    }
+}
+
+private func dictionary(_ section: some ConfigurationSection) -> [String: String] {
+    Dictionary(uniqueKeysWithValues: section.values.map { ($0.key, $0.value) })
+}
+
+extension Optimizer {
+    fileprivate var namedState: [NamedTensor] { state.map { NamedTensor($0.name, $0.tensor) } }
+}
+
+/// Refuses data that another tokenizer made: its ids would mean other text.
+private func checkTokenizer(_ tokenizer: Tokenizer?, made dataset: TokenDataset, at path: String) throws {
+    guard let tokenizer, let fingerprint = dataset.tokenizerFingerprint, fingerprint != tokenizer.fingerprint else {
+        return
+    }
+    throw UserError(
+        .data, "\(path) was not made with the tokenizer \(tokenizer.modelFile)",
+        hint: "set data.tokenizer to the one it was made with, or tokenize again")
+}

@@ -1,0 +1,35 @@
+import TokenData
+
+/// Inputs and targets of some windows of a data set, reused from one micro-batch to the next.
+struct TokenBatch {
+    private(set) var tokens: [Int32] = []
+    private(set) var targets: [Int32] = []
+    private(set) var sequences = 0
+
+    /// Copies `windows` in.
+    mutating func fill(_ windows: ArraySlice<Int>, from dataset: TokenDataset) {
+        sequences = windows.count
+        let length = dataset.sequenceLength
+        if tokens.count != sequences * length {
+            tokens = [Int32](repeating: 0, count: sequences * length)
+            targets = tokens
+        }
+        tokens.withUnsafeMutableBufferPointer { tokens in
+            targets.withUnsafeMutableBufferPointer { targets in
+                for (row, window) in windows.enumerated() {
+                    let range = row * length..<(row + 1) * length
+                    dataset.window(
+                        window, tokens: UnsafeMutableBufferPointer(rebasing: tokens[range]),
+                        targets: UnsafeMutableBufferPointer(rebasing: targets[range]))
+                }
+            }
+        }
+    }
+}
+
+extension Array {
+    /// The elements in order, `size` at a time; the last chunk may have fewer.
+    func chunks(of size: Int) -> [ArraySlice<Element>] {
+        stride(from: 0, to: count, by: size).map { self[$0..<Swift.min($0 + size, count)] }
+    }
+}

@@ -1,0 +1,216 @@
+import Configuration
+import Foundation
+import LLaMA
+import Optimizers
+import TensorCore
+import TokenData
+
+/// The training loop.
+///
+/// A step adds up the gradients of its micro-batches, each token weighing one over the step's token
+/// count, clips their global norm, and lets the optimizer update the weights. Between steps the run
+/// can be saved and continued bit for bit; a step that is interrupted is thrown away and made anew.
+public final class Trainer {
+    /// How a run ended.
+    public enum Outcome: Sendable {
+        case finished
+        /// By the wish of the user, after this many steps; a checkpoint holds them.
+        case stopped(step: Int)
+    }
+
+    public let configuration: RunConfiguration
+    let setup: RunSetup
+    private let cancellation: CancellationFlag
+    /// Steps made.
+    private var step: Int
+    private var sampler: BatchSampler
+    /// The step that is being made, or was made last.
+    private var stepUnderWay: Int
+    /// False while the optimizer is at work, when weights and state are of no step.
+    private var isWhole = true
+    /// The row of the last step while its validation is due, so that it is not yet in the log.
+    private var pendingRow: LogRow?
+    /// The step of the newest checkpoint.
+    private var savedStep: Int?
+    private var savedAt = StatusLine.now()
+    private var batch = TokenBatch()
+    private var progress: TrainingProgress
+    private var lastRow: LogRow?
+
+    /// Continues where `setup` stands. `cancellation` ends the run at the next opportunity.
+    public init(_ setup: RunSetup, cancellation: CancellationFlag) {
+        self.setup = setup
+        self.cancellation = cancellation
+        configuration = setup.configuration
+        step = setup.start?.step ?? 0
+        stepUnderWay = step
+        savedStep = setup.start?.step
+        pendingRow = setup.start?.pendingRow
+        sampler = setup.sampler
+        progress = TrainingProgress(
+            steps: configuration.steps, firstStep: step, tokensPerStep: configuration.tokensPerStep,
+            status: setup.log.status)
+    }
+
+    /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
+    public func run() throws -> Outcome {
+        do {
+            try completeRow()
+            while step < configuration.steps {
+                pendingRow = try trainStep()
+                try completeRow()
+                if isCheckpointDue { try save() }
+            }
+            if savedStep != step { try save() }
+        } catch is CancellationError {
+            if savedStep != step || pendingRow != nil { try save() }
+            setup.log.status.finish()
+            try setup.log.print("stopped after step \(step); continue with --resume")
+            return .stopped(step: step)
+        } catch let error as NumericalError {
+            throw try failure(error)
+        }
+        setup.log.status.finish()
+        try setup.log.print(try summary())
+        return .finished
+    }
+
+    /// One optimizer step. Until the optimizer has made it, nothing changes but the gradients.
+    private func trainStep() throws -> LogRow {
+        let (model, training) = (setup.model, configuration.training)
+        let started = StatusLine.now()
+        stepUnderWay = step + 1
+        var sampler = self.sampler
+        let windows = sampler.next(training.batchSize)
+        let lossScale = Float(1 / Double(configuration.tokensPerStep))
+        var loss = TokenLoss()
+        model.zeroGradients()
+        for chunk in windows.chunks(of: training.microBatchSize) {
+            batch.fill(chunk, from: setup.trainingData)
+            loss += try model.accumulateGradients(
+                tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences, lossScale: lossScale,
+                cancellation: cancellation)
+            progress.show(tokensOfStep: loss.count)
+        }
+        if !loss.sum.isFinite {
+            throw firstNonFinite(model.parameters.map { ($0.name, $0.weight) })
+                ?? NumericalError("is not finite, though all weights are", tensor: "training loss")
+        }
+        let norm = try GradientClipping.globalNorm(model.parameters, pool: setup.pool)
+        if training.gradientClip > 0 {
+            GradientClipping.clip(model.parameters, norm: norm, maxNorm: training.gradientClip, pool: setup.pool)
+        }
+        let factor = configuration.schedule.factor(step: step, of: configuration.steps)
+        let optimizerStarted = StatusLine.now()
+        isWhole = false
+        try setup.optimizer.step(learningRateFactor: factor)
+        isWhole = true
+        let ended = StatusLine.now()
+        step += 1
+        self.sampler = sampler
+        progress.finishStep(loss: loss.mean)
+        return LogRow(
+            step: step, tokens: step * configuration.tokensPerStep, trainLoss: loss.mean,
+            learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
+            stepSeconds: ended - started, tokensPerSecond: Double(loss.count) / (ended - started),
+            optimizerSeconds: ended - optimizerStarted)
+    }
+
+    /// Validates if it is time, and logs the last step.
+    private func completeRow() throws {
+        guard var row = pendingRow else { return }
+        let every = configuration.evaluation.every
+        if let evaluator = setup.evaluator, step == configuration.steps || (every > 0 && step % every == 0) {
+            let loss = try evaluator.loss(cancellation: cancellation) {
+                progress.show(validated: $0, of: evaluator.tokenCount)
+            }
+            guard loss.sum.isFinite else {
+                throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) })
+                    ?? NumericalError("is not finite, though all weights are", tensor: "validation loss")
+            }
+            row.validationLoss = loss.mean
+            try setup.log.print(
+                String(
+                    format: "step %*ld   train loss %.4f   validation loss %.4f   perplexity %.2f",
+                    String(configuration.steps).count, step, row.trainLoss, loss.mean, exp(loss.mean)))
+        }
+        try setup.csv.append(row)
+        pendingRow = nil
+        lastRow = row
+    }
+
+    private var isCheckpointDue: Bool {
+        let output = configuration.output
+        return (output.checkpointEvery > 0 && step % output.checkpointEvery == 0)
+            || (output.checkpointMinutes > 0 && StatusLine.now() - savedAt >= 60 * output.checkpointMinutes)
+    }
+
+    /// Writes a checkpoint of the last complete step.
+    private func save() throws {
+        let contents = setup.checkpointContents(step: step, position: sampler.position, pendingRow: pendingRow)
+        // What is not finite is no good to continue from, and must not push out what is.
+        let states = contents.optimizerTensors.map { ($0.name, $0.tensor) }
+        if let error = firstNonFinite(contents.parameters.map { ($0.name, $0.weight) } + states) { throw error }
+        try setup.csv.synchronize()
+        try setup.store.save(contents, keep: configuration.output.keepCheckpoints, status: setup.log.status)
+        savedStep = step
+        savedAt = StatusLine.now()
+    }
+
+    /// Where the numbers failed; the last good state is kept, unless the optimizer was at work on it.
+    private func failure(_ error: NumericalError) throws -> RunFailure {
+        if isWhole, savedStep != step {
+            // The state itself may be what is bad: then the checkpoint before it is what remains.
+            do { try save() } catch is NumericalError {}
+        }
+        let failure = RunFailure(step: stepUnderWay, error: error, checkpoint: savedStep.map(setup.store.path(step:)))
+        setup.log.status.finish()
+        try setup.log.record(failure.description)
+        return failure
+    }
+
+    private func summary() throws -> String {
+        var rows = [["trained", "\(step) steps, \(Format.count(step * configuration.tokensPerStep)) tokens"]]
+        if let row = lastRow {
+            rows.append(["train loss", String(format: "%.4f in the last step", row.trainLoss)])
+            if let loss = row.validationLoss {
+                rows.append(["validation loss", String(format: "%.4f, perplexity %.2f", loss, exp(loss))])
+            }
+        }
+        if let evaluator = setup.evaluator {
+            rows.append([
+                "unigram entropy", String(format: "%.4f, of the validation tokens", evaluator.unigramEntropy()),
+            ])
+        }
+        rows.append(["checkpoint", setup.store.path(step: step)])
+        rows.append(["log", setup.directory.log])
+        return aligned(rows)
+    }
+}
+
+/// A run that ended because its numbers did.
+public struct RunFailure: Error, CustomStringConvertible {
+    /// The step that failed.
+    public let step: Int
+    public let error: NumericalError
+    /// The newest good checkpoint.
+    public let checkpoint: String?
+
+    public var description: String {
+        let kept = checkpoint.map { "the last good state is kept in \($0); " } ?? ""
+        return "error: step \(step): \(error)\nhint: \(kept)train with a lower optimizer.lr or a longer schedule.warmup"
+    }
+}
+
+/// The first tensor with a value that is not finite.
+private func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
+    for (name, tensor) in tensors {
+        // Zero times anything finite is zero.
+        var products = Lanes(repeating: 0)
+        forEachLanes(tensor.count) { offset, count in
+            products += Float.load(tensor.data + offset, count: count) * Lanes(repeating: 0)
+        }
+        guard products.laneSum == 0 else { return NumericalError("a value is not finite", tensor: name) }
+    }
+    return nil
+}

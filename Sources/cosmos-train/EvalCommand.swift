@@ -1,0 +1,87 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import LLaMA
+import TensorCore
+import TokenData
+import Training
+
+struct EvalCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eval", abstract: "Measure a model's loss and perplexity.",
+        discussion: """
+            Prints the exact mean loss over the tokens, each weighing the same, its perplexity, and for comparison the \
+            entropy of the tokens' frequencies: the loss of a model that looks at no context.
+
+            Examples:
+              cosmos-train eval runs/quickstart
+              cosmos-train eval runs/llama130m/checkpoints/step-00005000 --data data/c4/validation --tokens 10000000
+            """)
+
+    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
+    var model: String
+
+    @Option(help: "Token shards: a folder, a file or a glob (default: the run's data.validation).")
+    var data: String?
+
+    @Option(help: "Tokens to evaluate, spread evenly over the data (default: all).")
+    var tokens: Int?
+
+    @Option(help: "Tokens of a sequence (default: the run's data.sequence_length, or the model's maximum).")
+    var sequenceLength: Int?
+
+    @Option(help: "Sequences computed at once.")
+    var microBatchSize = 8
+
+    @Option(help: "Threads; 0: all cores.")
+    var threads = 0
+
+    func validate() throws {
+        for (name, value) in [
+            ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--micro-batch-size", microBatchSize),
+        ] {
+            if let value, value < 1 { throw ValidationError("\(name) \(value): must be greater than 0") }
+        }
+        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
+    }
+
+    func run() throws {
+        let folder = try ModelFolder(model)
+        guard let path = data ?? folder.run?.data.validation else {
+            throw UserError(.usage, "there is no validation data to be found for \(model)", hint: "name it with --data")
+        }
+        let length = sequenceLength ?? folder.run?.data.sequenceLength ?? folder.config.maxPositionEmbeddings
+        guard length <= folder.config.maxPositionEmbeddings else {
+            throw UserError(
+                .usage,
+                "sequences of \(length) are longer than the model's \(folder.config.maxPositionEmbeddings) tokens",
+                hint: "give a smaller --sequence-length")
+        }
+        let pool = WorkerPool(threads: threads)
+        let dataset = try TokenDataset(
+            path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize, pool: pool)
+        let model = LLaMA(config: folder.config, pool: pool, maxSequences: microBatchSize, sequenceLength: length)
+        try folder.loadWeights(into: model)
+        let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, sequencesAtOnce: microBatchSize)
+
+        let bar = ProgressBar("evaluating", total: evaluator.tokenCount, unit: .items("tokens"))
+        var done = 0
+        let loss = try evaluator.loss {
+            bar.advance(by: $0 - done)
+            done = $0
+        }
+        bar.finish()
+        guard loss.sum.isFinite else {
+            throw UserError(.data, "the loss of \(folder.path) is not finite", hint: "evaluate an earlier checkpoint")
+        }
+        let rows: [(name: String, value: String?)] = [
+            ("model", folder.path),
+            ("data", path),
+            ("tokens", Format.grouped(loss.count)),
+            ("loss", "\(loss.mean)"),
+            ("perplexity", "\(exp(loss.mean))"),
+            ("unigram entropy", "\(evaluator.unigramEntropy())"),
+        ]
+        print(alignedTable(rows))
+    }
+}

@@ -1,0 +1,60 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import Training
+
+struct TrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train", abstract: "Train a model (what happens without a subcommand).",
+        discussion: """
+            Trains the model that a configuration file describes; see configs/ for examples and `cosmos-train optimizers` \
+            for the optimizers' settings. Everything lands in output.run_dir: the configuration with every default \
+            written out (config.resolved.cfg), one row a step (log.csv), what the run said (train.log) and checkpoints \
+            that Hugging Face loads as they are.
+
+            Ctrl-C (SIGINT) and SIGTERM write a checkpoint and leave with exit code 75; --resume goes on from there, \
+            or from the newest checkpoint of a run that was killed, bit for bit as if nothing had happened.
+
+            Examples:
+              cosmos-train --config configs/quickstart.cfg
+              cosmos-train --config configs/quickstart.cfg --set optimizer.lr=1.0e-3 --set output.run_dir=runs/low
+              cosmos-train --config configs/quickstart.cfg --resume
+            """)
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
+    var config: String
+
+    @Option(
+        name: .customLong("set"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Replace one setting of the file; the value is YAML. May be given many times.",
+            valueName: "section.key=value"))
+    var assignments: [String] = []
+
+    @Flag(help: "Continue the run in output.run_dir from its newest good checkpoint.")
+    var resume = false
+
+    @Flag(help: "With --resume: keep the weights and the place in the data, start the optimizer's state from zero.")
+    var resetOptimizer = false
+
+    @Flag(help: "Set a run that output.run_dir already holds aside (as <run_dir>.old-1) and begin anew.")
+    var replace = false
+
+    func validate() throws {
+        if resume, replace {
+            throw ValidationError("--resume continues a run, --replace begins anew: give one of them")
+        }
+        if resetOptimizer, !resume { throw ValidationError("--reset-optimizer goes with --resume") }
+    }
+
+    func run() throws {
+        let configuration = try RunConfiguration(file: config, assignments: assignments)
+        let setup = try RunSetup(
+            configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer)
+        Interruption.install()
+        switch try Trainer(setup, cancellation: Interruption.flag).run() {
+        case .finished: break
+        case .stopped: throw ExitCode(75)
+        }
+    }
+}
