@@ -59,7 +59,7 @@ let package = Package(
             .testTarget(
                 name: "\(module)Tests", dependencies: [.byName(name: module), "TestSupport"],
                 // Golden numbers, read by path.
-                exclude: module == "Optimizers" ? ["Fixtures"] : [],
+                exclude: ["LLaMA", "Optimizers"].contains(module) ? ["Fixtures"] : [],
                 swiftSettings: kernelSettings)
         } + [
             // The program as a user runs it: commands, messages, exit codes.
