@@ -57,8 +57,8 @@ final class DocumentReader {
     /// Bytes of the current file that belong to no record yet.
     private var rest: [UInt8] = []
 
-    /// `inputs`: files, folders or globs. All of them are opened once, so that a missing one is told
-    /// before any work is done.
+    /// `inputs`: files, folders or globs. One that is missing or unreadable is told here, before any
+    /// work is done.
     init(inputs: [String], pieceSize: Int = textPieceSize, lineLimit: Int = 1 << 28) throws {
         paths = try inputs.flatMap {
             try expandPath($0, endings: Self.lineEndings + Self.textEndings, what: "documents")
@@ -70,7 +70,7 @@ final class DocumentReader {
                     + (Self.lineEndings + Self.textEndings).joined(separator: ", "),
                 hint: "rename it, or unpack it first if it is packed otherwise than by gzip")
         }
-        totalSize = try paths.reduce(0) { try $0 + InputFile($1).size }
+        totalSize = try paths.reduce(0) { try $0 + InputFile.readableSize(of: $1) }
         self.pieceSize = pieceSize
         self.lineLimit = lineLimit
     }

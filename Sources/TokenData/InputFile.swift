@@ -41,6 +41,15 @@ final class InputFile: ByteStream {
         }
     }
 
+    /// The size of a file that can be opened, without opening it (which would disturb a pipe).
+    static func readableSize(of path: String) throws -> Int {
+        var status = stat()
+        guard access(path, R_OK) == 0, stat(path, &status) == 0 else {
+            throw UserError.system("open", path, code: errno)
+        }
+        return Int(status.st_size)
+    }
+
     /// A read-only map of the whole file, valid until `munmap`.
     func map() throws -> UnsafeRawBufferPointer {
         guard size > 0 else { return UnsafeRawBufferPointer(start: nil, count: 0) }

@@ -33,7 +33,9 @@ public final class Tokenizer: @unchecked Sendable {
         if bytes.isEmpty { throw UserError(.data, "\(path) is empty: not a tokenizer", hint: hint) }
         guard let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
             throw UserError(
-                .data, "\(path) is not a SentencePiece model: \(sentencePieceReason())", hint: hint)
+                .data,
+                "\(path) is not a SentencePiece model: its \(bytes.count) bytes cannot be read as one "
+                    + "(\(sentencePieceReason()))", hint: hint)
         }
         self.model = model
         modelFile = path
@@ -112,8 +114,9 @@ private func sentencePieceReason() -> String {
     }
     let rest = text[text.index(after: end)...].drop { $0 == " " }
     guard rest.first == "[", let close = rest.range(of: "] ") else { return String(rest) }
-    let explanation = rest[close.upperBound...].drop { $0 == " " }
-    return String(explanation.isEmpty ? rest : explanation)
+    let explanation = rest[close.upperBound...]
+    return explanation.isEmpty
+        ? "check failed: " + rest.dropFirst().prefix { $0 != "(" && $0 != "]" } : String(explanation)
 }
 
 /// Runs SentencePiece's trainer on the sentences that `next` gives until nil, and returns the bytes

@@ -177,6 +177,8 @@ private final class SentenceSource {
     /// The text that is being split, and where the next sentence begins in it.
     private var text: [UInt8] = []
     private var position = 0
+    /// What belongs before the next text.
+    private var unfinishedLine: [UInt8] = []
 
     init(
         reader: DocumentReader, lengthLimit: Int, skipsBadLines: Bool, progress: ProgressBar,
@@ -219,12 +221,21 @@ private final class SentenceSource {
                     if badLines.isStopping { reader.stopAfterCurrentFile() }
                     continue
                 case .success(let string):
-                    text = Array(string.utf8)
+                    summary.textBytes += string.utf8.count
+                    text = unfinishedLine + Array(string.utf8)
+                    unfinishedLine = []
                 }
                 if badLines.isStopping { continue }
                 position = 0
-                summary.textBytes += text.count
-                if record.kind != .text { summary.documents += 1 }
+                if record.kind == .text {
+                    // The next piece of the file goes on in the middle of a line.
+                    if let newline = text.lastIndex(of: 0x0A) {
+                        unfinishedLine = Array(text[(newline + 1)...])
+                        text.removeSubrange((newline + 1)...)
+                    }
+                } else {
+                    summary.documents += 1
+                }
                 return true
             }
             progress.advance(by: reader.bytesRead - reported)

@@ -15,6 +15,8 @@ struct CosmosTrain: ParsableCommand {
     static func main() {
         // Threads that start later inherit this.
         flushDenormalsToZero()
+        // A file beyond `ulimit -f` is then an error of the write, which is reported, not a silent death.
+        signal(SIGXFSZ, SIG_IGN)
         do {
             try refuseForeignCPU()
             var command = try parseAsRoot()
