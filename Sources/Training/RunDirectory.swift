@@ -32,12 +32,11 @@ public final class RunDirectory {
     /// does not expect, lacks one that it does, cannot be written, or is in use.
     public init(_ path: String, for purpose: Purpose) throws {
         self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-        try Self.check(self.path, for: purpose)
+        if purpose == .resume { try Self.check(self.path, for: purpose) }
         try Self.makeFolder(self.path)
         var descriptor = try Self.lock(self.path)
         var replacedRun: String?
         do {
-            // Another process may have begun a run before the lock was ours.
             try Self.check(self.path, for: purpose)
             if purpose == .replace, Self.holdsRun(self.path) {
                 replacedRun = try Self.setAside(self.path)

@@ -1,0 +1,311 @@
+import Configuration
+import Foundation
+import LLaMA
+import TensorCore
+import TestSupport
+import TokenData
+import Testing
+import Training
+
+@Suite("Trainer")
+struct TrainerTests {
+    @Test("A run learns, logs every step, validates and checkpoints when it is time")
+    func learns() throws {
+        let run = try TinyRun()
+        try run.train("run", "training.steps=60", "evaluation.every=20", "output.checkpoint_every=25")
+        let rows = try run.log()
+        #expect(rows.map { $0[0] } == (1...60).map(String.init))
+        #expect(rows.map { $0[1] } == (1...60).map { String($0 * 128) })
+        #expect(rows.filter { !$0[3].isEmpty }.map { $0[0] } == ["20", "40", "60"])
+        let losses = rows.compactMap { Double($0[2]) }
+        #expect(abs(losses[0] - log(32.0)) < 0.05)
+        let validation = try #require(Double(rows[59][3]))
+        // The entropy of the source is 1.19 nats, that of the tokens' frequencies 3.47.
+        #expect(validation < 2.2 && validation > 1.1, "\(validation)")
+        #expect(Double(rows[59][4]) == exp(validation))
+        #expect(
+            try run.folder.names("run/checkpoints") == ["latest", "step-00000025", "step-00000050", "step-00000060"])
+        let resolved = try RunConfiguration(file: run.folder.file("run/config.resolved.cfg"))
+        #expect(resolved.training.steps == 60)
+    }
+
+    @Test("Learning rates are the schedule's and gradients are clipped to the norm")
+    func learningRates() throws {
+        let run = try TinyRun()
+        try run.train()
+        let configuration = try run.configuration([])
+        for (step, row) in try run.log().enumerated() {
+            #expect(Double(row[5]) == 1e-2 * configuration.schedule.factor(step: step, of: 12))
+        }
+        // Adam does not see the gradient's size, but clipping changes how much each step counts.
+        try run.train("clipped", "training.gradient_clip=0.01")
+        #expect(try run.log("clipped")[0] == run.log()[0])
+        #expect(try run.log("clipped")[5] != run.log()[5])
+    }
+
+    @Test("A run stopped again and again, in steps and validations, ends in the same bits")
+    func stopped() throws {
+        let run = try TinyRun()
+        try run.train("straight", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000")
+        var stops = 0
+        var purpose = RunDirectory.Purpose.new
+        // Stops ever later, so that they fall everywhere, until the run gets through.
+        for attempt in 0..<400 {
+            let cancellation = CancellationFlag()
+            let timer = Thread {
+                usleep(UInt32(200 * attempt))
+                cancellation.request()
+            }
+            timer.start()
+            let outcome = try run.train(
+                "stopped", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000", purpose: purpose,
+                cancellation: cancellation)
+            purpose = .resume
+            if case .finished = outcome { break }
+            stops += 1
+        }
+        #expect(stops > 0)
+        try run.expectEqual("straight", "stopped")
+    }
+
+    @Test("A run that lost what came after a checkpoint makes it again, to the bit")
+    func killed() throws {
+        let run = try TinyRun()
+        try run.train("straight")
+        try run.train("killed")
+        // As a kill leaves it: the log is ahead of the newest whole checkpoint, its last row unfinished.
+        let folder = run.folder
+        for name in ["step-00000012", "step-00000010"] {
+            try FileManager.default.removeItem(atPath: folder.file("killed/checkpoints/\(name)"))
+        }
+        try folder.write(folder.bytes("killed/log.csv").dropLast(9), "killed/log.csv")
+        try run.train("killed", purpose: .resume)
+        try run.expectEqual("straight", "killed")
+        // Before the first checkpoint it begins anew.
+        try FileManager.default.removeItem(atPath: folder.file("killed/checkpoints"))
+        try run.train("killed", purpose: .resume)
+        try run.expectEqual("straight", "killed")
+    }
+
+    @Test("Any number of threads gives the same bits", arguments: [1, 3])
+    func threads(count: Int) throws {
+        let run = try TinyRun()
+        try run.train("two")
+        try run.train("other", "training.threads=\(count)")
+        try run.expectEqual("two", "other")
+    }
+
+    @Test("A batch weighs each token the same, however it is cut", arguments: [1, 3, 8])
+    func microBatches(size: Int) throws {
+        let run = try TinyRun()
+        try run.train("four")
+        try run.train("other", "training.micro_batch_size=\(size)")
+        for (a, b) in zip(try run.log("four"), try run.log("other")) {
+            let (x, y) = (try #require(Double(a[2])), try #require(Double(b[2])))
+            #expect(abs(x - y) < 2e-5 * x, "step \(a[0]): \(x) and \(y)")
+        }
+    }
+
+    @Test("The seeds of weights and data are apart")
+    func seeds() throws {
+        let run = try TinyRun()
+        try run.train("run", "training.steps=3")
+        try run.train("weights", "training.steps=3", "training.seed=2")
+        try run.train("data", "training.steps=3", "data.seed=2")
+        let first = try ["run", "weights", "data"].map { try run.log($0)[0][2] }
+        #expect(Set(first).count == 3)
+    }
+
+    @Test("Old checkpoints go, the newest stay")
+    func retention() throws {
+        let run = try TinyRun()
+        try run.train("run", "output.checkpoint_every=2", "output.keep_checkpoints=2")
+        #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000010", "step-00000012"])
+    }
+
+    @Test("Time alone can make a checkpoint due")
+    func checkpointByTime() throws {
+        let run = try TinyRun()
+        try run.train(
+            "run", "training.steps=3", "output.checkpoint_every=0", "output.checkpoint_minutes=1.0e-9")
+        #expect(
+            try run.folder.names("run/checkpoints") == ["latest", "step-00000001", "step-00000002", "step-00000003"])
+    }
+
+    @Test("Numbers that fail stop the run with tensor, step and the last good checkpoint")
+    func numericalFailure() throws {
+        let run = try TinyRun()
+        let error = #expect(throws: RunFailure.self) {
+            try run.train("run", "optimizer.lr=1.0e+38", "schedule={name: constant, warmup: 3}")
+        }
+        let failure = try #require(error)
+        #expect(failure.step >= 2)
+        let kept = try #require(failure.checkpoint)
+        #expect(failure.description.hasPrefix("error: step \(failure.step): "))
+        #expect(failure.description.contains("is not finite") && failure.description.contains(kept))
+        // What is kept is good, and the log tells of the failure.
+        let checkpoint = try Checkpoint(verifying: kept)
+        #expect(checkpoint.state.step < failure.step)
+        #expect(try run.folder.text("run/train.log").contains("step \(failure.step): "))
+    }
+}
+
+@Suite("Resuming")
+struct ResumeTests {
+    private func stopEarly(_ run: TinyRun, _ assignments: [String] = []) throws {
+        // A run whose last checkpoints are gone stands at step 5.
+        try run.train()
+        for step in ["10", "12"] {
+            try FileManager.default.removeItem(atPath: run.folder.file("run/checkpoints/step-000000\(step)"))
+        }
+    }
+
+    @Test("A folder that holds a run is refused, continued or set aside, as asked")
+    func existingRun() throws {
+        let run = try TinyRun()
+        let none = #expect(throws: UserError.self) { try run.train(purpose: .resume) }
+        #expect(none?.message.contains("there is no run to resume in") == true)
+        try run.train()
+        let weights = try run.tensors()
+        let error = #expect(throws: UserError.self) { try run.train() }
+        #expect(error?.message.hasSuffix("/run already holds a run") == true)
+        try run.train("run", "training.seed=3", purpose: .replace)
+        #expect(try run.tensors("run.old-1") == weights)
+        #expect(try run.tensors() != weights)
+    }
+
+    @Test(
+        "Settings that change the numbers are refused by name",
+        arguments: [
+            ("optimizer.lr=0.02", "optimizer.lr was 0.01 and is now 0.02"),
+            ("training.batch_size=16", "training.batch_size was 8 and is now 16"),
+            ("training.micro_batch_size=8", "training.micro_batch_size was 4 and is now 8"),
+            ("training.seed=2", "training.seed was 1 and is now 2"),
+            ("data.seed=2", "data.seed was 1 and is now 2"),
+            ("model.rope_theta=500.0", "model.rope_theta was 10000.0 and is now 500.0"),
+            ("schedule.name=linear", "schedule.name was cosine and is now linear"),
+            ("training.steps=24", "training.steps was 12 and is now 24"),
+            ("evaluation.tokens=100", "evaluation.tokens was 500 and is now 100"),
+        ])
+    func refused(assignment: String, message: String) throws {
+        let run = try TinyRun()
+        try stopEarly(run)
+        let error = #expect(throws: UserError.self) { try run.train("run", assignment, purpose: .resume) }
+        #expect(
+            error?.message.hasSuffix("can't be resumed with other settings: \(message)") == true,
+            "\(error?.message ?? "")")
+        #expect(error?.kind == .usage)
+    }
+
+    @Test("Settings that change none, such as threads and output, are free")
+    func free() throws {
+        let run = try TinyRun()
+        try run.train("straight")
+        try stopEarly(run)
+        try run.train(
+            "run", "training.threads=1", "output.checkpoint_every=1", "output.keep_checkpoints=1", purpose: .resume)
+        try run.expectEqual("straight", "run")
+        #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000012"])
+    }
+
+    @Test("A constant schedule can be extended, and is then the longer run")
+    func extended() throws {
+        let run = try TinyRun()
+        let schedule = "schedule={name: constant, warmup: 2}"
+        try run.train("straight", schedule, "training.steps=12", "evaluation.every=0")
+        try run.train("run", schedule, "training.steps=6", "evaluation.every=0")
+        try run.train("run", schedule, "training.steps=12", "evaluation.every=0", purpose: .resume)
+        #expect(try run.tensors("straight") == run.tensors("run"))
+        let shortened = #expect(throws: UserError.self) {
+            try run.train("run", schedule, "training.steps=3", "evaluation.every=0", purpose: .resume)
+        }
+        #expect(shortened?.message.contains("has made 12 steps, more than the 3 asked for") == true)
+    }
+
+    @Test("The optimizer's state can be given up, and its settings changed")
+    func resetOptimizer() throws {
+        let run = try TinyRun()
+        try stopEarly(run)
+        try run.train("run", "optimizer.lr=0.02", purpose: .resume, resetOptimizer: true)
+        #expect(try run.log().count == 12)
+        #expect(try Double(run.log()[11][5]) ?? 0 > 1e-3)
+        try run.train("straight")
+        #expect(try run.log()[..<5] == run.log("straight")[..<5])
+        #expect(try run.log()[11] != run.log("straight")[11])
+    }
+
+    @Test("Other data of the same path is refused")
+    func otherData() throws {
+        let run = try TinyRun()
+        try stopEarly(run)
+        try writeShard(learnableTokens(5_000, vocabulary: 32, seed: 3), to: run.folder.file("train.bin"))
+        let error = #expect(throws: UserError.self) { try run.train(purpose: .resume) }
+        #expect(
+            error?.message.contains("has 312 windows, but 250 when the run began") == true, "\(error?.message ?? "")")
+    }
+
+    @Test("What is wrong with the data shows before the run's folder is made")
+    func badData() throws {
+        let run = try TinyRun()
+        #expect(throws: UserError.self) { try run.train("run", "data.train=\(run.folder.file("none"))") }
+        #expect(throws: UserError.self) { try run.train("run", "data.tokenizer=\(run.folder.file("train.bin"))") }
+        #expect(throws: UserError.self) { try run.train("run", "model.vocab_size=16") }
+        #expect(!FileManager.default.fileExists(atPath: run.folder.file("run")))
+    }
+}
+
+@Suite("Evaluator")
+struct EvaluatorTests {
+    @Test("The loss is the exact mean over the targets, however they are cut", arguments: [1, 4, 7])
+    func exactMean(sequencesAtOnce: Int) throws {
+        let run = try TinyRun()
+        let dataset = try TokenDataset(
+            path: run.folder.file("validation.bin"), sequenceLength: 16, vocabularySize: 32)
+        let pool = WorkerPool(threads: 1)
+        let model = LLaMA(
+            config: try run.configuration([]).model, pool: pool, maxSequences: sequencesAtOnce, sequenceLength: 16)
+        model.initialize(seed: 1)
+        let evaluator = Evaluator(model: model, dataset: dataset, tokens: nil, sequencesAtOnce: sequencesAtOnce)
+        #expect(evaluator.tokenCount == 62 * 16)
+
+        var expected = 0.0
+        for window in 0..<62 {
+            var (tokens, targets) = ([Int32](repeating: 0, count: 16), [Int32](repeating: 0, count: 16))
+            tokens.withUnsafeMutableBufferPointer { tokens in
+                targets.withUnsafeMutableBufferPointer { dataset.window(window, tokens: tokens, targets: $0) }
+            }
+            expected += try model.evaluateLoss(tokens: tokens, targets: targets, sequences: 1).sum
+        }
+        let loss = try evaluator.loss()
+        #expect(loss.count == 62 * 16)
+        #expect(abs(loss.sum - expected) < 1e-6 * expected)
+    }
+
+    @Test("Fewer tokens are whole windows spread over the data, the same ones each time")
+    func subset() throws {
+        let run = try TinyRun()
+        let dataset = try TokenDataset(
+            path: run.folder.file("validation.bin"), sequenceLength: 16, vocabularySize: 32)
+        let model = LLaMA(
+            config: try run.configuration([]).model, pool: WorkerPool(threads: 1), maxSequences: 4, sequenceLength: 16)
+        model.initialize(seed: 1)
+        let evaluator = Evaluator(model: model, dataset: dataset, tokens: 100, sequencesAtOnce: 4)
+        #expect(evaluator.tokenCount == 112)
+        #expect(try evaluator.loss().sum == evaluator.loss().sum)
+        let more = Evaluator(model: model, dataset: dataset, tokens: 1 << 40, sequencesAtOnce: 4)
+        #expect(more.tokenCount == 62 * 16)
+    }
+
+    @Test("The unigram entropy is that of the targets' frequencies")
+    func entropy() throws {
+        let folder = try TemporaryFolder()
+        // Targets: three times 1, once 0 in every window of four.
+        try writeShard([0] + [1, 1, 1, 0, 1, 1, 1, 0], to: folder.file("a.bin"))
+        let dataset = try TokenDataset(path: folder.file("a.bin"), sequenceLength: 4, vocabularySize: 32)
+        let model = LLaMA(
+            config: try TinyRun().configuration([]).model, pool: WorkerPool(threads: 1), maxSequences: 1,
+            sequenceLength: 4)
+        let entropy = Evaluator(model: model, dataset: dataset, tokens: nil, sequencesAtOnce: 1).unigramEntropy()
+        #expect(abs(entropy + 0.75 * log(0.75) + 0.25 * log(0.25)) < 1e-12)
+    }
+}
