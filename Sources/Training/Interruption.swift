@@ -33,6 +33,11 @@ public enum Interruption {
             // Reads and writes under way go on instead of failing with EINTR.
             action.sa_flags = SA_RESTART
             sigaction(number, &action, nil)
+            // A parent that starts programs from one of its worker threads passes on that thread's mask.
+            var one = sigset_t()
+            sigemptyset(&one)
+            sigaddset(&one, number)
+            pthread_sigmask(SIG_UNBLOCK, &one, nil)
         }
     }
 }

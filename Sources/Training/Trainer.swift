@@ -54,6 +54,7 @@ public final class Trainer {
 
     /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
     public func run() throws -> Outcome {
+        if step == configuration.steps, pendingRow == nil { try setup.log.print("note: the run is already complete") }
         do {
             try completeRow()
             while step < configuration.steps {

@@ -1,0 +1,194 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `cosmos-train --config` and `cosmos-train eval` as a user runs them.
+@Suite struct TrainCommandTests {
+    /// Data and `run.cfg` in `folder`.
+    private func prepare(_ folder: URL, steps: Int = 40, batchSize: Int = 8) throws {
+        try writeShard(learnableTokens(8_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
+        try writeShard(learnableTokens(2_001, vocabulary: 32, seed: 2), to: folder.path + "/validation.bin")
+        let text = """
+            model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 32,
+                    max_position_embeddings: 32}
+            data: {train: train.bin, validation: validation.bin, sequence_length: 32}
+            optimizer: {name: adamw, lr: 1.0e-2}
+            schedule: {name: linear, warmup: 2}
+            training: {steps: \(steps), batch_size: \(batchSize), micro_batch_size: 8, threads: 1}
+            evaluation: {every: 10, tokens: 2000}
+            output: {run_dir: run, checkpoint_every: 7}
+            """
+        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+    }
+
+    private func train(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
+        try run(program, ["--config", "run.cfg"] + arguments, in: folder)
+    }
+
+    /// Starts training and hands the process on while it runs; returns its status.
+    private func start(
+        _ arguments: String..., in folder: URL, _ body: (Process) throws -> Void
+    ) throws -> (status: Int32, reason: Process.TerminationReason) {
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = ["--config", "run.cfg"] + arguments
+        process.currentDirectoryURL = folder
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        try body(process)
+        process.waitUntilExit()
+        return (process.terminationStatus, process.terminationReason)
+    }
+
+    /// Waits until the log of `run` has at least `rows` rows, at most half a minute.
+    private func waitForRows(_ rows: Int, of run: String, in folder: URL) {
+        for _ in 0..<6000 {
+            let log = (try? String(contentsOfFile: folder.path + "/\(run)/log.csv", encoding: .utf8)) ?? ""
+            if log.count(where: { $0 == "\n" }) > rows { return }
+            usleep(5000)
+        }
+    }
+
+    /// What a run ends in: the log without times, the weights, the optimizer's state.
+    private func results(_ run: String, in folder: URL) throws -> [Data] {
+        let log = try String(contentsOf: folder.appending(path: "\(run)/log.csv"), encoding: .utf8)
+        let columns = log.split(separator: "\n").map { line in
+            line.split(separator: ",", omittingEmptySubsequences: false).prefix(7).joined(separator: ",")
+        }
+        return [Data(columns.joined(separator: "\n").utf8)]
+            + (try ["model", "optimizer"].map {
+                try Data(contentsOf: folder.appending(path: "\(run)/checkpoints/latest/\($0).safetensors"))
+            })
+    }
+
+    @Test func trainsAndTellsWhatItDid() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let command = try train(in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            for text in [
+                "adamw takes 14 matrices", "OpenBLAS for ", "step 10   train loss ", "perplexity ",
+                "trained          40 steps", "run/checkpoints/step-00000040", "run/log.csv",
+            ] {
+                #expect(command.errorOutput.contains(text), "\(command.errorOutput) lacks \(text)")
+            }
+            let log = try String(contentsOf: folder.appending(path: "run/train.log"), encoding: .utf8)
+            #expect(log.contains("Z  step 40   train loss "))
+        }
+    }
+
+    @Test func evaluatesARunOrACheckpoint() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try train(in: folder).status == 0)
+            let log = try String(contentsOf: folder.appending(path: "run/log.csv"), encoding: .utf8)
+            let lastRow = try #require(log.split(separator: "\n").last).split(separator: ",")
+            // All 62 windows of 32 tokens are below the 2000 that were asked for.
+            for model in ["run", "run/", "run/checkpoints/latest", "run/checkpoints/step-00000040"] {
+                let command = try run(program, ["eval", model, "--threads", "1"], in: folder)
+                #expect(command.status == 0, "\(command.errorOutput)")
+                #expect(command.output.contains("\nloss             \(lastRow[3])\n"), "\(command.output)")
+                #expect(command.output.contains("\nperplexity       \(lastRow[4])\n"))
+                #expect(command.output.contains("\ntokens           1,984\n"))
+                #expect(command.output.contains("\nunigram entropy  3."))
+            }
+            let missing = try run(program, ["eval", "nowhere"], in: folder)
+            #expect(missing.status == 64)
+            #expect(missing.errorOutput.hasPrefix("error: nowhere holds no model"))
+        }
+    }
+
+    @Test func killedAtAnyMomentAndResumedItEndsInTheSameBits() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 60)
+            #expect(try train("--set", "output.run_dir=straight", in: folder).status == 0)
+            var purpose = "--replace"
+            for rows in [1, 9, 20, 22, 41] {
+                let end = try start("--set", "output.run_dir=killed", purpose, in: folder) { process in
+                    waitForRows(rows, of: "killed", in: folder)
+                    usleep(UInt32.random(in: 0..<4000))
+                    kill(process.processIdentifier, SIGKILL)
+                }
+                purpose = "--resume"
+                if end.reason != .uncaughtSignal { break }
+            }
+            let command = try train("--set", "output.run_dir=killed", "--resume", in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            #expect(try results("killed", in: folder) == results("straight", in: folder))
+        }
+    }
+
+    /// One step of some seconds, which the signal interrupts.
+    @Test(arguments: [SIGTERM, SIGINT]) func aSignalStopsALongStepSoonAndNothingIsLost(signal: Int32) throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 3, batchSize: 20_000)
+            var signalled = Date.distantFuture
+            let end = try start(in: folder) { process in
+                waitForRows(0, of: "run", in: folder)
+                usleep(300_000)
+                signalled = Date.now
+                kill(process.processIdentifier, signal)
+            }
+            #expect(Date.now.timeIntervalSince(signalled) < 3)
+            #expect(end.status == 75 && end.reason == .exit)
+            let log = try String(contentsOf: folder.appending(path: "run/train.log"), encoding: .utf8)
+            #expect(log.contains("stopped after step 0; continue with --resume"), "\(log)")
+            #expect(
+                FileManager.default.fileExists(atPath: folder.path + "/run/checkpoints/step-00000000/MANIFEST.json"))
+        }
+    }
+
+    @Test func mistakesAreToldOnceWithACodeAndAHint() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            try Data("no shard".utf8).write(to: folder.appending(path: "bad.bin"))
+            for (arguments, status, message) in [
+                (
+                    ["--set", "optimizer.lrr=1"], 64,
+                    "error: --set optimizer.lrr: unknown key `optimizer.lrr`\nhint: did you mean `lr`?"
+                ),
+                (["--set", "training.steps=0"], 64, "error: --set training.steps: training.steps: 0 must be from 1"),
+                (["--set", "training.steps"], 64, "error: --set training.steps: not of the form section.key=value"),
+                (
+                    ["--set", "model.hidden_size=33"], 64,
+                    "error: --set model.hidden_size: model.hidden_size: 33 is not divisible"
+                ),
+                (["--set", "data.train=bad.bin"], 65, "error: bad.bin"),
+                (["--set", "data.train=none.bin"], 74, "error: cannot open none.bin: No such file or directory"),
+                (["--set", "data.tokenizer=bad.bin"], 65, "error: bad.bin"),
+                (["--set", "model.vocab_size=16"], 65, "error: train.bin: token "),
+                (["--set", "output.run_dir=/proc/run"], 74, "error: cannot create the folder /proc/run"),
+                (["--resume"], 64, "error: there is no run to resume in run"),
+                (["--resume", "--replace"], 64, "Error: --resume continues a run, --replace begins anew"),
+                (["--reset-optimizer"], 64, "Error: --reset-optimizer goes with --resume"),
+            ] {
+                let command = try run(program, ["--config", "run.cfg"] + arguments, in: folder)
+                #expect(Int(command.status) == status, "\(arguments): \(command.errorOutput)")
+                #expect(command.errorOutput.hasPrefix(message), "\(arguments): \(command.errorOutput)")
+                #expect(command.output == "")
+            }
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+
+            let missing = try run(program, ["--config", "none.cfg"], in: folder)
+            #expect(missing.status == 74 && missing.errorOutput.hasPrefix("error: cannot read none.cfg: No such file"))
+            #expect(try train("--set", "training.steps=2", in: folder).status == 0)
+            let existing = try train(in: folder)
+            #expect(existing.status == 64 && existing.errorOutput.hasPrefix("error: run already holds a run\nhint: "))
+            let failure = try train(
+                "--replace", "--set", "optimizer.lr=1.0e+38", "--set", "schedule.name=constant", in: folder)
+            #expect(failure.status == 70, "\(failure.errorOutput)")
+            #expect(
+                failure.errorOutput.contains("\nerror: step ") && failure.errorOutput.contains("is not finite\nhint: "))
+        }
+    }
+
+    @Test func theSubcommandMayBeNamedOrLeftOut() throws {
+        let help = try run(program, ["--help"])
+        #expect(help.status == 0 && help.output.contains("train (default)"))
+        #expect(try run(program, ["train", "--help"]).output.contains("--config <file>"))
+        let none = try run(program, [])
+        #expect(none.status == 64 && none.errorOutput.contains("--config"))
+    }
+}
