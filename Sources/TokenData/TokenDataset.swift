@@ -82,7 +82,8 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// Compares every shard's checksum and looks for ids beyond the vocabulary, in one pass.
     private static func check(_ shards: [Shard], vocabularySize: Int, pool: WorkerPool) throws {
-        let chunkCount = 1 << 21
+        // Small enough that a chunk stays in the cache between the two looks at it.
+        let chunkCount = 1 << 17
         let progress = ProgressBar("checking shards", total: shards.reduce(0) { $0 + $1.payload.count }, unit: .bytes)
         defer { progress.finish() }
         for shard in shards {
@@ -102,7 +103,7 @@ public final class TokenDataset: @unchecked Sendable {
                                 + (shard.header.extras.map { ", \($0.vocabularySize)" } ?? "")
                                 + ", or make the shards with the model's tokenizer")
                     }
-                    checksums[chunk] = crc32(UnsafeRawBufferPointer(tokens))
+                    if shard.header.extras != nil { checksums[chunk] = crc32(UnsafeRawBufferPointer(tokens)) }
                     progress.advance(by: 2 * range.count)
                 }
             }
@@ -123,21 +124,10 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// The index of the first id that is not below `limit`.
     private static func firstToken(of tokens: UnsafeBufferPointer<UInt16>, notBelow limit: Int) -> Int? {
-        func isBad(_ token: UInt16) -> Bool { Int(UInt16(littleEndian: token)) >= limit }
-        guard limit <= Int(UInt16.max), let base = tokens.baseAddress else { return nil }
-        let width = 32
-        var largest = SIMD32<UInt16>(repeating: 0)
-        let raw = UnsafeRawPointer(base)
-        for group in 0..<tokens.count / width {
-            var lanes = raw.loadUnaligned(fromByteOffset: 2 * width * group, as: SIMD32<UInt16>.self)
-            #if _endian(big)
-                for lane in 0..<width { lanes[lane] = lanes[lane].littleEndian }
-            #endif
-            largest = pointwiseMax(largest, lanes)
-        }
-        let tail = tokens[(tokens.count / width * width)...]
-        if Int(largest.max()) < limit, !tail.contains(where: isBad) { return nil }
-        return tokens.firstIndex(where: isBad)
+        // The largest first: that loop has no exit, so the compiler makes vectors of it.
+        var largest: UInt16 = 0
+        for token in tokens { largest = max(largest, UInt16(littleEndian: token)) }
+        return Int(largest) < limit ? nil : tokens.firstIndex { Int(UInt16(littleEndian: $0)) >= limit }
     }
 }
 
