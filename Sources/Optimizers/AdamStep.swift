@@ -13,7 +13,8 @@ struct AdamStep {
     private let squareWeight: Lanes
     private let correction: Lanes
     private let eps: Lanes
-    private let stepSize: Lanes
+    /// The scalar that the direction is multiplied by.
+    let stepSize: Float
     private let decayBefore: Lanes
     private let decayAfter: Lanes
 
@@ -45,7 +46,7 @@ struct AdamStep {
         squareWeight = Lanes(repeating: Float(1 - betas[1]))
         self.correction = Lanes(repeating: Float(correction))
         self.eps = Lanes(repeating: Float(eps))
-        self.stepSize = Lanes(repeating: Float(stepSize))
+        self.stepSize = Float(stepSize)
         self.decayBefore = Lanes(repeating: Float(decayBefore))
         self.decayAfter = Lanes(repeating: Float(decayAfter))
     }
@@ -64,6 +65,7 @@ struct AdamStep {
         _ w: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, m: UnsafeMutablePointer<Float>,
         v: UnsafeMutablePointer<Float>, count: Int
     ) throws {
+        let stepSize = Lanes(repeating: stepSize)
         var difference = Lanes.zero
         forEachLanes(count) { i, count in
             var newM = Float.load(m + i, count: count)
@@ -78,5 +80,19 @@ struct AdamStep {
             difference += newW - newW
         }
         guard difference.laneSum == 0 else { throw NumericalFailure("the updated weight is not finite") }
+    }
+
+    /// g <- direction, over `count` elements; moments as they go. The caller applies step size and decay.
+    func normalize(
+        _ g: UnsafeMutablePointer<Float>, m: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, count: Int
+    ) {
+        forEachLanes(count) { i, count in
+            var newM = Float.load(m + i, count: count)
+            var newV = Float.load(v + i, count: count)
+            let direction = direction(Float.load(g + i, count: count), m: &newM, v: &newV)
+            Float.store(newM, m + i, count: count)
+            Float.store(newV, v + i, count: count)
+            Float.store(direction, g + i, count: count)
+        }
     }
 }

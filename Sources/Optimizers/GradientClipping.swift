@@ -14,13 +14,7 @@ public enum GradientClipping {
         defer { sums.deallocate() }
         pool.forEach(blocks.count) { block, _ in
             let (parameter, range) = blocks[block]
-            // Short stretches keep the float sums accurate.
-            var sum = 0.0
-            for start in stride(from: range.lowerBound, to: range.upperBound, by: 4096) {
-                let count = min(4096, range.upperBound - start)
-                sum += sumOfSquares(parameters[parameter].gradient.data + start, count: count)
-            }
-            sums[block] = sum
+            sums[block] = sumOfSquares(parameters[parameter].gradient.data + range.lowerBound, count: range.count)
         }
         if let block = sums.firstIndex(where: { !$0.isFinite }) {
             throw NumericalError("the gradient is not finite", tensor: parameters[blocks[block].parameter].name)

@@ -11,8 +11,9 @@ public final class Optimizer {
         public let parameter: Parameter
         /// The name of its rule: "adamw" for the embedding of a model under "muon".
         public let ruleName: String
+        /// The learning rate of its rule, before the schedule.
+        public let learningRate: Double
         let rule: any OptimizerRule
-        let learningRate: Double
 
         /// The state, without the parameter's name.
         public var state: [StateTensor] { rule.state }
@@ -50,8 +51,8 @@ public final class Optimizer {
                 index: peers[..<index].count { $0 == assignment.name },
                 count: peers.count { $0 == assignment.name })
             return Slot(
-                parameter: parameter, ruleName: assignment.name,
-                rule: configuration.makeRule(for: parameter, at: position), learningRate: assignment.learningRate)
+                parameter: parameter, ruleName: assignment.name, learningRate: assignment.learningRate,
+                rule: configuration.makeRule(for: parameter, at: position))
         }
         self.slots = slots
         let scratch = slots.map(\.rule.scratchByteCount).max() ?? 0

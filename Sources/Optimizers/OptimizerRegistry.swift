@@ -3,7 +3,7 @@ import TensorCore
 
 /// Every optimizer there is. A new one needs its row here.
 public var optimizerRules: [any OptimizerRule.Type] {
-    [AdamW.self]
+    [AdamW.self, AdamMini.self, GaLore.self, Muon.self, SOAP.self, COSMOS.self]
 }
 
 /// The `optimizer:` section of a configuration: which optimizer, with which settings.

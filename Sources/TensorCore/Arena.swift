@@ -7,6 +7,7 @@ public final class Arena {
     private let memory: UnsafeMutableRawPointer?
     private let capacity: Int
     private var used = 0
+    private var peak = 0
 
     /// Every piece starts on a cache line.
     private static let alignment = 64
@@ -28,17 +29,25 @@ public final class Arena {
     public static func byteCount(of layout: (Arena) -> Void) -> Int {
         let counter = Arena()
         layout(counter)
-        return counter.used
+        return counter.peak
     }
 
     /// Gives every piece back.
     public func reset() { used = 0 }
+
+    /// Pieces taken within `layout` are given back after it: what is taken next lies over them.
+    public func overlaid<Layout>(_ layout: () -> Layout) -> Layout {
+        let start = used
+        defer { used = start }
+        return layout()
+    }
 
     /// Uninitialized memory for `count` elements.
     public func array<Element: BitwiseCopyable>(_ count: Int, of _: Element.Type) -> UnsafeMutablePointer<Element> {
         let offset = used
         let size = max(count, 1) * MemoryLayout<Element>.stride
         used += (size + Arena.alignment - 1) & ~(Arena.alignment - 1)
+        peak = max(peak, used)
         precondition(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
         guard let memory else { return UnsafeMutablePointer(bitPattern: Arena.alignment + offset)! }
         return (memory + offset).bindMemory(to: Element.self, capacity: max(count, 1))

@@ -71,13 +71,13 @@ public struct EigenScratch<Real: BitwiseCopyable> {
 
 /// Replaces the symmetric n x n matrix by its eigenvectors as rows, by ascending eigenvalue.
 ///
-/// Divide and conquer (ssyevd). Only one triangle is read. Cost: about 9 n³ FLOPs.
+/// Divide and conquer (ssyevd). Only the upper triangle is read (LAPACK's lower). Cost: about 9 n³ FLOPs.
 /// Throws `NumericalFailure` where it does not converge or a value is not finite.
 public func eigenvectorRows(ofSymmetric a: Matrix<Float>, _ scratch: EigenScratch<Float>) throws {
     precondition(a.rows == a.columns, "eigenvectors of a \(a.rows)x\(a.columns) matrix")
     try requireFinite(a, "eigendecomposition")
     let status = LAPACKE_ssyevd_work(
-        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "U")), Int32(a.rows), a.base,
+        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "L")), Int32(a.rows), a.base,
         Int32(a.stride), scratch.values, scratch.work, scratch.workCount, scratch.integers,
         scratch.integerCount)
     precondition(status >= 0, "ssyevd: argument \(-status)")
@@ -85,16 +85,19 @@ public func eigenvectorRows(ofSymmetric a: Matrix<Float>, _ scratch: EigenScratc
     try requireFinite(a, "eigendecomposition")
 }
 
-/// The same in double precision, for an n x n matrix without gaps between its rows.
+/// The same in double precision, for an n x n matrix without gaps between its rows, of which only the
+/// upper triangle need be there.
 public func eigenvectorRows(
     ofSymmetric a: UnsafeMutablePointer<Double>, order n: Int, _ scratch: EigenScratch<Double>
 ) throws {
     // x - x is 0 for every finite x.
     var sum = 0.0
-    for index in 0..<n * n { sum += a[index] - a[index] }
+    for row in 0..<n {
+        for index in row * n + row..<row * n + n { sum += a[index] - a[index] }
+    }
     guard sum == 0 else { throw NumericalFailure("the eigendecomposition met a value that is not finite") }
     let status = LAPACKE_dsyevd_work(
-        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "U")), Int32(n), a, Int32(n),
+        LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "L")), Int32(n), a, Int32(n),
         scratch.values, scratch.work, scratch.workCount, scratch.integers, scratch.integerCount)
     precondition(status >= 0, "dsyevd: argument \(-status)")
     guard status == 0 else { throw NumericalFailure("the eigendecomposition did not converge") }

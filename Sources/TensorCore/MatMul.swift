@@ -62,17 +62,20 @@ public func multiply(
         beta, c.base, blasint(c.stride))
 }
 
-/// c = alpha * a aᵀ on the calling thread: half the work of the general product (OpenBLAS ssyrk), and
-/// c is symmetric to the bit.
+/// c = alpha * a aᵀ + beta * c on the calling thread: half the work of the general product (OpenBLAS
+/// ssyrk), and c comes out symmetric to the bit.
 ///
-/// a is m x k (or k x m, `transposed`), c is m x m and does not overlap it. Cost: m²k FLOPs.
-public func multiplyByOwnTranspose(_ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1) {
+/// a is m x k, c is m x m, symmetric, and does not overlap it. With `beta` 0, c is not read.
+/// Cost: m²k FLOPs.
+public func multiplyByOwnTranspose(
+    _ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0
+) {
     precondition(
         c.rows == a.rows && c.columns == a.rows,
         "product of \(a.rows)x\(a.columns) and its transpose into \(c.rows)x\(c.columns)")
     cblas_ssyrk(
         CblasRowMajor, CblasUpper, a.isTransposed ? CblasTrans : CblasNoTrans, blasint(a.rows),
-        blasint(a.columns), alpha, a.matrix.base, blasint(a.matrix.stride), 0, c.base, blasint(c.stride))
+        blasint(a.columns), alpha, a.matrix.base, blasint(a.matrix.stride), beta, c.base, blasint(c.stride))
     // Mirrored in tiles, so that neither triangle is walked down a column.
     let tile = 32
     for top in stride(from: 0, to: c.rows, by: tile) {

@@ -27,6 +27,14 @@ extension Matrix where Element == Float {
         }
     }
 
+    /// Copies all elements of a matrix of the same shape.
+    public func copy(from other: Matrix<Float>) {
+        precondition(
+            rows == other.rows && columns == other.columns,
+            "copy of \(other.rows)x\(other.columns) into \(rows)x\(columns)")
+        for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }
+    }
+
     /// The square root of the sum of squares: lanes within a row, rows in double precision.
     public var frobeniusNorm: Double {
         var sum = 0.0
@@ -49,17 +57,23 @@ extension Matrix where Element == Float {
     }
 }
 
-/// The sum of squares of `count` floats, in lanes of float; squares outside of float's range are
-/// summed again in double precision.
+/// The sum of squares of `count` floats: in lanes of float over stretches of 4096, these in double
+/// precision. Squares outside of float's range are summed again in double precision.
 public func sumOfSquares(_ x: UnsafePointer<Float>, count: Int) -> Double {
-    var lanes = Lanes.zero
-    forEachLanes(count) { offset, count in
-        let some = Float.load(x + offset, count: count)
-        lanes = some.multiplyAdd(some, lanes)
+    var total = 0.0
+    for start in stride(from: 0, to: count, by: 4096) {
+        let stretch = min(4096, count - start)
+        var lanes = Lanes.zero
+        forEachLanes(stretch) { offset, count in
+            let some = Float.load(x + start + offset, count: count)
+            lanes = some.multiplyAdd(some, lanes)
+        }
+        let sum = lanes.laneSum
+        if sum > 1e-25, sum < 1e37 {
+            total += Double(sum)
+        } else {
+            for index in start..<start + stretch { total += Double(x[index]) * Double(x[index]) }
+        }
     }
-    let sum = lanes.laneSum
-    if sum > 1e-25, sum < 1e37 { return Double(sum) }
-    var exact = 0.0
-    for index in 0..<count { exact += Double(x[index]) * Double(x[index]) }
-    return exact
+    return total
 }

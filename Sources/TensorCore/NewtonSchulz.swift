@@ -107,10 +107,11 @@ public struct NewtonSchulz: Sendable {
         }
     }
 
-    /// The product with a square matrix, from the side of the smaller dimension.
+    /// The product with a square matrix, from the side of the smaller dimension; transposed from the
+    /// right, since the references work on xᵀ there.
     private func multiply(_ square: Matrix<Float>, _ x: Matrix<Float>, into y: Matrix<Float>) {
         if x.rows > x.columns {
-            TensorCore.multiply(x.plain, square.plain, into: y)
+            TensorCore.multiply(x.plain, square.transposed, into: y)
         } else {
             TensorCore.multiply(square.plain, x.plain, into: y)
         }

@@ -9,15 +9,15 @@ import Testing
 enum GoldenPlan {
     /// Replay its gradients through the optimizer as configured. `rateScale` times the case's learning
     /// rate is the rule's; `tolerance` is relative to the largest change of a weight.
-    case replay(OptimizerConfiguration, ParameterRole, rateScale: Double = 1, tolerance: Double)
+    case replay(OptimizerConfiguration, ParameterRole, rateScale: Double, tolerance: Double)
     case skip(String)
 
     static func replay<Rule: OptimizerRule>(
         _ rule: Rule.Type, _ role: ParameterRole, rateScale: Double = 1, tolerance: Double,
-        _ set: (inout Rule.Hyperparameters) -> Void
-    ) -> GoldenPlan {
+        _ set: (inout Rule.Hyperparameters) throws -> Void
+    ) rethrows -> GoldenPlan {
         var hyperparameters = Rule.Hyperparameters()
-        set(&hyperparameters)
+        try set(&hyperparameters)
         return .replay(OptimizerConfiguration(rule, hyperparameters), role, rateScale: rateScale, tolerance: tolerance)
     }
 }
@@ -26,6 +26,9 @@ enum GoldenPlan {
 enum GoldenTolerance {
     static let elementwise = 1e-5
     static let factorized = 1e-3
+    /// Newton-Schulz rounded to bfloat16; and on COSMOS's residual, which is exactly rank deficient.
+    static let bf16 = 0.1
+    static let bf16Deficient = 0.5
 }
 
 /// A case's settings, with the names of the references.
@@ -42,7 +45,8 @@ struct GoldenSettings {
 
 extension GoldenCase {
     /// Replays `grad@t` of one parameter; the largest difference from `param@t` over the largest change
-    /// from `param@0`, over all steps and elements.
+    /// from `param@0`, over all steps and elements. Against a float64 case, what rounding the weights to
+    /// float32 at every step may add up to is not counted.
     func replayError(
         _ name: String, _ configuration: OptimizerConfiguration, _ role: ParameterRole, rateScale: Double
     ) throws -> Double {
@@ -52,7 +56,7 @@ extension GoldenCase {
         let rule = configuration.makeRule(for: parameter)
         let arena = Arena(byteCount: rule.scratchByteCount)
 
-        var (difference, change) = (0.0, 0.0)
+        var (difference, change, largest) = (0.0, 0.0, 0.0)
         let rates = try #require(fields.lr.doubles)
         for step in 1...rates.count {
             let gradient = try required("\(name)/grad@\(step)").floats
@@ -67,8 +71,10 @@ extension GoldenCase {
             for index in expected.indices {
                 difference = max(difference, abs(Double(parameter.weight.data[index]) - expected[index]))
                 change = max(change, abs(expected[index] - start.doubles[index]))
+                largest = max(largest, abs(expected[index]))
             }
         }
-        return difference / change
+        let rounding = fields.dtype.string == "f64" ? Double(rates.count) * 0x1p-24 * largest : 0
+        return max(0, difference - rounding) / change
     }
 }

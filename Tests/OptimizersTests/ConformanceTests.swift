@@ -1,0 +1,232 @@
+import Configuration
+import Foundation
+import Optimizers
+import TensorCore
+import TestSupport
+import Testing
+
+/// What every optimizer must do, run over the registry: a new optimizer is covered by its row there.
+@Suite struct ConformanceTests {
+    /// A configuration of a registered optimizer, small enough for small matrices.
+    struct Entry: CustomTestStringConvertible, Sendable {
+        let name: String
+        let settings: String
+        var testDescription: String { settings.isEmpty ? name : "\(name) {\(settings)}" }
+
+        func configuration() throws -> OptimizerConfiguration {
+            let yaml = "{name: \(name)\(settings.isEmpty ? "" : ", " + settings)}"
+            return try OptimizerConfiguration(ConfigurationNode(yaml: yaml, file: "test.cfg"), at: "optimizer")
+        }
+    }
+
+    /// Each as it comes, and with the settings that change what it does most.
+    static let variants: [String: [String]] = [
+        "adam_mini": ["whole_value_matrix: true"],
+        "galore": [
+            "rank: 3, update_proj_gap: 4", "rank: 3, update_proj_gap: 4, proj_type: reverse_std, stagger: true",
+        ],
+        "muon": ["scale: match_rms_adamw, ns_precision: bf16"],
+        "soap": [
+            "precondition_frequency: 3, stagger: true", "precondition_frequency: 2, sides: input", "max_precond_dim: 6",
+        ],
+        "cosmos": ["rank: 3, nesterov: true", "rank: 2, ns_precision: bf16"],
+    ]
+
+    static var entries: [Entry] {
+        optimizerRules.map { $0.name }.flatMap { name in
+            ([""] + (variants[name] ?? [])).map { Entry(name: name, settings: $0) }
+        }
+    }
+
+    /// One parameter of every role; matrices tall, wide and square, and a single row and column.
+    static func parameters() -> [Parameter] {
+        let shapes: [(String, [Int], ParameterRole)] = [
+            ("embedding", [37, 8], .embedding), ("query", [8, 8], .matrix(.query(headDim: 4))),
+            ("key", [4, 8], .matrix(.key(headDim: 4))), ("value", [4, 8], .matrix(.value)),
+            ("output", [8, 8], .matrix(.attentionOutput)), ("gate", [22, 8], .matrix(.gate)),
+            ("down", [8, 22], .matrix(.down)), ("row", [1, 9], .matrix(.up)), ("column", [9, 1], .matrix(.up)),
+            ("norm", [8], .vector), ("head", [37, 8], .head),
+        ]
+        var random = Random(seed: 7, stream: "weights")
+        return shapes.map { name, shape, role in
+            let parameter = Parameter(name: name, shape: shape, role: role)
+            for index in 0..<parameter.count { parameter.weight.data[index] = Float(random.normalPair().0) }
+            return parameter
+        }
+    }
+
+    /// Reproducible gradients that differ from step to step.
+    static func setGradients(_ parameters: [Parameter], step: Int, scale: Float = 0.1) {
+        var random = Random(seed: UInt64(step), stream: "gradients")
+        for parameter in parameters {
+            for index in 0..<parameter.count {
+                parameter.gradient.data[index] = scale * (Float(random.normalPair().0) + 0.3)
+            }
+        }
+    }
+
+    static func bits(_ parameters: [Parameter]) -> [UInt32] {
+        parameters.flatMap { $0.weight.elements.map(\.bitPattern) }
+    }
+
+    /// The weights after `steps` steps.
+    static func run(_ entry: Entry, steps: Int, threads: Int, scale: Float = 0.1) throws -> [Parameter] {
+        let parameters = parameters()
+        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: threads))
+        for step in 1...steps {
+            setGradients(parameters, step: step, scale: scale)
+            try optimizer.step(learningRateFactor: 1)
+        }
+        return parameters
+    }
+
+    @Test func everyRuleInTheSourcesIsRegistered() throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Sources/Optimizers")
+        var found: Set<String> = []
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
+            let text = try String(contentsOf: file, encoding: .utf8)
+            for match in text.matches(of: /class (\w+)[^{]*: [^{]*(?:OptimizerRule|ElementwiseRule)/) {
+                found.insert(String(match.1))
+            }
+        }
+        #expect(found.count >= 6)
+        #expect(found == Set(optimizerRules.map { String(describing: $0) }))
+        #expect(Set(optimizerRules.map { $0.name }).count == optimizerRules.count, "two optimizers have one name")
+    }
+
+    /// Least squares |W - target|² from a distance, with a falling learning rate.
+    @Test(arguments: entries)
+    func converges(_ entry: Entry) throws {
+        let (parameters, targets) = (Self.parameters(), Self.parameters())
+        for target in targets {
+            for index in 0..<target.count { target.weight.data[index] += index % 2 == 0 ? 0.5 : -0.5 }
+        }
+        func distance() -> Double {
+            zip(parameters, targets).reduce(0) { sum, pair in
+                zip(pair.0.weight.elements, pair.1.weight.elements).reduce(sum) {
+                    $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+                }
+            }
+        }
+        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        let start = distance()
+        let rate = try #require(optimizer.slots.map(\.learningRate).min())
+        let steps = 600
+        for step in 0..<steps {
+            for (parameter, target) in zip(parameters, targets) {
+                for index in 0..<parameter.count {
+                    parameter.gradient.data[index] = parameter.weight.data[index] - target.weight.data[index]
+                }
+            }
+            try optimizer.step(learningRateFactor: 0.05 / rate * (1 - Double(step) / Double(steps)))
+        }
+        #expect(distance() < 0.05 * start, "\(start) -> \(distance())")
+    }
+
+    @Test(arguments: entries)
+    func sameBitsAgainAndForAnyNumberOfThreads(_ entry: Entry) throws {
+        let once = try Self.bits(Self.run(entry, steps: 9, threads: 1))
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 1)) == once)
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 2)) == once)
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 5)) == once)
+    }
+
+    @Test(arguments: entries, [1, 2, 5])
+    func resumedRunEndsInTheSameBits(_ entry: Entry, stop: Int) throws {
+        let straight = try Self.bits(Self.run(entry, steps: 9, threads: 2))
+
+        let pool = WorkerPool(threads: 2)
+        let before = Self.parameters()
+        let stopped = Optimizer(try entry.configuration(), parameters: before, pool: pool)
+        for step in 1...stop {
+            Self.setGradients(before, step: step)
+            try stopped.step(learningRateFactor: 1)
+        }
+        let after = Self.parameters()
+        for (new, old) in zip(after, before) { new.weight.copy(from: old.weight) }
+        let resumed = Optimizer(try entry.configuration(), parameters: after, pool: pool)
+        #expect(resumed.state.map(\.name) == stopped.state.map(\.name))
+        for (new, old) in zip(resumed.state, stopped.state) { new.tensor.copy(from: old.tensor) }
+        resumed.stepCount = stopped.stepCount
+        for step in stop + 1...9 {
+            Self.setGradients(after, step: step)
+            try resumed.step(learningRateFactor: 1)
+        }
+        #expect(Self.bits(after) == straight)
+    }
+
+    @Test(arguments: entries)
+    func stateIsWhatTheFormulaSays(_ entry: Entry) throws {
+        let configuration = try entry.configuration()
+        let optimizer = Optimizer(configuration, parameters: Self.parameters(), pool: WorkerPool(threads: 1))
+        for slot in optimizer.slots {
+            let expected = configuration.stateCount(shape: slot.parameter.shape, role: slot.parameter.role)
+            #expect(slot.stateByteCount == 4 * expected, "\(slot.parameter.name)")
+            #expect(slot.state.allSatisfy { $0.tensor.elements.allSatisfy { $0 == 0 } }, "state does not start at zero")
+            #expect(Set(slot.state.map(\.name)).count == slot.state.count)
+        }
+        #expect(Set(optimizer.state.map(\.name)).count == optimizer.state.count)
+    }
+
+    @Test(arguments: entries)
+    func gradientIsNotWritten(_ entry: Entry) throws {
+        let parameters = Self.parameters()
+        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        for step in 1...6 {
+            Self.setGradients(parameters, step: step)
+            let before = parameters.map { Array($0.gradient.elements) }
+            try optimizer.step(learningRateFactor: 1)
+            #expect(zip(parameters, before).allSatisfy { $0.gradient.elements.elementsEqual($1) }, "step \(step)")
+        }
+    }
+
+    /// Zero, denormal, and as large as squares in float32 allow.
+    @Test(arguments: entries, [0, .leastNonzeroMagnitude * 1000, 1e-20, 1e15])
+    func extremeGradientsLeaveFiniteWeights(_ entry: Entry, scale: Float) throws {
+        let parameters = try Self.run(entry, steps: 7, threads: 2, scale: scale)
+        for parameter in parameters { #expect(parameter.weight.matrix.isFinite, "\(parameter.name)") }
+    }
+
+    /// A gradient that is not finite, or whose square is not, ends in an error that names the parameter,
+    /// never in a hang, a crash or a weight that is not finite in silence.
+    @Test(arguments: entries, [Float.nan, .infinity, 1e38])
+    func impossibleGradientIsAnErrorOrHarmless(_ entry: Entry, value: Float) throws {
+        for name in ["gate", "down", "query", "norm", "embedding"] {
+            for badStep in [1, 4] {
+                let parameters = Self.parameters()
+                let optimizer = Optimizer(
+                    try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+                let bad = try #require(parameters.first { $0.name == name })
+                do {
+                    for step in 1...badStep {
+                        Self.setGradients(parameters, step: step)
+                        if step == badStep { bad.gradient.data[bad.count / 2] = value }
+                        try optimizer.step(learningRateFactor: 1)
+                    }
+                    #expect(parameters.allSatisfy { $0.weight.matrix.isFinite }, "\(name) at step \(badStep)")
+                } catch let error as NumericalError {
+                    #expect(error.tensor == name)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: entries)
+    func zeroLearningRateLeavesTheWeights(_ entry: Entry) throws {
+        let parameters = Self.parameters()
+        let start = Self.bits(parameters)
+        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        for step in 1...4 {
+            Self.setGradients(parameters, step: step)
+            try optimizer.step(learningRateFactor: 0)
+        }
+        #expect(Self.bits(parameters) == start)
+    }
+
+    @Test(arguments: entries)
+    func configurationSurvivesBeingWrittenAndRead(_ entry: Entry) throws {
+        let written = try entry.configuration().yaml()
+        let again = try OptimizerConfiguration(ConfigurationNode(yaml: written, file: "again.cfg"), at: "optimizer")
+        #expect(again.yaml() == written)
+    }
+}

@@ -1,0 +1,60 @@
+import Foundation
+import TensorCore
+import TestSupport
+import Testing
+
+/// The iteration alone, against the references' and against its own definition.
+@Suite struct NewtonSchulzTests {
+    static func orthogonalize(_ values: [Float], _ shape: [Int], _ precision: NewtonSchulz.Precision) -> [Float] {
+        let x = Tensor<Float>(shape)
+        for index in values.indices { x.data[index] = values[index] }
+        let iteration = NewtonSchulz(precision: precision)
+        let arena = Arena(
+            byteCount: Arena.byteCount { _ = NewtonSchulz.Scratch($0, rows: shape[0], columns: shape[1]) })
+        let result = iteration.orthogonalize(x.matrix, NewtonSchulz.Scratch(arena, rows: shape[0], columns: shape[1]))
+        return (0..<result.count).map { result.base[$0] }
+    }
+
+    @Test func agreesWithTheReferences() throws {
+        for golden in try GoldenFolder.all().compactMap({ try $0.loadIfPresent("newton_schulz") }) {
+            let names = golden.keys.filter { $0.hasSuffix("/in") }.map { $0.dropLast(3) }
+            #expect(!names.isEmpty)
+            for name in names {
+                guard name.hasPrefix("muon") || name.hasPrefix("cosmos") else {
+                    print("skipped: \(golden.name) \(name): coefficients that change from step to step are not offered")
+                    continue
+                }
+                let (input, output) = (try golden.required("\(name)/in"), try golden.required("\(name)/out"))
+                let isBF16 = name.contains("bfloat16")
+                let ours = Self.orthogonalize(input.floats, input.shape, isBF16 ? .bf16 : .fp32)
+                let scale = output.doubles.map(abs).max() ?? 1
+                let error = zip(ours, output.doubles).map { abs(Double($0) - $1) }.max() ?? 0
+                // COSMOS multiplies in another order, which bfloat16's rounding sees.
+                let tolerance = isBF16 ? (name.hasPrefix("cosmos") ? 0.1 : 0.02) : 1e-4
+                if ProcessInfo.processInfo.environment["COSMOS_GOLDEN_REPORT"] != nil {
+                    print("agreement: \(golden.name) \(name): \(error / scale)")
+                }
+                #expect(error <= tolerance * scale, "\(name) is off by \(error / scale)")
+            }
+        }
+    }
+
+    @Test(arguments: NewtonSchulz.Precision.allCases)
+    func zeroStaysZero(_ precision: NewtonSchulz.Precision) {
+        #expect(Self.orthogonalize([Float](repeating: 0, count: 35), [5, 7], precision).allSatisfy { $0 == 0 })
+    }
+
+    /// Diagonal in, diagonal out: each value through the polynomial five times.
+    @Test func singularValuesGoThroughThePolynomial() {
+        let values: [Double] = [4, 2, 1, 0.5, 0.01]
+        var x = [Float](repeating: 0, count: 5 * 8)
+        for (index, value) in values.enumerated() { x[index * 8 + index] = Float(value) }
+        let result = Self.orthogonalize(x, [5, 8], .fp32)
+        let norm = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        for (index, value) in values.enumerated() {
+            var s = value / norm
+            for _ in 0..<5 { s = 3.4445 * s - 4.7750 * s * s * s + 2.0315 * s * s * s * s * s }
+            #expect(abs(Double(result[index * 8 + index]) - s) < 1e-5)
+        }
+    }
+}
