@@ -24,13 +24,14 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
         .target(
             name: "CSentencePiece",
             linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
 
         .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
         .target(
-            name: "TensorCore", dependencies: ["CPlatform", "CVector", "COpenBLAS", "CLAPACKE"],
+            name: "TensorCore", dependencies: ["CPlatform", "CVector", "COpenBLAS", "CLAPACKE", "COneDNN"],
             swiftSettings: kernelSettings),
         .target(
             name: "LLaMA", dependencies: ["TensorCore", "Configuration"], swiftSettings: kernelSettings),

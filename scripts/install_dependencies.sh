@@ -52,7 +52,7 @@ packages=()
 for purpose in "${@:-build}"; do
     case "$purpose" in
         # g++ brings the C++ standard library that the SentencePiece shim is compiled against.
-        build) packages+=(libopenblas-dev liblapacke-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
+        build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
         plot) packages+=(gnuplot-nox) ;;
         download) packages+=(curl) ;;
         -h | --help) print_help "$0" && exit ;;

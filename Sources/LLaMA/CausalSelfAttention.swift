@@ -11,7 +11,8 @@
 // end: what the mask would hide beyond that is never computed, and no T x T matrix is ever held. The
 // forward pass keeps the log of each row's softmax denominator (as FlashAttention does, Dao et al.
 // 2022), from which the backward pass rebuilds P.
-// Numerics: float32; rows are shifted by their maximum. Key and value gradients of a head are summed
+// Numerics: scores, softmax and the sums of gradients in float32; P and dS are rounded to the
+// activations' type for their products. Rows are shifted by their maximum. Key and value gradients of a head are summed
 // over query blocks and query heads in their order.
 // Cost: 4 T^2 d FLOPs a head forward and 10 T^2 d backward, about half of which the mask saves.
 
@@ -35,42 +36,46 @@ struct CausalSelfAttention {
 
     /// Scratch elements that `forward` and `backward` need.
     static func scratchSize(headDim: Int, length: Int) -> Int {
-        2 * Workspace.size(min(queryBlock, length), length) + 2 * Workspace.size(length, headDim)
+        4 * Workspace.size(min(queryBlock, length), length) + 2 * Workspace.size(length, headDim)
             + Workspace.size(1, queryBlock)
     }
 
     /// One query head of one sequence, whose rows alone the matrices hold. Query row i stands at
     /// position `firstPosition` + i (0 in training; later when a cache holds the keys and values of
     /// the positions before). One element of `logDenominators` is set for each query row.
-    func forward(
-        head: Int, q: Matrix<Float>, firstPosition: Int = 0, k: Matrix<Float>, v: Matrix<Float>,
-        into output: Matrix<Float>, logDenominators: UnsafeMutablePointer<Float>, scratch: inout Scratch
+    func forward<Element: ActivationElement>(
+        head: Int, q: Matrix<Element>, firstPosition: Int = 0, k: Matrix<Element>, v: Matrix<Element>,
+        into output: Matrix<Element>, logDenominators: UnsafeMutablePointer<Float>, scratch: inout Scratch
     ) {
         let q = slice(q, head)
         let (k, v) = (slice(k, head / headsPerGroup), slice(v, head / headsPerGroup))
         let output = slice(output, head)
         let scoreMemory = scratch.matrix(min(Self.queryBlock, length), length)
+        let operandMemory = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
         for rows in ranges(of: q.rows, size: Self.queryBlock) {
             let keys = 0..<firstPosition + rows.upperBound
             let scores = view(scoreMemory, rows.count, keys.count)
-            multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, alpha: scale)
+            multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, accumulating: false)
             for row in rows {
                 logDenominators[row] = softmax(
                     scores.row(row - rows.lowerBound), visible: firstPosition + row + 1, of: keys.count)
             }
-            multiply(scores.plain, v.rows(keys).plain, into: output.rows(rows))
+            let p = rounded(scores, storage: view(operandMemory, rows.count, keys.count))
+            multiply(p.plain, v.rows(keys).plain, into: output.rows(rows))
         }
     }
 
     /// One key/value head of one sequence with all query heads that read it. Replaces q, k and v of
     /// these heads by their gradients.
-    func backward(
-        group: Int, q: Matrix<Float>, k: Matrix<Float>, v: Matrix<Float>, output: Matrix<Float>,
-        doutput: Matrix<Float>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, scratch: inout Scratch
+    func backward<Element: ActivationElement>(
+        group: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, output: Matrix<Element>,
+        doutput: Matrix<Element>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, scratch: inout Scratch
     ) {
         let (k, v) = (slice(k, group), slice(v, group))
         let probabilityMemory = scratch.matrix(min(Self.queryBlock, length), length)
         let gradientMemory = scratch.matrix(min(Self.queryBlock, length), length)
+        let probabilityOperands = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
+        let gradientOperands = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
         let dk = scratch.matrix(length, headDim)
         let dv = scratch.matrix(length, headDim)
         let rowDots = scratch.matrix(1, Self.queryBlock)
@@ -84,43 +89,51 @@ struct CausalSelfAttention {
                 let keys = 0..<rows.upperBound
                 let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
                 let p = view(probabilityMemory, rows.count, keys.count)
-                multiply(qRows.plain, k.rows(keys).transposed, into: p, alpha: scale)
+                multiply(qRows.plain, k.rows(keys).transposed, into: p, accumulating: false)
                 for row in rows {
                     let i = row - rows.lowerBound
                     rebuildProbabilities(
                         p.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count)
                     rowDots[0, i] = dot(output.row(row), doutput.row(row))
                 }
-                multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), beta: 1)
+                let pOperand = rounded(p, storage: view(probabilityOperands, rows.count, keys.count))
+                multiply(pOperand.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
 
                 let ds = view(gradientMemory, rows.count, keys.count)
-                multiply(doutputRows.plain, v.rows(keys).transposed, into: ds)
+                multiply(doutputRows.plain, v.rows(keys).transposed, into: ds, accumulating: false)
                 for i in 0..<rows.count {
                     scoreGradient(ds.row(i), probabilities: p.row(i), rowDot: rowDots[0, i], count: keys.count)
                 }
-                multiply(ds.transposed, qRows.plain, into: dk.rows(keys), beta: 1)
+                let dsOperand = rounded(ds, storage: view(gradientOperands, rows.count, keys.count))
+                multiply(dsOperand.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
                 // Later blocks read other rows of q, so these may give way to their gradient.
-                multiply(ds.plain, k.rows(keys).plain, into: qRows)
+                multiply(dsOperand.plain, k.rows(keys).plain, into: qRows)
             }
         }
-        for row in 0..<length {
-            k.row(row).update(from: dk.row(row), count: headDim)
-            v.row(row).update(from: dv.row(row), count: headDim)
-        }
+        copy(dk, to: k)
+        copy(dv, to: v)
     }
 
-    private func slice(_ x: Matrix<Float>, _ head: Int) -> Matrix<Float> {
+    private func slice<Element>(_ x: Matrix<Element>, _ head: Int) -> Matrix<Element> {
         x.columns(head * headDim..<(head + 1) * headDim)
     }
 
-    /// The score matrix of a query block against the keys up to its end, packed densely.
-    private func view(_ memory: Matrix<Float>, _ queries: Int, _ keys: Int) -> Matrix<Float> {
+    private func rounded<Element: ActivationElement>(
+        _ values: Matrix<Float>, storage: Matrix<Element>
+    ) -> Matrix<Element> {
+        Element.round(values, storage: storage)
+        return Element.operand(values, storage: storage)
+    }
+
+    /// A block of query rows against the keys up to its end, packed densely.
+    private func view<Element>(_ memory: Matrix<Element>, _ queries: Int, _ keys: Int) -> Matrix<Element> {
         Matrix(memory.base, rows: queries, columns: keys, stride: keys)
     }
 
-    /// Softmax of the first `visible` scores in place, zero beyond; returns log(sum(exp(score))).
+    /// Softmax of the first `visible` products q k' in place, zero beyond; returns the log of its
+    /// denominator.
     private func softmax(_ scores: UnsafeMutablePointer<Float>, visible: Int, of count: Int) -> Float {
-        let (shift, sum) = Softmax.exponentials(scores, count: visible)
+        let (shift, sum) = Softmax.exponentials(scores, count: visible, scale: scale)
         Softmax.scale(scores, count: visible, by: 1 / sum)
         for j in visible..<count { scores[j] = 0 }
         return shift + log(sum)
@@ -130,7 +143,8 @@ struct CausalSelfAttention {
         _ scores: UnsafeMutablePointer<Float>, logDenominator: Float, visible: Int, of count: Int
     ) {
         forEachLanes(visible) { j, n in
-            Float.store(exp(Float.load(scores + j, count: n) - logDenominator), scores + j, count: n)
+            let score = Float.load(scores + j, count: n) * scale
+            Float.store(exp(score - logDenominator), scores + j, count: n)
         }
         for j in visible..<count { scores[j] = 0 }
     }
@@ -145,10 +159,10 @@ struct CausalSelfAttention {
         }
     }
 
-    private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>) -> Float {
+    private func dot<Element: TensorElement>(_ a: UnsafePointer<Element>, _ b: UnsafePointer<Element>) -> Float {
         var sums = Lanes.zero
         forEachLanes(headDim) { j, n in
-            sums = Float.load(a + j, count: n).multiplyAdd(Float.load(b + j, count: n), sums)
+            sums = Element.load(a + j, count: n).multiplyAdd(Element.load(b + j, count: n), sums)
         }
         return sums.laneSum
     }

@@ -24,5 +24,6 @@ extension LLaMA {
                 if i + 1 < weights.count { weights[i + 1] = Float(b * deviation) }
             }
         }
+        weightsChanged()
     }
 }

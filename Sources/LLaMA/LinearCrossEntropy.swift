@@ -8,8 +8,9 @@
 // The logits of a batch are never held: a chunk's logits become its dz in place, and are spent on dh
 // and dW before the next chunk. Chunk and block sizes depend on the model alone, so the sums do not
 // depend on the number of workers.
-// Numerics: float32 logits shifted by their maximum; a chunk adds its part to dW in chunk order. The
-// loss of the batch is summed over tokens in Double.
+// Numerics: float32 logits shifted by their maximum; dz is rounded to the activations' type for its
+// products; a chunk adds its part to dW in chunk order. The loss of the batch is summed over tokens
+// in Double.
 // Cost: 2 hidden vocab FLOPs a token forward and 4 backward.
 
 import Glibc
@@ -37,29 +38,29 @@ public struct TokenLoss: Sendable {
 }
 
 /// Chunked head and loss for one model shape. Holds one chunk of logits.
-final class LinearCrossEntropy {
-    private let logits: Tensor<Float>
+final class LinearCrossEntropy<Element: ActivationElement> {
+    private let logits: OperandTensor<Element>
     private let rowLosses: Tensor<Float>
     private let chunkRows: Int
     private let pool: WorkerPool
 
     /// Chunks of at most this many logits (64 MB).
-    private static let chunkElements = 16 << 20
+    private static var chunkElements: Int { 16 << 20 }
     /// Rows of W in one block of logits, rows of dz in one block of dh.
-    private static let vocabularyBlock = 1024
-    private static let tokenBlock = 128
+    private static var vocabularyBlock: Int { 1024 }
+    private static var tokenBlock: Int { 128 }
 
     init(maxRows: Int, vocabularySize: Int, pool: WorkerPool) {
         let fitting = Self.chunkElements / vocabularySize / Self.tokenBlock * Self.tokenBlock
         chunkRows = min(maxRows, max(Self.tokenBlock, fitting))
-        logits = Tensor(chunkRows, vocabularySize)
+        logits = OperandTensor(Tensor(chunkRows, vocabularySize))
         rowLosses = Tensor(maxRows)
         self.pool = pool
     }
 
     /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to dW.
     func callAsFunction(
-        _ h: Matrix<Float>, weight: Matrix<Float>, targets: UnsafeBufferPointer<Int32>,
+        _ h: Matrix<Element>, weight: Matrix<Element>, targets: UnsafeBufferPointer<Int32>,
         gradient: (dh: Matrix<Float>, dweight: Matrix<Float>, lossScale: Float)?,
         cancellation: CancellationFlag?
     ) throws -> TokenLoss {
@@ -69,10 +70,10 @@ final class LinearCrossEntropy {
         for start in stride(from: 0, to: h.rows, by: chunkRows) {
             let rows = start..<min(start + chunkRows, h.rows)
             let chunk = h.rows(rows)
-            let z = logits.matrix.rows(0..<rows.count)
+            let z = logits.values.matrix.rows(0..<rows.count)
             try pool.forEach(vocabularyBlocks.count, cancellation: cancellation) { block, _ in
                 let range = vocabularyBlocks[block]
-                multiply(chunk.plain, weight.rows(range).transposed, into: z.columns(range))
+                multiply(chunk.plain, weight.rows(range).transposed, into: z.columns(range), accumulating: false)
             }
             let tokenBlocks = ranges(of: rows.count, size: Self.tokenBlock)
             try pool.forEach(tokenBlocks.count, cancellation: cancellation) { block, _ in
@@ -81,17 +82,20 @@ final class LinearCrossEntropy {
                         z.row(i), target: targets[start + i], count: vocabularySize,
                         gradientScale: gradient?.lossScale)
                 }
+                if gradient != nil { logits.round(rows: tokenBlocks[block]) }
             }
             guard let gradient else { continue }
+            let dz = logits.operand.rows(0..<rows.count)
             try pool.forEach(tokenBlocks.count + vocabularyBlocks.count, cancellation: cancellation) { block, _ in
                 if block < tokenBlocks.count {
                     let range = tokenBlocks[block]
                     let dh = gradient.dh.rows(start + range.lowerBound..<start + range.upperBound)
-                    multiply(z.rows(range).plain, weight.plain, into: dh)
+                    multiply(dz.rows(range).plain, weight.plain, into: dh, accumulating: false)
                 } else {
                     let range = vocabularyBlocks[block - tokenBlocks.count]
                     multiply(
-                        z.columns(range).transposed, chunk.plain, into: gradient.dweight.rows(range), beta: 1)
+                        dz.columns(range).transposed, chunk.plain, into: gradient.dweight.rows(range),
+                        accumulating: true)
                 }
             }
         }

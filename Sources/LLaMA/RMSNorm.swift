@@ -5,7 +5,7 @@
 //                dg_i = sum over tokens of dy_i x_i s
 //
 // x, y: [tokens, hidden_size]; g: [hidden_size].
-// Numerics: float32, sums over sixteen fixed lanes. s is recomputed in the backward pass: it costs
+// Numerics: computed in float32 whatever y is stored as, sums over sixteen fixed lanes. s is recomputed in the backward pass: it costs
 // one pass over a row that is read anyway, and the normalized y need not be kept.
 // Cost: about 4 FLOPs an element forward and 9 backward; bound by memory.
 
@@ -13,7 +13,9 @@ import TensorCore
 
 enum RMSNorm {
     /// Normalizes the rows of `x` into `y`.
-    static func forward(_ x: Matrix<Float>, gain: Tensor<Float>, eps: Float, into y: Matrix<Float>) {
+    static func forward<Element: TensorElement>(
+        _ x: Matrix<Float>, gain: Tensor<Float>, eps: Float, into y: Matrix<Element>
+    ) {
         precondition(
             x.rows == y.rows && x.columns == y.columns && gain.count == x.columns,
             "RMSNorm of \(x.rows)x\(x.columns) with gain \(gain.count) into \(y.rows)x\(y.columns)")
@@ -22,7 +24,7 @@ enum RMSNorm {
             let s = inverseRootMeanSquare(input, x.columns, eps: eps)
             forEachLanes(x.columns) { j, count in
                 let normalized = Float.load(input + j, count: count) * s
-                Float.store(normalized * Float.load(gain.data + j, count: count), output + j, count: count)
+                Element.store(normalized * Float.load(gain.data + j, count: count), output + j, count: count)
             }
         }
     }

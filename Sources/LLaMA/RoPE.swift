@@ -40,7 +40,9 @@ final class RoPE: Sendable {
 
     /// Rotates every head of each row in place. Row i stands at position
     /// (`firstPosition` + i) mod `period`; `x` is [tokens, heads * head dim].
-    func rotate(_ x: Matrix<Float>, firstPosition: Int, period: Int, _ direction: Direction) {
+    func rotate<Element: TensorElement>(
+        _ x: Matrix<Element>, firstPosition: Int, period: Int, _ direction: Direction
+    ) {
         precondition(
             x.columns % headDim == 0 && period <= length,
             "rotation of \(x.rows)x\(x.columns), head dim \(headDim), \(period) of \(length) positions")
@@ -54,10 +56,10 @@ final class RoPE: Sendable {
                 forEachLanes(half) { j, count in
                     let c = Float.load(cosines.data + table + j, count: count)
                     let s = Float.load(sines.data + table + j, count: count) * sign
-                    let a = Float.load(low + j, count: count)
-                    let b = Float.load(high + j, count: count)
-                    Float.store(a * c - b * s, low + j, count: count)
-                    Float.store(b * c + a * s, high + j, count: count)
+                    let a = Element.load(low + j, count: count)
+                    let b = Element.load(high + j, count: count)
+                    Element.store(a * c - b * s, low + j, count: count)
+                    Element.store(b * c + a * s, high + j, count: count)
                 }
             }
         }

@@ -2,17 +2,20 @@ import TensorCore
 
 /// The parts of a softmax that attention and the loss share; float32, over one row.
 enum Softmax {
-    /// Replaces each x_j by e_j = exp(x_j - max x) and returns max x and the sum of the e_j.
+    /// Replaces each x_j by e_j = exp(scale x_j - max(scale x)) and returns max(scale x) and the sum of
+    /// the e_j. The scale is positive.
     @inline(__always)
-    static func exponentials(_ x: UnsafeMutablePointer<Float>, count: Int) -> (max: Float, sum: Float) {
+    static func exponentials(
+        _ x: UnsafeMutablePointer<Float>, count: Int, scale: Float = 1
+    ) -> (max: Float, sum: Float) {
         var largest = Lanes(repeating: -.infinity)
         forEachLanes(count) { j, n in
             largest = pointwiseMax(largest, padded(Float.load(x + j, count: n), n, with: -.infinity))
         }
-        let shift = largest.laneMax
+        let shift = largest.laneMax * scale
         var sums = Lanes.zero
         forEachLanes(count) { j, n in
-            let exponentials = exp(Float.load(x + j, count: n) - shift)
+            let exponentials = exp(Float.load(x + j, count: n) * scale - shift)
             Float.store(exponentials, x + j, count: n)
             sums += padded(exponentials, n, with: 0)
         }

@@ -10,35 +10,37 @@
 import TensorCore
 
 enum SwiGLU {
-    static func forward(gate: Matrix<Float>, up: Matrix<Float>, into product: Matrix<Float>) {
+    static func forward<Element: TensorElement>(
+        gate: Matrix<Element>, up: Matrix<Element>, into product: Matrix<Element>
+    ) {
         for i in 0..<gate.rows {
             let (g, u, s) = (gate.row(i), up.row(i), product.row(i))
             forEachLanes(gate.columns) { j, count in
-                let value = Float.load(g + j, count: count)
-                let activated = value * sigmoid(value) * Float.load(u + j, count: count)
-                Float.store(activated, s + j, count: count)
+                let value = Element.load(g + j, count: count)
+                let activated = value * sigmoid(value) * Element.load(u + j, count: count)
+                Element.store(activated, s + j, count: count)
             }
         }
     }
 
-    /// Replaces `gate` and `up` by their gradients, and `ds`'s twin `product` gets s once more (the
-    /// down projection's weight gradient needs it, and keeping it from the forward pass would cost
-    /// a third [tokens, intermediate_size] for every layer).
-    static func backward(
-        _ ds: Matrix<Float>, gate: Matrix<Float>, up: Matrix<Float>, product: Matrix<Float>
+    /// Replaces `gate` and `up` by their gradients and computes s anew into `product`: the down
+    /// projection's weight gradient needs it, and keeping it from the forward pass would cost a third
+    /// [tokens, intermediate_size] for every layer.
+    static func backward<Element: TensorElement>(
+        _ ds: Matrix<Float>, gate: Matrix<Element>, up: Matrix<Element>, product: Matrix<Element>
     ) {
         for i in 0..<gate.rows {
             let (upstream, g, u, s) = (ds.row(i), gate.row(i), up.row(i), product.row(i))
             forEachLanes(gate.columns) { j, count in
-                let value = Float.load(g + j, count: count)
-                let linear = Float.load(u + j, count: count)
+                let value = Element.load(g + j, count: count)
+                let linear = Element.load(u + j, count: count)
                 let gradient = Float.load(upstream + j, count: count)
                 let a = sigmoid(value)
                 let activated = value * a
-                Float.store(activated * linear, s + j, count: count)
-                Float.store(gradient * activated, u + j, count: count)
+                Element.store(activated * linear, s + j, count: count)
+                Element.store(gradient * activated, u + j, count: count)
                 let slope = a * (1 + value * (1 - a))
-                Float.store(gradient * linear * slope, g + j, count: count)
+                Element.store(gradient * linear * slope, g + j, count: count)
             }
         }
     }

@@ -59,90 +59,37 @@ struct BlockContext {
     }
 }
 
-/// What one block's forward pass leaves for its backward pass.
-final class BlockActivations {
-    let residual: Tensor<Float>
-    let query, key, value: Tensor<Float>
-    let attention: Tensor<Float>
-    let logDenominators: Tensor<Float>
-    let middle: Tensor<Float>
-    let gate, up: Tensor<Float>
+/// One block's two passes.
+final class TransformerBlock<Element: ActivationElement> {
+    private let query, key, value, output: Linear<Element>
+    private let gate, up, down: Linear<Element>
+    private let inputNorm, postAttentionNorm: Parameter
 
-    init(_ config: LLaMAConfig, maxTokens: Int) {
-        let heads = config.numAttentionHeads
-        residual = Tensor(maxTokens, config.hiddenSize)
-        query = Tensor(maxTokens, heads * config.headDim)
-        key = Tensor(maxTokens, config.numKeyValueHeads * config.headDim)
-        value = Tensor(maxTokens, config.numKeyValueHeads * config.headDim)
-        attention = Tensor(maxTokens, heads * config.headDim)
-        logDenominators = Tensor(maxTokens * heads)
-        middle = Tensor(maxTokens, config.hiddenSize)
-        gate = Tensor(maxTokens, config.intermediateSize)
-        up = Tensor(maxTokens, config.intermediateSize)
-    }
-}
-
-/// Memory of the backward pass, shared by all blocks.
-final class BackwardBuffers {
-    /// Gradient of the block's output on entry, of its input on return.
-    let residual: Tensor<Float>
-    let middle: Tensor<Float>
-    let attention: Tensor<Float>
-    /// A norm's output and the gated activation, rebuilt for the weight gradients.
-    let normalized: Tensor<Float>
-    let gated: Tensor<Float>
-    /// One row of norm gain gradients for each block of tokens.
-    let gains: Tensor<Float>
-
-    init(_ config: LLaMAConfig, maxTokens: Int) {
-        residual = Tensor(maxTokens, config.hiddenSize)
-        middle = Tensor(maxTokens, config.hiddenSize)
-        attention = Tensor(maxTokens, config.numAttentionHeads * config.headDim)
-        normalized = Tensor(maxTokens, config.hiddenSize)
-        gated = Tensor(maxTokens, config.intermediateSize)
-        gains = Tensor((maxTokens + BlockContext.tokenBlock - 1) / BlockContext.tokenBlock, config.hiddenSize)
-    }
-}
-
-/// The parameters of one block, and its two passes.
-final class TransformerBlock {
-    let inputNorm, query, key, value, output: Parameter
-    let postAttentionNorm, gate, up, down: Parameter
-
-    init(_ config: LLaMAConfig, layer: Int) {
-        let (hidden, intermediate, headDim) = (config.hiddenSize, config.intermediateSize, config.headDim)
-        let queryRows = config.numAttentionHeads * headDim
-        let keyRows = config.numKeyValueHeads * headDim
-        func parameter(_ name: String, _ shape: [Int], _ role: ParameterRole) -> Parameter {
-            Parameter(name: "model.layers.\(layer).\(name).weight", shape: shape, role: role)
-        }
-        query = parameter("self_attn.q_proj", [queryRows, hidden], .matrix(.query(headDim: headDim)))
-        key = parameter("self_attn.k_proj", [keyRows, hidden], .matrix(.key(headDim: headDim)))
-        value = parameter("self_attn.v_proj", [keyRows, hidden], .matrix(.value))
-        output = parameter("self_attn.o_proj", [hidden, queryRows], .matrix(.attentionOutput))
-        gate = parameter("mlp.gate_proj", [intermediate, hidden], .matrix(.gate))
-        up = parameter("mlp.up_proj", [intermediate, hidden], .matrix(.up))
-        down = parameter("mlp.down_proj", [hidden, intermediate], .matrix(.down))
-        inputNorm = parameter("input_layernorm", [hidden], .vector)
-        postAttentionNorm = parameter("post_attention_layernorm", [hidden], .vector)
+    init(_ parameters: BlockParameters) {
+        query = Linear(parameters.query)
+        key = Linear(parameters.key)
+        value = Linear(parameters.value)
+        output = Linear(parameters.output)
+        gate = Linear(parameters.gate)
+        up = Linear(parameters.up)
+        down = Linear(parameters.down)
+        inputNorm = parameters.inputNorm
+        postAttentionNorm = parameters.postAttentionNorm
     }
 
-    /// In Hugging Face's order.
-    var parameters: [Parameter] {
-        [query, key, value, output, gate, up, down, inputNorm, postAttentionNorm]
-    }
+    var linears: [Linear<Element>] { [query, key, value, output, gate, up, down] }
 
     /// From `saved.residual`, which holds x, to `out`; fills the rest of `saved`.
-    func forward(_ saved: BlockActivations, into out: Matrix<Float>, _ context: BlockContext) throws {
+    func forward(_ saved: BlockActivations<Element>, into out: Matrix<Float>, _ context: BlockContext) throws {
         let tokens = 0..<context.tokens
         let (x, y) = (saved.residual.matrix.rows(tokens), saved.middle.matrix.rows(tokens))
         let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
 
         try context.forEachTokenBlock { rows, _, scratch in
-            let h = scratch.matrix(rows.count, x.columns)
+            let h = scratch.matrix(rows.count, x.columns, of: Element.self)
             RMSNorm.forward(x.rows(rows), gain: inputNorm.weight, eps: context.eps, into: h)
-            for (weight, result) in [(query, q), (key, k), (value, v)] {
-                multiply(h.plain, weight.weight.matrix.transposed, into: result.rows(rows))
+            for (linear, result) in [(query, q), (key, k), (value, v)] {
+                multiply(h.plain, linear.weight.transposed, into: result.rows(rows))
             }
             for heads in [q, k] {
                 context.rope.rotate(
@@ -167,62 +114,67 @@ final class TransformerBlock {
             let (y, out) = (y.rows(rows), out.rows(rows))
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
             copy(x.rows(rows), to: y)
-            multiply(saved.attention.matrix.rows(rows).plain, output.weight.matrix.transposed, into: y, beta: 1)
-            let m = scratch.matrix(rows.count, y.columns)
+            multiply(saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: y, accumulating: true)
+            let m = scratch.matrix(rows.count, y.columns, of: Element.self)
             RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
-            multiply(m.plain, gate.weight.matrix.transposed, into: g)
-            multiply(m.plain, up.weight.matrix.transposed, into: u)
-            let gated = scratch.matrix(rows.count, g.columns)
+            multiply(m.plain, gate.weight.transposed, into: g)
+            multiply(m.plain, up.weight.transposed, into: u)
+            let gated = scratch.matrix(rows.count, g.columns, of: Element.self)
             SwiGLU.forward(gate: g, up: u, into: gated)
             copy(y, to: out)
-            multiply(gated.plain, down.weight.matrix.transposed, into: out, beta: 1)
+            multiply(gated.plain, down.weight.transposed, into: out, accumulating: true)
         }
     }
 
     /// Turns `buffers.residual` from the gradient of this block's output into that of its input, and
     /// adds to the gradients of its parameters. Spends `saved`.
-    func backward(_ saved: BlockActivations, _ buffers: BackwardBuffers, _ context: BlockContext) throws {
+    func backward(_ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext)
+        throws
+    {
         try backwardMLP(saved, buffers, context)
         try backwardAttention(saved, buffers, context)
         try backwardProjections(saved, buffers, context)
     }
 
     private func backwardMLP(
-        _ saved: BlockActivations, _ buffers: BackwardBuffers, _ context: BlockContext
+        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
-        let (dout, dy) = (buffers.residual.matrix, buffers.middle.matrix)
+        let (dout, dy) = (buffers.residual.values.matrix, buffers.middle.values.matrix)
         buffers.gains.zero()
         try context.forEachTokenBlock { rows, block, scratch in
             let y = saved.middle.matrix.rows(rows)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
             let dgated = scratch.matrix(rows.count, g.columns)
-            multiply(dout.rows(rows).plain, down.weight.matrix.plain, into: dgated)
+            buffers.residual.round(rows: rows)
+            multiply(buffers.residual.operand.rows(rows).plain, down.weight.plain, into: dgated, accumulating: false)
             SwiGLU.backward(dgated, gate: g, up: u, product: buffers.gated.matrix.rows(rows))
             RMSNorm.forward(
                 y, gain: postAttentionNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
             let dm = scratch.matrix(rows.count, y.columns)
-            multiply(g.plain, gate.weight.matrix.plain, into: dm)
-            multiply(u.plain, up.weight.matrix.plain, into: dm, beta: 1)
+            multiply(g.plain, gate.weight.plain, into: dm, accumulating: false)
+            multiply(u.plain, up.weight.plain, into: dm, accumulating: true)
             copy(dout.rows(rows), to: dy.rows(rows))
             RMSNorm.backward(
                 dm, x: y, gain: postAttentionNorm.weight, eps: context.eps,
                 addingTo: dy.rows(rows), dgain: buffers.gains.matrix.row(block))
+            buffers.middle.round(rows: rows)
             multiply(
-                dy.rows(rows).plain, output.weight.matrix.plain, into: buffers.attention.matrix.rows(rows))
+                buffers.middle.operand.rows(rows).plain, output.weight.plain,
+                into: buffers.attention.matrix.rows(rows))
         }
         addGainGradient(buffers, to: postAttentionNorm, context)
         let tokens = 0..<context.tokens
         try addWeightGradients(
             [
-                (down, dout.rows(tokens), buffers.gated.matrix.rows(tokens)),
+                (down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens)),
                 (gate, saved.gate.matrix.rows(tokens), buffers.normalized.matrix.rows(tokens)),
                 (up, saved.up.matrix.rows(tokens), buffers.normalized.matrix.rows(tokens)),
-                (output, dy.rows(tokens), saved.attention.matrix.rows(tokens)),
+                (output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens)),
             ], context)
     }
 
     private func backwardAttention(
-        _ saved: BlockActivations, _ buffers: BackwardBuffers, _ context: BlockContext
+        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
         let attention = context.attention
         try context.pool.forEach(
@@ -242,7 +194,7 @@ final class TransformerBlock {
     }
 
     private func backwardProjections(
-        _ saved: BlockActivations, _ buffers: BackwardBuffers, _ context: BlockContext
+        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
         let (dq, dk, dv) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         buffers.gains.zero()
@@ -255,11 +207,11 @@ final class TransformerBlock {
             RMSNorm.forward(
                 x, gain: inputNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
             let dh = scratch.matrix(rows.count, x.columns)
-            multiply(dq.rows(rows).plain, query.weight.matrix.plain, into: dh)
-            multiply(dk.rows(rows).plain, key.weight.matrix.plain, into: dh, beta: 1)
-            multiply(dv.rows(rows).plain, value.weight.matrix.plain, into: dh, beta: 1)
-            let dx = buffers.residual.matrix.rows(rows)
-            copy(buffers.middle.matrix.rows(rows), to: dx)
+            multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false)
+            multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true)
+            multiply(dv.rows(rows).plain, value.weight.plain, into: dh, accumulating: true)
+            let dx = buffers.residual.values.matrix.rows(rows)
+            copy(buffers.middle.values.matrix.rows(rows), to: dx)
             RMSNorm.backward(
                 dh, x: x, gain: inputNorm.weight, eps: context.eps,
                 addingTo: dx, dgain: buffers.gains.matrix.row(block))
@@ -276,8 +228,8 @@ final class TransformerBlock {
 }
 
 /// dW += dy' x for several weights, shared out by blocks of their rows.
-func addWeightGradients(
-    _ products: [(parameter: Parameter, dy: Matrix<Float>, x: Matrix<Float>)], _ context: BlockContext
+func addWeightGradients<Element: ActivationElement>(
+    _ products: [(linear: Linear<Element>, dy: Matrix<Element>, x: Matrix<Element>)], _ context: BlockContext
 ) throws {
     let tasks = products.flatMap { product in
         ranges(of: product.dy.columns, size: BlockContext.tokenBlock).map { (product, $0) }
@@ -286,19 +238,14 @@ func addWeightGradients(
         let (product, rows) = tasks[task]
         multiply(
             product.dy.columns(rows).transposed, product.x.plain,
-            into: product.parameter.gradient.matrix.rows(rows), beta: 1)
+            into: product.linear.parameter.gradient.matrix.rows(rows), accumulating: true)
     }
 }
 
 /// Adds the blocks' sums, in the order of the tokens, to a norm gain's gradient.
-func addGainGradient(_ buffers: BackwardBuffers, to gain: Parameter, _ context: BlockContext) {
+func addGainGradient<Element>(_ buffers: BackwardBuffers<Element>, to gain: Parameter, _ context: BlockContext) {
     for block in ranges(of: context.tokens, size: BlockContext.tokenBlock).indices {
         let part = buffers.gains.matrix.row(block)
         for j in 0..<gain.count { gain.gradient.data[j] += part[j] }
     }
-}
-
-/// Copies rows of equal length.
-func copy(_ source: Matrix<Float>, to target: Matrix<Float>) {
-    for i in 0..<source.rows { target.row(i).update(from: source.row(i), count: source.columns) }
 }

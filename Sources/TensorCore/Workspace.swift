@@ -25,11 +25,15 @@ public struct Scratch {
 
     init(_ memory: Tensor<Float>) { self.memory = memory }
 
-    /// The next free `rows` x `columns` matrix, cache-line aligned.
-    public mutating func matrix(_ rows: Int, _ columns: Int) -> Matrix<Float> {
+    /// The next free `rows` x `columns` matrix, cache-line aligned. Any element type takes a float32's
+    /// room.
+    public mutating func matrix<Element: TensorElement>(
+        _ rows: Int, _ columns: Int, of type: Element.Type = Float.self
+    ) -> Matrix<Element> {
         let start = used
         used += Workspace.size(rows, columns)
         precondition(used <= memory.count, "scratch of \(memory.count) elements is short by \(used - memory.count)")
-        return Matrix(memory.data + start, rows: rows, columns: columns, stride: columns)
+        let base = UnsafeMutableRawPointer(memory.data + start).assumingMemoryBound(to: Element.self)
+        return Matrix(base, rows: rows, columns: columns, stride: columns)
     }
 }

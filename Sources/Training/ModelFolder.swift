@@ -46,5 +46,6 @@ public struct ModelFolder: Sendable {
     /// Reads the weights into a model of this shape.
     public func loadWeights(into model: LLaMA) throws {
         try Checkpoint.load(model.parameters.map { NamedTensor($0.name, $0.weight) }, from: path + "/model.safetensors")
+        model.weightsChanged()
     }
 }

@@ -1,4 +1,5 @@
 import Configuration
+import LLaMA
 
 /// Where the tokens come from: the `data` section.
 public struct DataSettings: ConfigurationSection {
@@ -17,11 +18,6 @@ public struct DataSettings: ConfigurationSection {
         .required("sequence_length", \.sequenceLength, "tokens of a training sequence", .positive),
         .init("seed", \.seed, "seed of the order in which the windows are visited", .nonNegative),
     ]
-}
-
-/// The arithmetic that the model runs in.
-public enum Precision: String, CaseIterable, ConfigurationValue {
-    case fp32
 }
 
 /// How long and in which portions: the `training` section.
@@ -49,7 +45,7 @@ public struct TrainingSettings: ConfigurationSection {
             "micro_batch_size", \.givenMicroBatchSize,
             "sequences computed at once: memory, not mathematics; 8 unless given",
             .positive),
-        .init("precision", \.precision, "arithmetic of the model"),
+        .init("precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
         .init("gradient_clip", \.gradientClip, "largest global norm of the gradient; 0: no clipping", .nonNegative),
         .init("seed", \.seed, "seed of the initial weights", .nonNegative),
         .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),

@@ -38,6 +38,11 @@ public final class RunSetup {
         let pool = WorkerPool(threads: training.threads)
         self.pool = pool
 
+        guard training.precision == .fp32 || BFloat16Library.isSupportedByCPU else {
+            throw UserError(
+                .usage, "training.precision: bf16: this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)",
+                hint: "train with training.precision=fp32, which is faster here, or on another machine")
+        }
         let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
         func dataset(_ path: String) throws -> TokenDataset {
             let dataset = try TokenDataset(
@@ -70,10 +75,11 @@ public final class RunSetup {
 
         model = LLaMA(
             config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
-            sequenceLength: data.sequenceLength)
+            sequenceLength: data.sequenceLength, precision: training.precision)
         optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
+            model.weightsChanged()
             if !resetOptimizer {
                 try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.namedState)
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step

@@ -105,6 +105,7 @@ public final class Trainer {
         let optimizerStarted = StatusLine.now()
         isWhole = false
         try setup.optimizer.step(learningRateFactor: factor)
+        model.weightsChanged()
         isWhole = true
         let ended = StatusLine.now()
         step += 1

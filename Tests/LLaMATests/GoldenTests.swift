@@ -19,7 +19,7 @@ import Training
         try folder.names { $0.hasPrefix("llama") }.map { Case(golden: try folder.load($0), folder: folder) }
     }
 
-    static func model(_ test: Case) throws -> LLaMA {
+    static func model(_ test: Case, precision: Precision = .fp32) throws -> LLaMA {
         let fields = test.golden.fields
         var config = LLaMAConfig()
         config.hiddenSize = try #require(fields.config.hidden_size.int)
@@ -34,10 +34,11 @@ import Training
         let ids = try inputs(test)
         let model = LLaMA(
             config: config, pool: WorkerPool(threads: 2), maxSequences: ids.count,
-            sequenceLength: try #require(ids.first?.count))
+            sequenceLength: try #require(ids.first?.count), precision: precision)
         let url = test.folder.url.appending(path: try #require(fields.weights.string))
         let file = try SafeTensorsFile(path: url.path(percentEncoded: false))
         for parameter in model.parameters { try file.read(parameter.name, into: parameter.weight) }
+        model.weightsChanged()
         return model
     }
 

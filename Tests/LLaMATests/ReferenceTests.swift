@@ -45,10 +45,10 @@ import Testing
             vocabulary: 3, sequences: 1, length: 1),
     ]
 
-    static func model(_ shape: Shape, threads: Int = 2) -> LLaMA {
+    static func model(_ shape: Shape, threads: Int = 2, precision: Precision = .fp32) -> LLaMA {
         let model = LLaMA(
             config: shape.config, pool: WorkerPool(threads: threads), maxSequences: shape.sequences,
-            sequenceLength: shape.length)
+            sequenceLength: shape.length, precision: precision)
         model.initialize(seed: 3)
         var random = Random(seed: 5, stream: "gains")
         for parameter in model.parameters where parameter.role == .vector {

@@ -1,0 +1,48 @@
+import TensorCore
+
+/// The parameters of one transformer block.
+struct BlockParameters {
+    let query, key, value, output: Parameter
+    let gate, up, down: Parameter
+    let inputNorm, postAttentionNorm: Parameter
+
+    init(_ config: LLaMAConfig, layer: Int) {
+        let (hidden, intermediate, headDim) = (config.hiddenSize, config.intermediateSize, config.headDim)
+        let queryRows = config.numAttentionHeads * headDim
+        let keyRows = config.numKeyValueHeads * headDim
+        func parameter(_ name: String, _ shape: [Int], _ role: ParameterRole) -> Parameter {
+            Parameter(name: "model.layers.\(layer).\(name).weight", shape: shape, role: role)
+        }
+        query = parameter("self_attn.q_proj", [queryRows, hidden], .matrix(.query(headDim: headDim)))
+        key = parameter("self_attn.k_proj", [keyRows, hidden], .matrix(.key(headDim: headDim)))
+        value = parameter("self_attn.v_proj", [keyRows, hidden], .matrix(.value))
+        output = parameter("self_attn.o_proj", [hidden, queryRows], .matrix(.attentionOutput))
+        gate = parameter("mlp.gate_proj", [intermediate, hidden], .matrix(.gate))
+        up = parameter("mlp.up_proj", [intermediate, hidden], .matrix(.up))
+        down = parameter("mlp.down_proj", [hidden, intermediate], .matrix(.down))
+        inputNorm = parameter("input_layernorm", [hidden], .vector)
+        postAttentionNorm = parameter("post_attention_layernorm", [hidden], .vector)
+    }
+
+    /// In Hugging Face's order.
+    var all: [Parameter] {
+        [query, key, value, output, gate, up, down, inputNorm, postAttentionNorm]
+    }
+}
+
+/// A parameter as the operand of products.
+final class Linear<Element: ActivationElement> {
+    let parameter: Parameter
+    private let tensor: OperandTensor<Element>
+
+    init(_ parameter: Parameter) {
+        self.parameter = parameter
+        tensor = OperandTensor(parameter.weight)
+    }
+
+    /// [out_features, in_features].
+    var weight: Matrix<Element> { tensor.operand }
+
+    /// Brings `weight` up to date after the parameter has changed.
+    func round() { tensor.round(rows: 0..<parameter.weight.matrix.rows) }
+}

@@ -1,0 +1,160 @@
+import TensorCore
+
+/// Tokens to train or evaluate on: `sequences` rows of equal length. A target below zero is ignored.
+struct MicroBatch {
+    let tokens: [Int32]
+    let targets: [Int32]
+    let sequences: Int
+    let cancellation: CancellationFlag?
+}
+
+/// The whole model's passes over one micro-batch, with activations of type `Element`.
+final class ModelPasses<Element: ActivationElement> {
+    private let config: LLaMAConfig
+    private let pool: WorkerPool
+    private let maxSequences: Int
+    private let length: Int
+
+    private let embedding: Parameter
+    private let blocks: [TransformerBlock<Element>]
+    private let finalNorm: Parameter
+    private let head: Linear<Element>
+
+    private let rope: RoPE
+    private let workspace: Workspace
+    private let loss: LinearCrossEntropy<Element>
+    private let activations: [BlockActivations<Element>]
+    private let lastResidual: Tensor<Float>
+    private let normalized: Tensor<Element>
+    private let buffers: BackwardBuffers<Element>
+
+    init(_ model: LLaMA, maxSequences: Int, length: Int) {
+        let config = model.config
+        self.config = config
+        pool = model.pool
+        self.maxSequences = maxSequences
+        self.length = length
+        embedding = model.embedding
+        blocks = model.blocks.map(TransformerBlock.init)
+        finalNorm = model.finalNorm
+        head = Linear(model.head)
+
+        let maxTokens = maxSequences * length
+        rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
+        workspace = Workspace(
+            workers: pool.workerCount, capacity: BlockContext.scratchSize(config, length: length))
+        loss = LinearCrossEntropy(maxRows: maxTokens, vocabularySize: config.vocabSize, pool: pool)
+        activations = blocks.map { _ in BlockActivations(config, maxTokens: maxTokens) }
+        lastResidual = Tensor(maxTokens, config.hiddenSize)
+        normalized = Tensor(maxTokens, config.hiddenSize)
+        buffers = BackwardBuffers(config, maxTokens: maxTokens)
+    }
+
+    /// Brings the operands up to date with the weights.
+    func roundWeights() {
+        let linears = [head] + blocks.flatMap(\.linears)
+        pool.forEach(linears.count) { index, _ in linears[index].round() }
+    }
+
+    func accumulateGradients(_ batch: MicroBatch, lossScale: Float) throws -> TokenLoss {
+        let context = context(batch)
+        let rows = 0..<context.tokens
+        return try batch.tokens.withUnsafeBufferPointer { tokens in
+            try embed(tokens, into: activations[0].residual.matrix, context)
+            for (layer, block) in blocks.enumerated() {
+                let next = layer + 1 < blocks.count ? activations[layer + 1].residual : lastResidual
+                try block.forward(activations[layer], into: next.matrix, context)
+            }
+            let x = lastResidual.matrix.rows(rows)
+            try normalize(x, context)
+            let dh = buffers.middle.values.matrix.rows(rows)
+            let result = try batch.targets.withUnsafeBufferPointer {
+                try loss(
+                    normalized.matrix.rows(rows), weight: head.weight, targets: $0,
+                    gradient: (dh, head.parameter.gradient.matrix, lossScale), cancellation: batch.cancellation)
+            }
+            let dx = buffers.residual.values.matrix.rows(rows)
+            buffers.gains.zero()
+            try context.forEachTokenBlock { rows, block, _ in
+                let dx = dx.rows(rows)
+                for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
+                RMSNorm.backward(
+                    dh.rows(rows), x: x.rows(rows), gain: finalNorm.weight, eps: context.eps,
+                    addingTo: dx, dgain: buffers.gains.matrix.row(block))
+            }
+            addGainGradient(buffers, to: finalNorm, context)
+            for (layer, block) in blocks.enumerated().reversed() {
+                try block.backward(activations[layer], buffers, context)
+            }
+            let columnBlocks = ranges(of: config.hiddenSize, size: 64)
+            try pool.forEach(columnBlocks.count, cancellation: batch.cancellation) { block, _ in
+                Embedding.backward(
+                    dx, tokens: tokens, columns: columnBlocks[block], addingTo: embedding.gradient.matrix)
+            }
+            return result
+        }
+    }
+
+    func evaluateLoss(_ batch: MicroBatch) throws -> TokenLoss {
+        let context = context(batch)
+        try forwardOnly(batch.tokens, context)
+        return try batch.targets.withUnsafeBufferPointer {
+            try loss(
+                normalized.matrix.rows(0..<context.tokens), weight: head.weight, targets: $0,
+                gradient: nil, cancellation: batch.cancellation)
+        }
+    }
+
+    func logits(_ batch: MicroBatch) throws -> Tensor<Float> {
+        let context = context(batch)
+        try forwardOnly(batch.tokens, context)
+        let result = Tensor<Float>(context.tokens, config.vocabSize)
+        multiply(
+            normalized.matrix.rows(0..<context.tokens).plain, head.weight.transposed, into: result.matrix,
+            accumulating: false)
+        return result
+    }
+
+    /// Leaves the final norm's output in `normalized`.
+    private func forwardOnly(_ tokens: [Int32], _ context: BlockContext) throws {
+        let saved = activations[0]
+        try tokens.withUnsafeBufferPointer { try embed($0, into: saved.residual.matrix, context) }
+        for block in blocks {
+            // In place: a block of tokens reads no input row but its own, and those before it writes them.
+            try block.forward(saved, into: saved.residual.matrix, context)
+        }
+        try normalize(saved.residual.matrix.rows(0..<context.tokens), context)
+    }
+
+    private func embed(
+        _ tokens: UnsafeBufferPointer<Int32>, into x: Matrix<Float>, _ context: BlockContext
+    ) throws {
+        try context.forEachTokenBlock { rows, _, _ in
+            Embedding.forward(
+                UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.weight.matrix, into: x.rows(rows))
+        }
+    }
+
+    private func normalize(_ x: Matrix<Float>, _ context: BlockContext) throws {
+        try context.forEachTokenBlock { rows, _, _ in
+            RMSNorm.forward(
+                x.rows(rows), gain: finalNorm.weight, eps: context.eps, into: normalized.matrix.rows(rows))
+        }
+    }
+
+    private func context(_ batch: MicroBatch) -> BlockContext {
+        let count = batch.sequences * length
+        precondition(
+            (1...maxSequences).contains(batch.sequences) && batch.tokens.count == count
+                && batch.targets.count == count,
+            "micro-batch of \(batch.sequences) sequences with \(batch.tokens.count) tokens and "
+                + "\(batch.targets.count) targets in a model for \(maxSequences) sequences of \(length)")
+        let vocabulary = Int32(config.vocabSize)
+        precondition(
+            batch.tokens.allSatisfy { 0 <= $0 && $0 < vocabulary } && batch.targets.allSatisfy { $0 < vocabulary },
+            "token ids beyond a vocabulary of \(vocabulary)")
+        return BlockContext(
+            config: config, pool: pool, workspace: workspace, rope: rope, cancellation: batch.cancellation,
+            sequences: batch.sequences, length: length)
+    }
+}

@@ -1,0 +1,85 @@
+/// The type that activations and the operands of matrix products have in training: float32, or
+/// bfloat16 for speed. Products accumulate in float32 either way, and weights, gradients, statistics
+/// and the residual stream stay float32.
+///
+/// Where float32 is the type itself, the float32 tensor is the operand and nothing is converted.
+public protocol ActivationElement: TensorElement {
+    /// c = a b, or c += a b, in float32. Use `multiply(_:_:into:beta:)`.
+    static func product(_ a: Operand<Self>, _ b: Operand<Self>, into c: Matrix<Float>, accumulating: Bool)
+    /// c = a b, rounded once. Use `multiply(_:_:into:)`.
+    static func product(_ a: Operand<Self>, _ b: Operand<Self>, into c: Matrix<Self>)
+    /// Where `values` are operands: in `storage`, once they are rounded into it, or where they are.
+    static func operand(_ values: Matrix<Float>, storage: Matrix<Self>) -> Matrix<Self>
+    /// Rounds `values` into `storage`, where that is where operands are.
+    static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
+}
+
+/// A float32 tensor whose numbers are operands of products, too. Where these are float32 the second
+/// half is never touched, and costs no memory.
+public final class OperandTensor<Element: ActivationElement>: Sendable {
+    public let values: Tensor<Float>
+    private let storage: Tensor<Element>
+
+    public init(_ values: Tensor<Float>) {
+        self.values = values
+        storage = Tensor(values.shape)
+    }
+
+    /// What products read.
+    public var operand: Matrix<Element> { Element.operand(values.matrix, storage: storage.matrix) }
+
+    /// Brings `operand` up to date with some rows of `values`.
+    public func round(rows: Range<Int>) {
+        Element.round(values.matrix.rows(rows), storage: storage.matrix.rows(rows))
+    }
+}
+
+/// c = a b, or with `accumulating` c += a b, in float32, on the calling thread. Cost: 2mnk FLOPs.
+@inlinable @inline(__always)
+public func multiply<Element: ActivationElement>(
+    _ a: Operand<Element>, _ b: Operand<Element>, into c: Matrix<Float>, accumulating: Bool
+) {
+    Element.product(a, b, into: c, accumulating: accumulating)
+}
+
+/// c = a b, accumulated in float32 and rounded once, on the calling thread. Cost: 2mnk FLOPs.
+@inlinable @inline(__always)
+public func multiply<Element: ActivationElement>(
+    _ a: Operand<Element>, _ b: Operand<Element>, into c: Matrix<Element>
+) {
+    Element.product(a, b, into: c)
+}
+
+extension Float: ActivationElement {
+    @inlinable
+    public static func product(
+        _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, accumulating: Bool
+    ) {
+        multiply(a, b, into: c, alpha: 1, beta: accumulating ? 1 : 0)
+    }
+
+    @inlinable
+    public static func product(_ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>) {
+        multiply(a, b, into: c, alpha: 1, beta: 0)
+    }
+
+    @inlinable
+    public static func operand(_ values: Matrix<Float>, storage: Matrix<Float>) -> Matrix<Float> { values }
+
+    @inlinable
+    public static func round(_ values: Matrix<Float>, storage: Matrix<Float>) {}
+}
+
+/// Copies rows of equal length, rounding where the target holds less.
+@inlinable
+public func copy<Element: TensorElement>(_ source: Matrix<Float>, to target: Matrix<Element>) {
+    precondition(
+        source.rows == target.rows && source.columns == target.columns,
+        "copy of \(source.rows)x\(source.columns) to \(target.rows)x\(target.columns)")
+    for i in 0..<source.rows {
+        let (input, output) = (source.row(i), target.row(i))
+        forEachLanes(source.columns) { j, count in
+            Element.store(Float.load(input + j, count: count), output + j, count: count)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import COneDNN
+
+/// oneDNN, which multiplies bfloat16 matrices with what the CPU has for them (AMX, AVX-512 BF16).
+public enum BFloat16Library {
+    public static var version: String { String(cString: cosmos_dnnl_version()) }
+
+    /// Whether this CPU has instructions for bfloat16 products. Without them oneDNN would emulate, at
+    /// less than float32's speed.
+    public static var isSupportedByCPU: Bool {
+        CPUFeature.all.contains { ["AVX-512 BF16", "AMX BF16"].contains($0.name) && $0.isPresent }
+    }
+}
+
+extension BFloat16: ActivationElement {
+    public static func product(
+        _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<Float>, accumulating: Bool
+    ) {
+        product(
+            a, b, into: c.base, rows: c.rows, columns: c.columns, stride: c.stride, isRounded: false,
+            accumulating: accumulating)
+    }
+
+    public static func product(_ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<BFloat16>) {
+        product(
+            a, b, into: c.base, rows: c.rows, columns: c.columns, stride: c.stride, isRounded: true,
+            accumulating: false)
+    }
+
+    private static func product(
+        _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: UnsafeMutableRawPointer, rows: Int, columns: Int,
+        stride: Int, isRounded: Bool, accumulating: Bool
+    ) {
+        precondition(
+            a.columns == b.rows && rows == a.rows && columns == b.columns,
+            "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(rows)x\(columns)")
+        guard rows > 0, columns > 0 else { return }
+        let message = cosmos_dnnl_multiply(
+            Int64(rows), Int64(columns), Int64(a.columns), a.oneDNN, b.oneDNN, c, Int64(stride), isRounded,
+            accumulating)
+        if let message {
+            fatalError("oneDNN failed on \(rows)x\(columns)x\(a.columns): \(String(cString: message))")
+        }
+    }
+
+    public static func operand(_ values: Matrix<Float>, storage: Matrix<BFloat16>) -> Matrix<BFloat16> { storage }
+
+    public static func round(_ values: Matrix<Float>, storage: Matrix<BFloat16>) { copy(values, to: storage) }
+}
+
+extension Operand<BFloat16> {
+    fileprivate var oneDNN: cosmos_dnnl_operand {
+        cosmos_dnnl_operand(
+            data: UnsafeRawPointer(matrix.base).assumingMemoryBound(to: UInt16.self), stride: Int64(matrix.stride),
+            transposed: isTransposed)
+    }
+}

@@ -1,0 +1,72 @@
+import Foundation
+import LLaMA
+import TensorCore
+import Testing
+
+/// Training with bfloat16 operands against float32. On a CPU without bfloat16 instructions oneDNN
+/// emulates them: slow, but the numbers hold.
+@Suite struct BFloat16ModelTests {
+    struct Result {
+        let loss: TokenLoss
+        let gradients: [[Float]]
+
+        init(_ model: LLaMA, tokens: [Int32], targets: [Int32], sequences: Int) throws {
+            model.zeroGradients()
+            let count = targets.count { $0 >= 0 }
+            loss = try model.accumulateGradients(
+                tokens: tokens, targets: targets, sequences: sequences, lossScale: 1 / Float(count))
+            gradients = model.parameters.map { Array($0.gradient.elements) }
+        }
+    }
+
+    static func relativeError(_ a: [Float], _ b: [Float]) -> Double {
+        let difference = zip(a, b).reduce(0.0) { $0 + pow(Double($1.0) - Double($1.1), 2) }
+        let norm = b.reduce(0.0) { $0 + pow(Double($1), 2) }
+        return sqrt(difference / norm)
+    }
+
+    /// Loss within 1e-2, gradients within 3e-2 of float32's on the golden models.
+    @Test(arguments: GoldenTests.cases) func golden(_ test: GoldenTests.Case) throws {
+        let batch = try GoldenTests.batch(test)
+        let results = try Precision.allCases.map {
+            try Result(
+                GoldenTests.model(test, precision: $0), tokens: batch.tokens, targets: batch.targets,
+                sequences: batch.sequences)
+        }
+        #expect(results.count == 2)
+        #expect(abs(results[0].loss.mean - results[1].loss.mean) < 1e-2)
+        #expect(results[0].loss.sum != results[1].loss.sum, "nothing was rounded")
+        for (a, b) in zip(results[1].gradients, results[0].gradients) { #expect(Self.relativeError(a, b) < 3e-2) }
+    }
+
+    /// The same bits for any number of workers, run after run; shapes that fill no block.
+    @Test(arguments: [ReferenceTests.shapes[0], ReferenceTests.shapes[2]]) func determinism(
+        _ shape: ReferenceTests.Shape
+    ) throws {
+        let (tokens, targets) = ReferenceTests.batch(shape)
+        let results = try [1, 2, 3, 2].map { threads in
+            let result = try Result(
+                ReferenceTests.model(shape, threads: threads, precision: .bf16), tokens: tokens, targets: targets,
+                sequences: shape.sequences)
+            return (result.loss.sum, result.gradients.map { $0.map(\.bitPattern) })
+        }
+        for result in results { #expect(result == results[0]) }
+    }
+
+    /// What the passes read follows the weights when it is told to.
+    @Test func weightsChanged() throws {
+        let shape = ReferenceTests.shapes[0]
+        let model = ReferenceTests.model(shape, precision: .bf16)
+        let (tokens, targets) = ReferenceTests.batch(shape)
+        func loss() throws -> Double {
+            try model.evaluateLoss(tokens: tokens, targets: targets, sequences: shape.sequences).sum
+        }
+        let before = try loss()
+        for parameter in model.parameters where parameter.role.isMatrix {
+            for i in 0..<parameter.count { parameter.weight.data[i] *= 2 }
+        }
+        #expect(try loss() == before)
+        model.weightsChanged()
+        #expect(try loss() != before)
+    }
+}
