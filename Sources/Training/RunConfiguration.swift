@@ -105,6 +105,11 @@ public struct RunConfiguration: Sendable {
                 "\(data.sequenceLength) is more than model.max_position_embeddings, \(model.maxPositionEmbeddings)",
                 "make it at most \(model.maxPositionEmbeddings), or raise model.max_position_embeddings")
         }
+        guard steps <= (1 << 60) / tokensPerStep else {
+            throw failure(
+                "training", "steps", "\(steps) steps of \(tokensPerStep) tokens are more than can be counted",
+                "train for fewer steps")
+        }
         if let error = schedule.problem(forRunOf: steps) {
             throw failure("schedule", error.key, error.problem, "shorten it, or train for more steps")
         }
@@ -144,4 +149,15 @@ func overlay(_ lower: ConfigurationNode, _ upper: ConfigurationNode) -> Configur
         }
     }
     return lower.overlaid(by: upper)
+}
+
+extension RunConfiguration {
+    /// The tables of all sections but `optimizer`, whose keys depend on its name.
+    public static var documentation: [(section: String, table: String)] {
+        [
+            ("model", LLaMAConfig.documentation), ("data", DataSettings.documentation),
+            ("schedule", LearningRateSchedule.documentation), ("training", TrainingSettings.documentation),
+            ("evaluation", EvaluationSettings.documentation), ("output", OutputSettings.documentation),
+        ]
+    }
 }

@@ -1,5 +1,6 @@
 import Configuration
 import Foundation
+import TestSupport
 import Testing
 import Training
 
@@ -16,9 +17,6 @@ let minimalConfiguration = """
 
 @Suite("Run configuration")
 struct RunConfigurationTests {
-    private let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().deletingLastPathComponent()
-
     /// Writes files into a folder of their own and hands the first one's path on.
     private func withFiles<Result>(_ files: [(String, String)], _ body: (String) throws -> Result) throws -> Result {
         let folder = NSTemporaryDirectory() + "configuration-\(UUID())"
@@ -34,7 +32,7 @@ struct RunConfigurationTests {
 
     @Test("Every file in configs/ is a configuration, and its header states its size")
     func shippedFiles() throws {
-        let folder = repository.appendingPathComponent("configs").path
+        let folder = repositoryRoot.appending(path: "configs").path
         let files = try FileManager.default.subpathsOfDirectory(atPath: folder).filter { $0.hasSuffix(".cfg") }
         #expect(files.count >= 5)
         for file in files {
@@ -45,12 +43,22 @@ struct RunConfigurationTests {
 
     @Test("Every file in configs/ written out with all defaults is the same configuration")
     func resolved() throws {
-        let folder = repository.appendingPathComponent("configs").path
+        let folder = repositoryRoot.appending(path: "configs").path
         for file in try FileManager.default.subpathsOfDirectory(atPath: folder) where file.hasSuffix(".cfg") {
             let configuration = try RunConfiguration(file: "\(folder)/\(file)")
             let again = try RunConfiguration(ConfigurationNode(yaml: configuration.yaml, file: file))
             #expect(again.yaml == configuration.yaml)
             #expect(configuration.differences(from: again).isEmpty)
+        }
+    }
+
+    @Test("docs/configuration.md has the tables that the program has")
+    func documentation() throws {
+        let text = try String(contentsOf: repositoryRoot.appending(path: "docs/configuration.md"), encoding: .utf8)
+        for (section, table) in RunConfiguration.documentation {
+            let expected = "### `\(section)`\n\n```\n\(table)\n```\n"
+            let isThere = text.contains(expected)
+            #expect(isThere, "docs/configuration.md should contain:\n\(expected)")
         }
     }
 
@@ -133,6 +141,10 @@ struct RunConfigurationTests {
             ("schedule.warmup=101%", "schedule.warmup: 101% is not a number of steps, or a share"),
             ("schedule.final_ratio=2", "schedule.final_ratio: 2 must be from 0.0 to 1.0"),
             ("training.steps=0", "training.steps: 0 must be from 1 to"),
+            (
+                "training={steps: 1.0e12, batch_size: 16777216}",
+                "training.steps: 1000000000000 steps of 134217728 tokens"
+            ),
             ("training.steps=null", "training.steps: is missing"),
             ("training={steps: 4, tokens: 9}", "training.tokens: 9 is given beside steps, 4"),
             ("training.batch_size=0", "training.batch_size: 0 must be"),
