@@ -56,7 +56,11 @@ public final class RunDirectory {
         lock = descriptor
     }
 
-    deinit { close(lock) }
+    deinit {
+        // Not by `close` alone: a process that another thread is just forking has the descriptor, too.
+        flock(lock, LOCK_UN)
+        close(lock)
+    }
 
     /// Throws where the folder holds a run that `purpose` does not expect, or lacks one that it does.
     public static func check(_ path: String, for purpose: Purpose) throws {
