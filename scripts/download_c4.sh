@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Downloads files of C4's English part, the corpus that the LLaMA experiments of the literature train on,
-# from its public home on the Hugging Face hub. A train file is 320 MB: 356,000 documents, 165 million tokens.
+# from its public home on the Hugging Face hub. A train file is 320 MB: 356,000 documents, some 150 million tokens.
 #
 # Usage: scripts/download_c4.sh [--train N] [--validation N] [--output FOLDER] [--base-url URL]
 #

@@ -17,10 +17,12 @@ readonly swift_hint="install Swift $oldest_swift or later from https://www.swift
 then open a new shell and run this script again"
 
 check_swift() {
-    local version
+    local output version
     command -v swift > /dev/null || fail 1 "no Swift toolchain: the command 'swift' is not on the PATH" "$swift_hint"
-    version="$(swift --version 2> /dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)"
-    [[ -n "$version" ]] || fail 1 "'swift --version' does not work: $(command -v swift)" "$swift_hint"
+    output="$(swift --version 2>&1)" || fail 1 "$(command -v swift) does not run: $output" \
+        "https://www.swift.org/install/linux lists the packages that Swift itself needs"
+    version="$(sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' <<< "$output" | head -n 1)"
+    [[ -n "$version" ]] || fail 1 "cannot read Swift's version from: $output" "$swift_hint"
     if [[ "$(printf '%s\n' "$oldest_swift" "$version" | sort -V | head -n 1)" != "$oldest_swift" ]]; then
         fail 1 "Swift $version is too old: cosmos-train needs $oldest_swift or later" "$swift_hint"
     fi
@@ -60,6 +62,7 @@ for purpose in "${@:-build}"; do
     esac
 done
 
+if [[ " ${packages[*]} " == *" libopenblas-dev "* ]]; then check_swift; fi
 if command -v dpkg-query > /dev/null && command -v apt-get > /dev/null; then
     install_missing "${packages[@]}"
 else
@@ -76,4 +79,3 @@ else
             "install it with your system's package manager, then run the script again"
     fi
 fi
-if [[ " ${packages[*]} " == *" libopenblas-dev "* ]]; then check_swift; fi
