@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import LLaMA
+import Optimizers
 import TensorCore
 import TestSupport
 import TokenData
@@ -85,6 +86,27 @@ struct TrainerTests {
         try FileManager.default.removeItem(atPath: folder.file("killed/checkpoints"))
         try run.train("killed", purpose: .resume)
         try run.expectEqual("straight", "killed")
+    }
+
+    @Test(
+        "With every optimizer, in the middle of its periods too, resume and threads change no bit",
+        arguments: optimizerRules.map { "optimizer={name: \($0.name), lr: 5.0e-3}" } + [
+            "optimizer={name: galore, lr: 5.0e-3, rank: 4, update_proj_gap: 4}",
+            "optimizer={name: galore, lr: 5.0e-3, rank: 4, update_proj_gap: 3, stagger: true}",
+            "optimizer={name: soap, lr: 5.0e-3, precondition_frequency: 3, stagger: true}",
+            "training.precision=bf16",
+        ])
+    func everyOptimizer(assignment: String) throws {
+        if assignment.hasSuffix("bf16"), !BFloat16Library.isSupportedByCPU { return }
+        let run = try TinyRun()
+        try run.train("straight", assignment)
+        try run.train("resumed", assignment, "training.threads=1")
+        try run.expectEqual("straight", "resumed")
+        for name in ["step-00000012", "step-00000010"] {
+            try FileManager.default.removeItem(atPath: run.folder.file("resumed/checkpoints/\(name)"))
+        }
+        try run.train("resumed", assignment, purpose: .resume)
+        try run.expectEqual("straight", "resumed")
     }
 
     @Test("Any number of threads gives the same bits", arguments: [1, 3])
@@ -232,6 +254,22 @@ struct ResumeTests {
         try run.train("straight")
         #expect(try run.log()[..<5] == run.log("straight")[..<5])
         #expect(try run.log()[11] != run.log("straight")[11])
+    }
+
+    @Test("Another optimizer is refused with the way out, which then works")
+    func otherOptimizer() throws {
+        let run = try TinyRun()
+        try stopEarly(run)
+        let muon = "optimizer={name: muon, lr: 0.01}"
+        let error = #expect(throws: UserError.self) { try run.train("run", muon, purpose: .resume) }
+        #expect(error?.message.contains("optimizer.name was adamw and is now muon") == true, "\(error?.message ?? "")")
+        #expect(error?.hint?.contains("--reset-optimizer") == true)
+        try run.train("run", muon, purpose: .resume, resetOptimizer: true)
+        #expect(try run.log().count == 12)
+        // From here on the run is one of Muon's.
+        try FileManager.default.removeItem(atPath: run.folder.file("run/checkpoints/step-00000012"))
+        try run.train("run", muon, purpose: .resume)
+        #expect(try run.log().count == 12)
     }
 
     @Test("Other data of the same path is refused")
