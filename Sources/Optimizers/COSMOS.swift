@@ -150,7 +150,7 @@ public final class COSMOS: OptimizerRule {
     public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? {
         let columns = shape[1]
         guard hyperparameters.rank > columns else { return nil }
-        return "rank \(hyperparameters.rank) is reduced to \(columns), the input dimension of \(shape[0]) x \(columns)"
+        return "rank \(hyperparameters.rank) is reduced to \(columns), the input dimension"
     }
 
     public var state: [StateTensor] {

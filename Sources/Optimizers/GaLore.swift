@@ -122,8 +122,7 @@ public final class GaLore: ElementwiseRule {
 
     public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? {
         guard role.isMatrix, let smaller = shape.min(), hyperparameters.rank > smaller else { return nil }
-        return
-            "rank \(hyperparameters.rank) is reduced to \(smaller), the smaller dimension of \(shape[0]) x \(shape[1])"
+        return "rank \(hyperparameters.rank) is reduced to \(smaller), the smaller dimension"
     }
 
     public var state: [StateTensor] {

@@ -6,6 +6,16 @@ public var optimizerRules: [any OptimizerRule.Type] {
     [AdamW.self, AdamMini.self, GaLore.self, Muon.self, SOAP.self, COSMOS.self]
 }
 
+private var optimizerChoice: String { "choose one of " + optimizerRules.map { $0.name }.joined(separator: ", ") }
+
+/// The error about an optimizer that there is none of.
+public func unknownOptimizer(_ name: String, at place: String = "") -> UserError {
+    let nearest = closestMatch(to: name, in: optimizerRules.map { $0.name })
+    return UserError(
+        .usage, "\(place)there is no optimizer \(name)",
+        hint: nearest.map { "did you mean `\($0)`?" } ?? optimizerChoice)
+}
+
 /// The `optimizer:` section of a configuration: which optimizer, with which settings.
 public struct OptimizerConfiguration: Sendable {
     public let name: String
@@ -24,16 +34,11 @@ public struct OptimizerConfiguration: Sendable {
     /// Reads the section. Throws `UserError` on an unknown optimizer or setting, or an impossible value.
     public init(_ node: ConfigurationNode?, at path: String) throws {
         let place = node.map { $0.source + ": " } ?? ""
-        let known = optimizerRules.map { $0.name }
         guard let name = node?["name"] else {
-            throw UserError(
-                .usage, "\(place)\(path).name is missing", hint: "choose one of " + known.joined(separator: ", "))
+            throw UserError(.usage, "\(place)\(path).name is missing", hint: optimizerChoice)
         }
         guard let rule = optimizerRules.first(where: { $0.name == name.text }) else {
-            let nearest = closestMatch(to: name.text ?? "", in: known)
-            throw UserError(
-                .usage, "\(name.source): \(path).name: there is no optimizer \(name.text ?? "of that form")",
-                hint: nearest.map { "did you mean `\($0)`?" } ?? "choose one of " + known.joined(separator: ", "))
+            throw unknownOptimizer(name.text ?? "of that form", at: "\(name.source): \(path).name: ")
         }
         func decoded<Rule: OptimizerRule>(_ rule: Rule.Type) throws -> OptimizerConfiguration {
             OptimizerConfiguration(rule, try decode(from: node?.removing("name"), at: path))

@@ -8,7 +8,7 @@ import Training
 struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
-        subcommands: [TrainCommand.self, EvalCommand.self, TokenizerCommand.self, TokenizeCommand.self],
+        subcommands: [TrainCommand.self, EvalCommand.self, TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self],
         defaultSubcommand: TrainCommand.self)
 
     /// A user's mistake is printed once, and its kind is the exit code.

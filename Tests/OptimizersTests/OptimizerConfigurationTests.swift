@@ -1,0 +1,92 @@
+import Configuration
+import Optimizers
+import TensorCore
+import Testing
+
+@Suite struct OptimizerConfigurationTests {
+    private static func read(_ settings: String) throws -> OptimizerConfiguration {
+        try OptimizerConfiguration(
+            ConfigurationNode(yaml: "optimizer: {\(settings)}", file: "run.cfg")["optimizer"], at: "optimizer")
+    }
+
+    /// The message names the file, the line and the key, and the hint helps.
+    @Test(arguments: [
+        ("lr: 1", "optimizer.name is missing", "choose one of adamw"),
+        ("name: cosmoss", "there is no optimizer cosmoss", "did you mean `cosmos`?"),
+        ("name: muon, rank: 3", "unknown key `optimizer.rank`", ""),
+        ("name: cosmos, rnak: 3", "unknown key `optimizer.rnak`", "did you mean `rank`?"),
+        ("name: cosmos, rank: 0", "optimizer.rank: 0 must be", ""),
+        ("name: galore, rank: 0", "optimizer.rank: 0 must be", ""),
+        ("name: adamw, betas: [0.9, 1.0]", "optimizer.betas: [0.9, 1.0] must be", ""),
+        ("name: adamw, betas: [0.9]", "optimizer.betas", ""),
+        ("name: adamw, lr: -1.0e-3", "optimizer.lr: -1.0e-3 must be", ""),
+        ("name: soap, adam: {lr: -1}", "optimizer.adam.lr: -1 must be", ""),
+        ("name: galore, proj_type: strange", "optimizer.proj_type: strange is not one of std, reverse_std", ""),
+        ("name: muon, scale: originall", "optimizer.scale: originall", "did you mean `original`?"),
+        ("name: cosmos, gamma: much", "optimizer.gamma: much is not a number", ""),
+        ("name: cosmos, gamma: -1", "optimizer.gamma", ""),
+        ("name: cosmos, adam: {lr: 0}", "optimizer.gamma: auto is lr / adam.lr", "give gamma a number"),
+    ])
+    func mistakesAreExplained(_ settings: String, _ message: String, _ hint: String) {
+        let error = #expect(throws: UserError.self) { try Self.read(settings) }
+        #expect(
+            error?.message.hasPrefix("run.cfg:1: ") == true && error?.message.contains(message) == true,
+            "\(error?.message ?? "")")
+        #expect(error?.kind == .usage)
+        #expect(hint.isEmpty || error?.hint?.contains(hint) == true, "\(error?.hint ?? "no hint")")
+    }
+
+    @Test func rolesGoWhereTheOptimizerSays() throws {
+        let roles: [ParameterRole] = [.embedding, .head, .vector]
+        for name in ["muon", "soap", "cosmos"] {
+            let configuration = try Self.read("name: \(name)")
+            #expect(roles.allSatisfy { configuration.ruleName(for: $0) == "adamw" })
+            #expect(configuration.ruleName(for: .matrix(.up)) == name)
+        }
+        for name in ["adamw", "adam_mini", "galore"] {
+            let configuration = try Self.read("name: \(name)")
+            #expect((roles + [.matrix(.up)]).allSatisfy { configuration.ruleName(for: $0) == name })
+        }
+    }
+
+    @Test func noticesNameReducedRanksAndClippingWithoutBound() throws {
+        let parameters: [(shape: [Int], role: ParameterRole)] = [
+            ([64, 32], .matrix(.up)), ([64, 32], .matrix(.gate)), ([32, 64], .matrix(.down)), ([32], .vector),
+        ]
+        let cosmos = try Self.read("name: cosmos, rank: 40").notices(parameters, gradientClip: 1)
+        #expect(cosmos.contains { $0.contains("rank 40 is reduced to 32") && $0.contains("2 parameters") })
+        #expect(cosmos.contains { $0.contains("clipping") })
+        #expect(try Self.read("name: cosmos, rank: 8").notices(parameters, gradientClip: nil).isEmpty)
+        #expect(try Self.read("name: adamw").notices(parameters, gradientClip: 1).isEmpty)
+        let galore = try Self.read("name: galore, rank: 40").notices(parameters, gradientClip: nil)
+        #expect(galore.contains { $0.contains("rank 40 is reduced to 32") && $0.contains("3 parameters") })
+        let soap = try Self.read("name: soap, max_precond_dim: 16").notices(parameters, gradientClip: nil)
+        #expect(soap.contains { $0.contains("run as Adam") })
+    }
+
+    /// Staggered layers renew their bases at different steps, each once a period.
+    @Test func staggeredBasesTakeTurns() throws {
+        let parameters = (0..<4).map { Parameter(name: "layer \($0)", shape: [6, 9], role: .matrix(.up)) }
+        let optimizer = Optimizer(
+            try Self.read("name: galore, rank: 2, update_proj_gap: 4, stagger: true"), parameters: parameters,
+            pool: WorkerPool(threads: 2))
+        var random = Random(seed: 3, stream: "gradients")
+        func bases() -> [[Float]] {
+            optimizer.slots.map { slot in
+                slot.state.first { $0.name == "basis" }.map { Array($0.tensor.elements) } ?? []
+            }
+        }
+        var renewals = [[Int]](repeating: [], count: 4)
+        var before = bases()
+        for step in 1...12 {
+            for parameter in parameters {
+                for index in 0..<parameter.count { parameter.gradient.data[index] = Float(random.normalPair().0) }
+            }
+            try optimizer.step(learningRateFactor: 1)
+            let now = bases()
+            for layer in 0..<4 where now[layer] != before[layer] { renewals[layer].append(step) }
+            before = now
+        }
+        #expect(renewals == [[1, 5, 9], [1, 4, 8, 12], [1, 3, 7, 11], [1, 2, 6, 10]])
+    }
+}

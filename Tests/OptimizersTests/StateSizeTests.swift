@@ -1,0 +1,57 @@
+import Configuration
+import Optimizers
+import TensorCore
+import Testing
+
+/// The memory of the state against the figures of the COSMOS paper.
+@Suite struct StateSizeTests {
+    private static func configuration(_ settings: String) throws -> OptimizerConfiguration {
+        try OptimizerConfiguration(ConfigurationNode(yaml: "{\(settings)}", file: "test.cfg"), at: "optimizer")
+    }
+
+    /// Table 1: scalars of a Transformer layer of 4 attention matrices d x d and two of d x 4d, over d².
+    @Test(arguments: [
+        ("name: adamw", 24.0), ("name: muon", 12), ("name: soap, sides: input", 66), ("name: cosmos, rank: 100", 13),
+    ])
+    func layerTakesWhatThePaperSays(_ settings: String, _ multiple: Double) throws {
+        let d = 2000
+        let configuration = try Self.configuration(settings)
+        let shapes = [[d, d], [d, d], [d, d], [d, d], [4 * d, d], [d, 4 * d]]
+        let scalars = shapes.reduce(0) { $0 + configuration.stateCount(shape: $1, role: .matrix(.gate)) }
+        // The paper rounds 12.915 to 13.
+        #expect(abs(Double(scalars) / Double(d * d) - multiple) < 0.1)
+    }
+
+    /// Table 5, LLaMA 1B: differences between optimizers in GiB, to the digits that are printed there.
+    @Test func differencesAt1BAreThoseMeasured() throws {
+        let (d, f, layers) = (2048, 5461, 24)
+        let shapes = [[d, d], [d, d], [d, d], [d, d], [f, d], [f, d], [d, f]]
+        func gibibytes(_ settings: String) throws -> Double {
+            let configuration = try Self.configuration(settings)
+            let scalars = shapes.reduce(0) { $0 + configuration.stateCount(shape: $1, role: .matrix(.gate)) }
+            return Double(4 * layers * scalars) / 0x1p30
+        }
+        let (adam, muon) = (try gibibytes("name: adamw"), try gibibytes("name: muon"))
+        let (soap, cosmos) = (try gibibytes("name: soap, sides: input"), try gibibytes("name: cosmos, rank: 64"))
+        #expect(abs((adam - muon) - 4.50) < 0.01)
+        #expect(abs((cosmos - muon) - 0.22) < 0.01)
+        #expect(abs((soap - adam) - 9.83) < 0.01)
+    }
+
+    @Test func formulasOfAllSix() throws {
+        let (m, n, r) = (2048, 5461, 64)
+        let expected: [(String, Int)] = [
+            ("name: adamw", 2 * m * n), ("name: adam_mini", m * n + m),
+            ("name: galore, rank: 64", m * r + 2 * n * r),
+            ("name: galore, rank: 64, proj_type: right", n * r + 2 * m * r),
+            ("name: muon", m * n), ("name: soap", 2 * m * n + 2 * m * m + 2 * n * n),
+            ("name: soap, max_precond_dim: 4000", 2 * m * n + 2 * m * m),
+            ("name: cosmos", m * n + m * r + n * r + r * r),
+        ]
+        for (settings, count) in expected {
+            #expect(
+                try Self.configuration(settings).stateCount(shape: [m, n], role: .matrix(.down)) == count, "\(settings)"
+            )
+        }
+    }
+}
