@@ -10,6 +10,13 @@ import CLAPACKE
 /// Values that are not finite are refused before LAPACK sees them: some of its iterations would not
 /// end on a NaN.
 
+/// The version of LAPACK's interface: "3.9.0".
+public var lapackVersion: String {
+    var (major, minor, patch) = (Int32(), Int32(), Int32())
+    LAPACKE_ilaver(&major, &minor, &patch)
+    return "\(major).\(minor).\(patch)"
+}
+
 /// Scratch of `orthonormalizeRows`.
 public struct OrthonormalizationScratch {
     fileprivate let reflectors: UnsafeMutablePointer<Float>

@@ -1,6 +1,9 @@
 import CZlib
 import Configuration
 
+/// The version of zlib that was loaded: "1.2.13".
+public var zlibRuntimeVersion: String { String(cString: zlibVersion()) }
+
 /// zlib's CRC-32 of `bytes`, continuing from that of the bytes before them.
 public func crc32(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
     guard let base = bytes.baseAddress, bytes.count > 0 else { return previous }

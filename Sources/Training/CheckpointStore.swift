@@ -69,10 +69,7 @@ public struct CheckpointStore: Sendable {
     }
 
     private func checkFreeSpace(for contents: Checkpoint.Contents) throws {
-        var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { throw UserError.system("look at", folder, code: errno) }
-        let free = Int(
-            clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
+        let free = try FileBytes.freeSpace(in: folder)
         let needed = contents.byteCount + 1 << 20
         guard free >= needed else {
             throw UserError(

@@ -68,6 +68,13 @@ enum FileBytes {
         return Int(status.st_size)
     }
 
+    /// The bytes that may still be written where a folder lies.
+    static func freeSpace(in folder: String) throws -> Int {
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { throw UserError.system("look at", folder, code: errno) }
+        return Int(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize))
+    }
+
     /// Reads a whole file for its checksum.
     static func summary(of path: String, progress: ProgressBar?) throws -> FileSummary {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

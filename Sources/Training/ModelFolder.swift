@@ -2,6 +2,7 @@ import Configuration
 import Foundation
 import LLaMA
 import TensorCore
+import TokenData
 
 /// A trained model on the disk: a checkpoint, the newest checkpoint of a run, or any folder that holds
 /// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors`, `tokenizer.model`).
@@ -41,6 +42,13 @@ public struct ModelFolder: Sendable {
     public var tokenizer: String? {
         let file = path + "/tokenizer.model"
         return FileManager.default.fileExists(atPath: file) ? file : nil
+    }
+
+    /// The token that texts begin after: in our training data the end of the text before; for other models
+    /// the token for this that their tokenizer has.
+    public func startOfText(_ tokenizer: Tokenizer) -> Int32? {
+        let isCheckpoint = FileManager.default.fileExists(atPath: path + "/trainer.json")
+        return isCheckpoint ? tokenizer.endOfTextID : tokenizer.beginOfTextID ?? tokenizer.endOfTextID
     }
 
     /// Reads the weights into a model of this shape.

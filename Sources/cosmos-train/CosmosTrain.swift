@@ -8,7 +8,10 @@ import Training
 struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
-        subcommands: [TrainCommand.self, EvalCommand.self, TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self],
+        subcommands: [
+            TrainCommand.self, EvalCommand.self, GenerateCommand.self, TokenizerCommand.self, TokenizeCommand.self,
+            OptimizersCommand.self, DoctorCommand.self,
+        ],
         defaultSubcommand: TrainCommand.self)
 
     /// A user's mistake is printed once, and its kind is the exit code.

@@ -1,0 +1,97 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import LLaMA
+import TensorCore
+import TokenData
+import Training
+
+struct GenerateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "generate", abstract: "Continue a text with a trained model.",
+        discussion: """
+            Writes the prompt and its continuation to standard output as it comes, until the model ends the text. The \
+            same seed gives the same text, with any number of threads.
+
+            Examples:
+              cosmos-train generate runs/quickstart --prompt "This package provides"
+              cosmos-train generate runs/quickstart --samples 3 --temperature 0.7 --top-p 0.9 --seed 42
+            """)
+
+    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
+    var model: String
+
+    @Option(help: "The text to continue (default: the beginning of a document).")
+    var prompt = ""
+
+    @Option(help: "The most tokens to add.")
+    var maxTokens = 200
+
+    @Option(help: "Divides the logits: below 1 safer, above 1 wilder; 0 takes the most probable token.")
+    var temperature = 0.8
+
+    @Option(help: "Choose among this many most probable tokens; 0: all.")
+    var topK = 0
+
+    @Option(help: "Choose among the most probable tokens that together have this probability; 1: all.")
+    var topP = 0.95
+
+    @Option(help: "Of the random choices.")
+    var seed: UInt64 = 1
+
+    @Option(help: "Number of texts.")
+    var samples = 1
+
+    @Option(help: "A SentencePiece model (default: the model's tokenizer.model).")
+    var tokenizer: String?
+
+    @Option(help: "Threads; 0: all cores.")
+    var threads = 0
+
+    func validate() throws {
+        for (name, value) in [("--max-tokens", maxTokens), ("--samples", samples)] where value < 1 {
+            throw ValidationError("\(name) \(value): must be greater than 0")
+        }
+        if topK < 0 { throw ValidationError("--top-k \(topK): must be 0 or greater") }
+        if !(temperature >= 0 && temperature.isFinite) {
+            throw ValidationError("--temperature \(temperature): must be 0 or greater")
+        }
+        if !(topP > 0 && topP <= 1) { throw ValidationError("--top-p \(topP): must be above 0 and at most 1") }
+        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
+    }
+
+    func run() throws {
+        let folder = try ModelFolder(model)
+        guard let tokenizerFile = tokenizer ?? folder.tokenizer else {
+            throw UserError(.usage, "\(folder.path) has no tokenizer.model", hint: "name one with --tokenizer")
+        }
+        let tokenizer = try Tokenizer(modelFile: tokenizerFile)
+        let model = LLaMA(
+            config: folder.config, pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: 1)
+        try folder.loadWeights(into: model)
+        let generator = try TextGenerator(
+            model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),
+            maxLength: folder.config.maxPositionEmbeddings)
+        let sampling = Sampling(temperature: temperature, topK: topK, topP: topP)
+        let started = StatusLine.now()
+        var tokens = 0
+        for sample in 1...samples {
+            if samples > 1 { write("\(sample == 1 ? "" : "\n")--- sample \(sample) of \(samples) ---\n") }
+            write(prompt)
+            var random = Random(seed: seed, stream: "sample \(sample)")
+            let (count, ending) = try generator.generate(
+                prompt: prompt, maxTokens: maxTokens, sampling: sampling, random: &random, emit: write)
+            write("\n")
+            tokens += count
+            if ending == .contextLength {
+                printToStandardError(
+                    "note: the model's context of \(folder.config.maxPositionEmbeddings) tokens is full")
+            }
+        }
+        let seconds = StatusLine.now() - started
+        printToStandardError(
+            "\(tokens) tokens in \(Format.duration(seconds)), \(Format.rate(Double(tokens) / seconds)) tokens/s")
+    }
+
+    private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+}
