@@ -74,10 +74,9 @@ public struct CheckpointStore: Sendable {
         guard free >= needed else {
             throw UserError(
                 .inputOutput,
-                "no room for a checkpoint in \(folder): it takes \(Format.bytes(needed)), \(Format.bytes(free)) are free",
-                hint:
-                    "free some space, keep fewer checkpoints (output.keep_checkpoints), or choose another output.run_dir"
-            )
+                "no room for a checkpoint in \(folder): it takes \(Format.bytes(needed)), "
+                    + "\(Format.bytes(free)) are free",
+                hint: "free some space, set a smaller output.keep_checkpoints, or choose another output.run_dir")
         }
     }
 

@@ -87,7 +87,8 @@ public enum Doctor {
                 "OpenBLAS", "openblas",
                 LinearAlgebraLibrary.configuration.split(separator: " ").dropFirst().first.map(String.init)
             ),
-            ("LAPACKE", "lapacke", "interface \(lapackVersion)"), ("SentencePiece", "sentencepiece", nil),
+            ("LAPACKE", "lapacke", "interface \(lapackVersion)"), ("oneDNN", "libdnnl", BFloat16Library.version),
+            ("SentencePiece", "sentencepiece", nil),
             ("zlib", "libz", zlibRuntimeVersion),
         ]
         let loaded = loadedFiles()
@@ -162,7 +163,8 @@ public enum Doctor {
             let remedy =
                 forced != nil
                 ? "unset OPENBLAS_CORETYPE, or matrix products will be slow"
-                : "this OpenBLAS does not know the CPU: try OPENBLAS_CORETYPE=\(cpu == 3 ? "SkylakeX" : "Haswell"), or a newer OpenBLAS"
+                : "this OpenBLAS does not know the CPU: try a newer one, or "
+                    + "OPENBLAS_CORETYPE=\(cpu == 3 ? "SkylakeX" : "Haswell")"
             return Finding(.warn, "kernels", detail + ", but the CPU has \(names[cpu])", remedy: remedy)
         }
         if forced != nil {

@@ -21,7 +21,8 @@ public final class TextGenerator {
         guard tokenizer.vocabularySize <= model.config.vocabSize else {
             throw UserError(
                 .data,
-                "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) token ids, the model only \(model.config.vocabSize)",
+                "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) token ids, "
+                    + "the model only \(model.config.vocabSize)",
                 hint: "use the tokenizer that the model was trained with")
         }
         self.tokenizer = tokenizer
@@ -31,7 +32,7 @@ public final class TextGenerator {
         decoder = Decoder(model: model, maxLength: maxLength)
     }
 
-    /// Writes a continuation of `prompt` with `emit`, piece by piece as it comes, and returns the number
+    /// Writes `prompt` and its continuation with `emit`, piece by piece as it comes, and returns the number
     /// of tokens made. It ends with the end of text, after `maxTokens`, or where the context is full.
     public func generate(
         prompt: String, maxTokens: Int, sampling: Sampling, random: inout Random, emit: (String) -> Void
@@ -48,6 +49,7 @@ public final class TextGenerator {
                 .usage, "the prompt has \(context.count) tokens, the context of the model \(decoder.maxLength)",
                 hint: "give a shorter --prompt")
         }
+        emit(prompt)
         var stream = TextStream(tokenizer: tokenizer, prompt: promptIDs)
         var count = 0
         while true {
@@ -77,20 +79,20 @@ public final class TextGenerator {
 
 /// Text that grows by tokens. A character whose bytes are spread over several tokens is held back until
 /// it is whole, so that what was given out never changes.
-struct TextStream {
+package struct TextStream {
     private let tokenizer: Tokenizer
     private var ids: [Int32]
     /// Bytes of the text so far that were given out, the prompt's included.
     private var given = 0
 
-    init(tokenizer: Tokenizer, prompt: [Int32]) {
+    package init(tokenizer: Tokenizer, prompt: [Int32]) {
         self.tokenizer = tokenizer
         ids = prompt
         given = (try? tokenizer.decode(prompt).utf8.count) ?? 0
     }
 
     /// The text that a token adds.
-    mutating func append(_ token: Int32) throws -> String {
+    package mutating func append(_ token: Int32) throws -> String {
         ids.append(token)
         var bytes = Array(try tokenizer.decode(ids).utf8)
         while bytes.suffix(3) == [0xef, 0xbf, 0xbd] { bytes.removeLast(3) }  // U+FFFD
@@ -98,7 +100,7 @@ struct TextStream {
     }
 
     /// What was held back.
-    mutating func rest() throws -> String { give(Array(try tokenizer.decode(ids).utf8)) }
+    package mutating func rest() throws -> String { give(Array(try tokenizer.decode(ids).utf8)) }
 
     private mutating func give(_ bytes: [UInt8]) -> String {
         let text = String(decoding: bytes.dropFirst(given), as: UTF8.self)

@@ -77,7 +77,6 @@ struct GenerateCommand: ParsableCommand {
         var tokens = 0
         for sample in 1...samples {
             if samples > 1 { write("\(sample == 1 ? "" : "\n")--- sample \(sample) of \(samples) ---\n") }
-            write(prompt)
             var random = Random(seed: seed, stream: "sample \(sample)")
             let (count, ending) = try generator.generate(
                 prompt: prompt, maxTokens: maxTokens, sampling: sampling, random: &random, emit: write)

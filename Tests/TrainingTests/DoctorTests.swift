@@ -50,7 +50,8 @@ import Training
         #expect(
             SystemLimits.memoryInfo("MemTotal:       24684096 kB\nHugePages_Total:       0\n\n")
                 == ["MemTotal": 24_684_096 * 1024, "HugePages_Total": 0])
-        #expect(SystemLimits.controlGroups("0::/a/b\n") == ["/sys/fs/cgroup", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a/b"])
+        #expect(
+            SystemLimits.controlGroups("0::/a/b\n") == ["/sys/fs/cgroup", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a/b"])
         #expect(
             SystemLimits.controlGroups("9:name=systemd:/\n4:memory:/x\n2:cpu,cpuacct:/\n") == [
                 "/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/x", "/sys/fs/cgroup/cpu,cpuacct",
