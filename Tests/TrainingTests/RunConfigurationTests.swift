@@ -1,5 +1,6 @@
 import Configuration
 import Foundation
+import LLaMA
 import TestSupport
 import Testing
 import Training
@@ -30,14 +31,40 @@ struct RunConfigurationTests {
         try withFiles([("run.cfg", minimalConfiguration)]) { try RunConfiguration(file: $0, assignments: assignments) }
     }
 
-    @Test("Every file in configs/ is a configuration, and its header states its size")
+    @Test("Every file in configs/ is a configuration, and what its header says of its size is true")
     func shippedFiles() throws {
         let folder = repositoryRoot.appending(path: "configs").path
         let files = try FileManager.default.subpathsOfDirectory(atPath: folder).filter { $0.hasSuffix(".cfg") }
         #expect(files.count >= 5)
         for file in files {
             let configuration = try RunConfiguration(file: "\(folder)/\(file)")
-            #expect(configuration.steps > 0, "\(file)")
+            let text = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
+            // An overlay leaves the sizes to its base.
+            if text.contains("\nbase: ") || text.hasPrefix("base: ") { continue }
+            func numbers(_ row: String) -> [Double] {
+                text.split(separator: "\n").first { $0.hasPrefix("#   \(row) ") }?.matches(
+                    of: /[0-9][0-9.,]*(e[0-9]+)?/
+                )
+                .compactMap { Double($0.output.0.replacing(",", with: "")) } ?? []
+            }
+            let (model, flops) = (
+                configuration.model, FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength)
+            )
+            let table = model.vocabSize * model.hiddenSize
+            let gains = (2 * model.numHiddenLayers + 1) * model.hiddenSize
+            let hidden = flops.matrixParameters - table + gains
+            #expect(
+                numbers("parameters") == [Double(hidden + (model.tieWordEmbeddings ? 1 : 2) * table), Double(hidden)],
+                "\(file)")
+            #expect(
+                numbers("tokens").suffix(2) == [Double(configuration.steps), Double(configuration.tokensPerStep)],
+                "\(file)")
+            let work = [
+                flops.trainingPerToken,
+                flops.trainingPerToken * Double(configuration.steps * configuration.tokensPerStep),
+            ]
+            let stated = numbers("FLOPs")
+            #expect(stated.count == 2 && zip(stated, work).allSatisfy { abs($0 / $1 - 1) < 0.05 }, "\(file): \(work)")
         }
     }
 
