@@ -60,7 +60,7 @@ let package = Package(
             .testTarget(
                 name: "\(module)Tests", dependencies: [.byName(name: module), "TestSupport"],
                 // Golden numbers, read by path.
-                exclude: ["LLaMA", "Optimizers"].contains(module) ? ["Fixtures"] : [],
+                exclude: ["LLaMA", "Optimizers", "Training"].contains(module) ? ["Fixtures"] : [],
                 swiftSettings: kernelSettings)
         } + [
             // The program as a user runs it: commands, messages, exit codes.

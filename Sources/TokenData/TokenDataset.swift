@@ -3,16 +3,28 @@ import Foundation
 import Synchronization
 import TensorCore
 
+/// How tokens become the rows of a batch.
+public enum Packing: String, CaseIterable, ConfigurationValue {
+    /// Windows of one stream of documents: every position has a target.
+    case stream
+    /// One document a row, cut or padded to the length, as in GaLore's benchmark.
+    case documents
+}
+
 /// Token shards as windows of `sequenceLength` inputs and as many targets, each the token after its
 /// input. The files are memory-mapped; the operating system keeps in memory what is used.
 ///
-/// Windows do not overlap, apart from the one token that is the last target of a window and the
-/// first input of the next: a shard of n tokens has (n - 1) / sequenceLength of them. Documents are
-/// not kept apart; the end-of-text id stands between them.
+/// As a stream, windows do not overlap, apart from the one token that is the last target of a window
+/// and the first input of the next: a shard of n tokens has (n - 1) / sequenceLength of them.
+/// Documents are not kept apart; the end-of-text id stands between them. With one document a row,
+/// `DocumentIndex` says what a window holds.
 public final class TokenDataset: @unchecked Sendable {
     public let sequenceLength: Int
+    public let packing: Packing
     /// Windows of all shards.
     public let windowCount: Int
+    /// Targets of all windows.
+    public let targetCount: Int
     /// Tokens of all shards, those of no window included.
     public let tokenCount: Int
     /// The shards' files, in order.
@@ -25,20 +37,37 @@ public final class TokenDataset: @unchecked Sendable {
     private let shards: [Shard]
     /// The number of the first window of each shard, and at the end the number of all windows.
     private let firstWindows: [Int]
+    private let documents: DocumentIndex?
 
     /// Opens and checks the shards of `path`: a folder, a file, or a glob of `.bin` files. Every
     /// token is looked at: its id must be below `vocabularySize`, and the checksums must be right.
     /// `pool`: who looks; nil: one thread.
-    public init(path: String, sequenceLength: Int, vocabularySize: Int, pool: WorkerPool? = nil) throws {
+    public init(
+        path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil
+    ) throws {
         precondition(sequenceLength > 0 && vocabularySize > 0)
         files = try expandPath(path, endings: [".bin"], what: "token shards")
         shards = try files.map { try Shard($0) }
         let set = try ShardSet(shards: shards, isFolder: isFolder(path))
         tokenizerFingerprint = set.tokenizerFingerprint
         self.sequenceLength = sequenceLength
+        self.packing = packing
         tokenCount = shards.reduce(0) { $0 + $1.tokens.count }
+        let pool = pool ?? WorkerPool(threads: 1)
+        if packing == .documents {
+            let index = try DocumentIndex(shards, length: sequenceLength, pool: pool)
+            documents = index
+            firstWindows = index.firstDocuments
+            windowCount = index.count
+            targetCount = index.targetCount
+            notices = set.notices + index.notices
+            try Self.check(shards, vocabularySize: vocabularySize, pool: pool)
+            return
+        }
+        documents = nil
         firstWindows = shards.reduce(into: [0]) { $0.append($0.last! + ($1.tokens.count - 1) / sequenceLength) }
         windowCount = firstWindows.last!
+        targetCount = windowCount * sequenceLength
 
         if windowCount == 0, let longest = shards.max(by: { $0.tokens.count < $1.tokens.count }) {
             throw UserError(
@@ -53,31 +82,46 @@ public final class TokenDataset: @unchecked Sendable {
             + short.map {
                 "\($0.path) has only \($0.tokens.count) tokens, less than a window of \(sequenceLength) + 1; left out"
             }
-        try Self.check(shards, vocabularySize: vocabularySize, pool: pool ?? WorkerPool(threads: 1))
+        try Self.check(shards, vocabularySize: vocabularySize, pool: pool)
     }
 
-    /// Copies window `index` (0 ..< windowCount): `sequenceLength` inputs and their targets.
+    /// Copies window `index` (0 ..< windowCount): `sequenceLength` inputs and their targets. A position
+    /// without a target has -1.
     public func window(
         _ index: Int, tokens: UnsafeMutableBufferPointer<Int32>, targets: UnsafeMutableBufferPointer<Int32>
     ) {
-        precondition(index >= 0 && index < windowCount, "window \(index) of \(windowCount)")
         precondition(
             tokens.count == sequenceLength && targets.count == sequenceLength,
             "buffers of \(tokens.count) and \(targets.count) tokens for a window of \(sequenceLength)")
-        // The last shard that begins at or before the window.
-        var (low, high) = (0, shards.count)
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if firstWindows[middle] <= index { low = middle } else { high = middle }
-        }
-        let start = (index - firstWindows[low]) * sequenceLength
-        let source = shards[low].tokens
+        let (shard, number) = place(of: index)
+        if let documents { return documents.copy(number, of: shard, shards, tokens: tokens, targets: targets) }
+        let start = number * sequenceLength
+        let source = shards[shard].tokens
         var current = Int32(UInt16(littleEndian: source[start]))
         for position in 0..<sequenceLength {
             tokens[position] = current
             current = Int32(UInt16(littleEndian: source[start + position + 1]))
             targets[position] = current
         }
+    }
+
+    /// The number of targets that window `index` has.
+    public func targetCount(_ index: Int) -> Int {
+        guard let documents else { return sequenceLength }
+        let (shard, number) = place(of: index)
+        return documents.targetCount(number, of: shard, shards, length: sequenceLength)
+    }
+
+    /// The shard in which a window begins, and its number there.
+    private func place(of index: Int) -> (shard: Int, number: Int) {
+        precondition(index >= 0 && index < windowCount, "window \(index) of \(windowCount)")
+        // The last shard that begins at or before the window.
+        var (low, high) = (0, shards.count)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if firstWindows[middle] <= index { low = middle } else { high = middle }
+        }
+        return (low, index - firstWindows[low])
     }
 
     /// Compares every shard's checksum and looks for ids beyond the vocabulary, in one pass.
@@ -132,72 +176,3 @@ public final class TokenDataset: @unchecked Sendable {
 }
 
 private func hex(_ value: UInt32) -> String { "0x" + String(format: "%08x", value) }
-
-/// One mapped file.
-private final class Shard {
-    let path: String
-    let header: ShardHeader
-    let payload: UnsafeRawBufferPointer
-    let tokens: UnsafeBufferPointer<UInt16>
-    private let map: UnsafeRawBufferPointer
-
-    init(_ path: String) throws {
-        self.path = path
-        map = try InputFile(path).map()
-        do {
-            header = try ShardHeader(of: map, path: path)
-        } catch {
-            if !map.isEmpty { munmap(UnsafeMutableRawPointer(mutating: map.baseAddress), map.count) }
-            throw error
-        }
-        payload = UnsafeRawBufferPointer(rebasing: map[ShardHeader.byteCount...])
-        tokens = payload.bindMemory(to: UInt16.self)
-    }
-
-    deinit { munmap(UnsafeMutableRawPointer(mutating: map.baseAddress), map.count) }
-}
-
-/// What the headers of shards say about each other.
-private struct ShardSet {
-    var tokenizerFingerprint: UInt64?
-    var notices: [String] = []
-
-    /// `isFolder`: whether the shards are all of a folder, so that a set must be complete.
-    init(shards: [Shard], isFolder: Bool) throws {
-        var first: (path: String, extras: ShardHeader.Extras)?
-        var sets: [String: [Shard]] = [:]
-        for shard in shards {
-            let name = folderAndName(of: shard.path).name
-            let prefix = String(name.dropLast(4).reversed().drop { $0.isNumber }.reversed())
-            sets[prefix, default: []].append(shard)
-            guard let extras = shard.header.extras else { continue }
-            if let first, first.extras.tokenizerFingerprint != extras.tokenizerFingerprint {
-                throw UserError(
-                    .data, "\(first.path) and \(shard.path) were made with different tokenizers",
-                    hint: "make all shards of a data set with one tokenizer")
-            }
-            if first == nil { first = (shard.path, extras) }
-        }
-        tokenizerFingerprint = first?.extras.tokenizerFingerprint
-        if isFolder { for set in sets.values { try Self.checkComplete(set) } }
-        if sets.count > 1 {
-            let names = sets.keys.sorted().map { "\($0)*.bin" }.joined(separator: ", ")
-            notices.append("several sets of shards are used together: \(names)")
-        }
-    }
-
-    /// Refuses a set from which a shard is missing: a copy or a tokenization that was cut short.
-    private static func checkComplete(_ set: [Shard]) throws {
-        let extras = set.compactMap(\.header.extras)
-        guard extras.count == set.count, let path = set.first?.path else { return }
-        let indices = Set(extras.map(\.index))
-        let folder = folderAndName(of: path).folder
-        let hint = "copy it again, or repeat `cosmos-train tokenize`; to use only some shards, name them by a glob"
-        if let missing = (0..<set.count).first(where: { !indices.contains($0) }) {
-            throw UserError(.data, "\(folder): shard \(missing) is missing from the set of \(path)", hint: hint)
-        }
-        if !extras.contains(where: \.isLast) {
-            throw UserError(.data, "\(folder): the last shard is missing from the set of \(path)", hint: hint)
-        }
-    }
-}

@@ -8,6 +8,7 @@ import TensorCore
 ///     config.json             the model's shape
 ///     model.safetensors       the weights, float32
 ///     tokenizer.model         the tokenizer
+///     tokenizer_config.json   which class of Hugging Face's reads it
 ///     optimizer.safetensors   the optimizer's tensors
 ///     trainer.json            `TrainerState`
 ///     MANIFEST.json           size and CRC-32 of each file above; written last
@@ -58,7 +59,7 @@ public struct Checkpoint: Sendable {
             }
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
             try write(contents.parameters.map { NamedTensor($0.name, $0.weight) }, "model.safetensors")
-            if let tokenizer = contents.tokenizer { try write(Data(tokenizer.bytes), "tokenizer.model") }
+            for (name, bytes) in contents.tokenizer?.files ?? [] { try write(bytes, name) }
             try write(contents.optimizerTensors, "optimizer.safetensors")
             try write(JSONFile.encode(contents.state), "trainer.json")
             try write(JSONFile.encode(manifest), manifestName)
@@ -106,12 +107,7 @@ public struct Checkpoint: Sendable {
     /// Reads the weights. Throws where the checkpoint's model differs from `config` in anything.
     public func loadWeights(into parameters: [Parameter], config: LLaMAConfig) throws {
         let stored = try HuggingFaceConfig.read("\(path)/config.json")
-        // These two change nothing that a trained model computes.
-        let harmless = ["initializer_range", "max_position_embeddings"]
-        let differences = zip(stored.values, config.values).compactMap { stored, given in
-            stored == given || harmless.contains(stored.key)
-                ? nil : "\(stored.key) is \(stored.value) there and \(given.value) here"
-        }
+        let differences = HuggingFaceConfig.differences(stored: stored, given: config)
         guard differences.isEmpty else {
             throw UserError(
                 .usage, "\(path) holds another model: " + differences.joined(separator: ", "),

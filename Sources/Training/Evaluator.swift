@@ -7,45 +7,66 @@ import TokenData
 public final class Evaluator {
     /// The windows that are evaluated, spread evenly over the data set, so that a part of it stands
     /// for the whole whatever its order.
-    private let chunks: [ArraySlice<Int>]
+    private let windows: [Int]
+    private let sequencesAtOnce: Int
     private let model: LLaMA
     private let dataset: TokenDataset
     private var batch = TokenBatch()
     /// Targets that each evaluation predicts.
     public let tokenCount: Int
 
-    /// Evaluates at least `tokens` targets in whole windows, or all there are (nil: all). The model
-    /// must be made for `sequencesAtOnce` sequences of the data set's length.
+    /// Evaluates `tokens` targets, rounded up to whole windows (of their mean number of targets), or all
+    /// there are (nil: all). The model must be made for `sequencesAtOnce` sequences of the data set's length.
     public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, sequencesAtOnce: Int) {
         self.model = model
         self.dataset = dataset
-        let wanted = tokens.map { ($0 + dataset.sequenceLength - 1) / dataset.sequenceLength } ?? .max
+        self.sequencesAtOnce = sequencesAtOnce
+        let targets = Double(dataset.targetCount) / Double(dataset.windowCount)
+        let wanted = tokens.map { Int((Double($0) / targets).rounded(.up)) } ?? .max
         let count = min(wanted, dataset.windowCount)
-        chunks = (0..<count).map { index in
-            index * dataset.windowCount / count
-        }.chunks(of: sequencesAtOnce)
-        tokenCount = count * dataset.sequenceLength
+        windows = (0..<count).map { index in index * dataset.windowCount / count }
+        tokenCount = windows.reduce(0) { $0 + dataset.targetCount($1) }
     }
 
     /// Evaluates. `progress` is told the number of targets done. Throws `CancellationError`.
     public func loss(cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }) throws -> TokenLoss {
-        var total = TokenLoss()
-        for chunk in chunks {
-            batch.fill(chunk, from: dataset)
-            total += try model.evaluateLoss(
-                tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences, cancellation: cancellation)
-            progress(total.count)
+        try losses(batchSize: sequencesAtOnce, cancellation: cancellation, progress: progress)
+            .reduce(into: TokenLoss()) { $0 += $1 }
+    }
+
+    /// The loss of each batch of `batchSize` windows; the last may have fewer.
+    public func losses(
+        batchSize: Int, cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }
+    ) throws -> [TokenLoss] {
+        var done = 0
+        return try windows.chunks(of: batchSize).map { windows in
+            var total = TokenLoss()
+            for chunk in Array(windows).chunks(of: sequencesAtOnce) {
+                batch.fill(chunk, from: dataset)
+                total += try model.evaluateLoss(
+                    tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences,
+                    cancellation: cancellation)
+                progress(done + total.count)
+            }
+            done += total.count
+            return total
         }
-        return total
+    }
+
+    /// The number that GaLore's evaluation prints for these batches: the mean of their means, however many
+    /// tokens each has, divided by one more than there are, since its counter starts at 1. It depends on the
+    /// batch size, and is too low by one part in batches + 1 beside.
+    public static func galoreLoss(_ batches: [TokenLoss]) -> Double {
+        batches.reduce(0) { $0 + $1.mean } / Double(batches.count + 1)
     }
 
     /// The entropy of the targets' frequencies in nats: the loss of a model that knows how often each
     /// token occurs, and nothing of what stands before it.
     public func unigramEntropy() -> Double {
         var counts: [Int32: Int] = [:]
-        for chunk in chunks {
+        for chunk in windows.chunks(of: sequencesAtOnce) {
             batch.fill(chunk, from: dataset)
-            for target in batch.targets { counts[target, default: 0] += 1 }
+            for target in batch.targets where target >= 0 { counts[target, default: 0] += 1 }
         }
         let total = Double(tokenCount)
         // In the order of the ids, so that the rounding is the same each time.

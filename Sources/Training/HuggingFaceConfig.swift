@@ -47,10 +47,7 @@ package enum HuggingFaceConfig {
         let fields = try JSONFile.read([String: JSONValue].self, path: path).filter { $0.value != .null }
         try refuseUnsupported(fields, path)
         var known = fields
-        // transformers 5 moved it.
-        if case .object(let rope) = fields["rope_parameters"], let theta = rope["rope_theta"] {
-            known["rope_theta"] = theta
-        }
+        known["rope_theta"] = try ropeTheta(fields, path)
         let keys = Set(LLaMAConfig.fields.map(\.key))
         known = known.filter { keys.contains($0.key) }
         do {
@@ -65,6 +62,37 @@ package enum HuggingFaceConfig {
         }
     }
 
+    /// The file at `path` for the same weights in another type ("bfloat16"); all else stands as it is.
+    static func encode(contentsOf path: String, dtype: String) throws -> Data {
+        var fields = try JSONFile.read([String: JSONValue].self, path: path)
+        for key in ["dtype", "torch_dtype"] { fields[key] = .string(dtype) }
+        return try JSONFile.encode(fields)
+    }
+
+    /// The settings in which a model that is on the disk differs from the one that is asked for, in words.
+    /// What changes nothing that a trained model computes may differ.
+    static func differences(stored: LLaMAConfig, given: LLaMAConfig) -> [String] {
+        let harmless = ["initializer_range", "max_position_embeddings"]
+        return zip(stored.values, given.values).compactMap { stored, given in
+            stored == given || harmless.contains(stored.key)
+                ? nil : "\(stored.key) is \(stored.value) there and \(given.value) here"
+        }
+    }
+
+    /// transformers 4 reads it at the top, transformers 5 in `rope_parameters` if that is there.
+    private static func ropeTheta(_ fields: [String: JSONValue], _ path: String) throws -> JSONValue? {
+        guard case .object(let rope) = fields["rope_parameters"], let theta = rope["rope_theta"] else {
+            return fields["rope_theta"]
+        }
+        if let old = fields["rope_theta"], old != theta {
+            throw UserError(
+                .data,
+                "\(path): rope_theta is \(old.text), and \(theta.text) in rope_parameters: versions of transformers "
+                    + "would read two models", hint: "remove the one that the model was not trained with")
+        }
+        return theta
+    }
+
     private static func unsupported(_ path: String, _ what: String) -> UserError {
         UserError(.data, "\(path): the model has \(what), which is not supported", hint: "plain LLaMA models are")
     }
@@ -74,6 +102,14 @@ package enum HuggingFaceConfig {
             throw UserError(
                 .data, "\(path): model_type is \(fields["model_type"]?.text ?? "missing"), not \"llama\"",
                 hint: "plain LLaMA models are supported")
+        }
+        if case .array(let names) = fields["architectures"], let name = names.first,
+            // GaLore's configurations have the old spelling.
+            ![.string("LlamaForCausalLM"), .string("LLaMAForCausalLM")].contains(name)
+        {
+            throw UserError(
+                .data, "\(path): the architecture is \(name.text), not \"LlamaForCausalLM\"",
+                hint: "models that predict the next token are supported")
         }
         for key in ["attention_bias", "mlp_bias"] where fields[key] == .bool(true) {
             throw unsupported(path, "biases (\(key))")
@@ -85,12 +121,23 @@ package enum HuggingFaceConfig {
             guard case .object(let rope) = fields[key] else { continue }
             let type = rope["rope_type"] ?? rope["type"] ?? (key == "rope_scaling" ? .null : .string("default"))
             guard type == .string("default") else { throw unsupported(path, "rope scaling of type \(type.text)") }
+            if let share = rope["partial_rotary_factor"], share.double != 1 {
+                throw unsupported(path, "partial_rotary_factor \(share.text)")
+            }
         }
         if fields["quantization_config"] != nil { throw unsupported(path, "quantized weights") }
     }
 }
 
 extension JSONValue {
+    fileprivate var double: Double? {
+        switch self {
+        case .integer(let value): Double(value)
+        case .number(let value): value
+        default: nil
+        }
+    }
+
     /// For messages.
     fileprivate var text: String { configuration(source: "").summary }
 }

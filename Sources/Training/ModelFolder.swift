@@ -5,7 +5,8 @@ import TensorCore
 import TokenData
 
 /// A trained model on the disk: a checkpoint, the newest checkpoint of a run, or any folder that holds
-/// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors`, `tokenizer.model`).
+/// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors` or shards of it, and perhaps
+/// `tokenizer.model`).
 public struct ModelFolder: Sendable {
     /// The folder with the weights.
     public let path: String
@@ -40,8 +41,9 @@ public struct ModelFolder: Sendable {
 
     /// The tokenizer's model file, if the folder has one.
     public var tokenizer: String? {
-        let file = path + "/tokenizer.model"
-        return FileManager.default.fileExists(atPath: file) ? file : nil
+        // LLaMA's name and T5's.
+        ["tokenizer.model", "spiece.model"].map { path + "/" + $0 }
+            .first { FileManager.default.fileExists(atPath: $0) }
     }
 
     /// The token that texts begin after: in our training data the end of the text before; for other models
@@ -53,7 +55,17 @@ public struct ModelFolder: Sendable {
 
     /// Reads the weights into a model of this shape.
     public func loadWeights(into model: LLaMA) throws {
-        try Checkpoint.load(model.parameters.map { NamedTensor($0.name, $0.weight) }, from: path + "/model.safetensors")
+        try ModelWeights(folder: path).load(into: model.parameters)
         model.weightsChanged()
+    }
+
+    /// Throws where this model is none of shape `config`, which stands at `source`.
+    func check(against config: LLaMAConfig, source: String) throws {
+        let differences = HuggingFaceConfig.differences(stored: self.config, given: config)
+        guard differences.isEmpty else {
+            throw UserError(
+                .usage, "\(source): \(path) holds another model: " + differences.joined(separator: ", "),
+                hint: "leave the model section away to take the model of the folder as it is, or make them agree")
+        }
     }
 }

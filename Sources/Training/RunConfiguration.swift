@@ -39,7 +39,13 @@ public struct RunConfiguration: Sendable {
         func section(_ name: String) -> ConfigurationNode {
             root[name] ?? ConfigurationNode(.map([]), source: root.source)
         }
-        model = try decode(from: section("model"), at: "model")
+        if root["model"] == nil, let initial = root["training"]?["init_from"], !initial.isNull,
+            let folder = initial.text
+        {
+            model = try ModelFolder(folder).config
+        } else {
+            model = try decode(from: section("model"), at: "model")
+        }
         data = try decode(from: section("data"), at: "data")
         optimizer = try OptimizerConfiguration(section("optimizer"), at: "optimizer")
         schedule = try decode(from: section("schedule"), at: "schedule")
@@ -49,7 +55,7 @@ public struct RunConfiguration: Sendable {
         try checkRelations(section)
     }
 
-    /// Tokens of one optimizer step.
+    /// Tokens of one optimizer step; with a document a sequence, positions, padding included.
     public var tokensPerStep: Int { training.batchSize * data.sequenceLength }
 
     /// Optimizer steps of the whole run.
@@ -89,7 +95,8 @@ public struct RunConfiguration: Sendable {
             ("schedule", schedule.yaml(indent: 2)), ("training", training.yaml(indent: 2)),
             ("evaluation", evaluation.yaml(indent: 2)), ("output", output.yaml(indent: 2)),
         ]
-        return "# \(steps) steps of \(tokensPerStep) tokens: \(steps * tokensPerStep) in all.\n"
+        let unit = data.packing == .stream ? "tokens" : "positions"
+        return "# \(steps) steps of \(tokensPerStep) \(unit): \(steps * tokensPerStep) in all.\n"
             + bodies.map { "\n\($0):\n\($1)" }.joined()
     }
 
@@ -109,6 +116,11 @@ public struct RunConfiguration: Sendable {
             throw failure(
                 "training", "steps", "\(steps) steps of \(tokensPerStep) tokens are more than can be counted",
                 "train for fewer steps")
+        }
+        guard data.packing == .stream || training.tokens == nil else {
+            throw failure(
+                "training", "tokens", "documents differ in length, so tokens do not say how many steps to make",
+                "give training.steps with data.packing documents")
         }
         if let error = schedule.problem(forRunOf: steps) {
             throw failure("schedule", error.key, error.problem, "shorten it, or train for more steps")

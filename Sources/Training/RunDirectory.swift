@@ -7,6 +7,7 @@ import Glibc
 ///     config.resolved.cfg   the configuration with every default written out
 ///     log.csv               one row a step
 ///     train.log             what the run said
+///     events.out.tfevents.* the log's columns for TensorBoard, where asked for
 ///     checkpoints/          step-00001000/ ..., latest
 public final class RunDirectory {
     /// What to do with a run that the folder already holds.

@@ -10,9 +10,14 @@ extension RunSetup {
     func notices(validationData: TokenDataset?) -> [String] {
         let (data, training) = (configuration.data, configuration.training)
         let flops = FLOPCount(configuration.model, sequenceLength: data.sequenceLength)
-        let tokens = configuration.steps * configuration.tokensPerStep
+        let positions = configuration.steps * configuration.tokensPerStep
+        let unit = data.packing == .stream ? "tokens" : "positions"
         let weightBytes = model.parameters.reduce(0) { $0 + $1.weight.byteCount }
         let epochs = Double(configuration.steps * training.batchSize) / Double(trainingData.windowCount)
+        // Tokens, cut ones left out, over positions.
+        let filling =
+            Double(trainingData.targetCount + trainingData.windowCount)
+            / (Double(trainingData.windowCount) * Double(data.sequenceLength))
         var rows = [
             ["run", directory.path + (start.map { ", resumed after step \($0.step)" } ?? "")],
             [
@@ -21,15 +26,23 @@ extension RunSetup {
                     + "\(Format.rate(flops.trainingPerToken)) FLOPs a token in training",
             ],
             [
+                "weights",
+                start == nil
+                    ? training.initFrom.map { "of \($0)" } ?? "random, of seed \(training.seed)" : "of the checkpoint",
+            ],
+            [
                 "data",
                 "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) shards, "
-                    + "\(Format.grouped(trainingData.windowCount)) windows of \(data.sequenceLength)",
+                    + (data.packing == .stream
+                        ? "\(Format.grouped(trainingData.windowCount)) windows of \(data.sequenceLength)"
+                        : "\(Format.grouped(trainingData.windowCount)) documents in rows of \(data.sequenceLength), "
+                            + String(format: "%.0f %% of them filled", 100 * filling)),
             ],
             [
                 "training",
-                "\(Format.grouped(configuration.steps)) steps of \(Format.grouped(configuration.tokensPerStep)) tokens, "
-                    + "\(Format.count(tokens)) in all, " + String(format: "%.2f epochs, ", epochs)
-                    + String(format: "%.2g FLOPs", flops.trainingPerToken * Double(tokens)),
+                "\(Format.grouped(configuration.steps)) steps of \(Format.grouped(configuration.tokensPerStep)) \(unit), "
+                    + "\(Format.count(positions)) in all, " + String(format: "%.2f epochs, ", epochs)
+                    + String(format: "%.2g FLOPs", flops.trainingPerToken * Double(positions)),
             ],
             [
                 "memory",

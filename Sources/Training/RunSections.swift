@@ -1,5 +1,6 @@
 import Configuration
 import LLaMA
+import TokenData
 
 /// Where the tokens come from: the `data` section.
 public struct DataSettings: ConfigurationSection {
@@ -7,6 +8,7 @@ public struct DataSettings: ConfigurationSection {
     public var validation: String?
     public var tokenizer: String?
     public var sequenceLength = 0
+    public var packing = Packing.stream
     public var seed = 1
 
     public init() {}
@@ -16,6 +18,9 @@ public struct DataSettings: ConfigurationSection {
         .optional("validation", \.validation, "validation shards; without them nothing is validated", .notEmpty),
         .optional("tokenizer", \.tokenizer, "SentencePiece model, copied into every checkpoint", .notEmpty),
         .required("sequence_length", \.sequenceLength, "tokens of a training sequence", .positive),
+        .init(
+            "packing", \.packing,
+            "stream: documents one after the other; documents: one a sequence, cut or padded"),
         .init("seed", \.seed, "seed of the order in which the windows are visited", .nonNegative),
     ]
 }
@@ -29,6 +34,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var precision = Precision.fp32
     public var gradientClip = 1.0
     public var seed = 1
+    public var initFrom: String?
     public var threads = 0
 
     public init() {}
@@ -48,6 +54,9 @@ public struct TrainingSettings: ConfigurationSection {
         .init("precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
         .init("gradient_clip", \.gradientClip, "largest global norm of the gradient; 0: no clipping", .nonNegative),
         .init("seed", \.seed, "seed of the initial weights", .nonNegative),
+        .optional(
+            "init_from", \.initFrom,
+            "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .notEmpty),
         .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),
     ]
 
@@ -90,6 +99,7 @@ public struct OutputSettings: ConfigurationSection {
     public var checkpointEvery = 500
     public var checkpointMinutes = 30.0
     public var keepCheckpoints = 3
+    public var tensorboard = false
 
     public init() {}
 
@@ -100,5 +110,6 @@ public struct OutputSettings: ConfigurationSection {
             "checkpoint_minutes", \.checkpointMinutes, "minutes after which a checkpoint is due; 0: not by time",
             .nonNegative),
         .init("keep_checkpoints", \.keepCheckpoints, "newest checkpoints that are kept", .positive),
+        .init("tensorboard", \.tensorboard, "write the log as event files for TensorBoard, too"),
     ]
 }

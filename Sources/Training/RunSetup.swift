@@ -14,6 +14,7 @@ public final class RunSetup {
     public let directory: RunDirectory
     public let log: RunLog
     let csv: CSVLog
+    let events: TensorBoardLog?
     let store: CheckpointStore
     let pool: WorkerPool
     let trainingData: TokenDataset
@@ -47,7 +48,7 @@ public final class RunSetup {
         func dataset(_ path: String) throws -> TokenDataset {
             let dataset = try TokenDataset(
                 path: path, sequenceLength: data.sequenceLength, vocabularySize: configuration.model.vocabSize,
-                pool: pool)
+                packing: data.packing, pool: pool)
             try checkTokenizer(tokenizer, made: dataset, at: path)
             return dataset
         }
@@ -61,6 +62,19 @@ public final class RunSetup {
                     + "\(configuration.model.vocabSize)", hint: "set model.vocab_size to \(tokenizer.vocabularySize)")
         }
 
+        let model = LLaMA(
+            config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
+            sequenceLength: data.sequenceLength, precision: training.precision)
+        self.model = model
+        func initialize() throws {
+            guard let path = training.initFrom else { return model.initialize(seed: UInt64(training.seed)) }
+            let folder = try ModelFolder(path)
+            try folder.check(against: configuration.model, source: "training.init_from")
+            try checkTokenizer(tokenizer, of: folder)
+            try folder.loadWeights(into: model)
+        }
+        if purpose != .resume { try initialize() }
+
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         let log = try RunLog(path: directory.trainLog, status: status)
         let store = CheckpointStore(folder: directory.checkpoints)
@@ -73,9 +87,6 @@ public final class RunSetup {
                 resetOptimizer: resetOptimizer)
         }
 
-        model = LLaMA(
-            config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
-            sequenceLength: data.sequenceLength, precision: training.precision)
         optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
@@ -84,13 +95,13 @@ public final class RunSetup {
                 try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.namedState)
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
-        } else {
-            model.initialize(seed: UInt64(training.seed))
+        } else if purpose == .resume {
+            try initialize()
         }
         sampler = BatchSampler(
             windowCount: trainingData.windowCount, seed: UInt64(data.seed),
             position: start?.data.position ?? BatchSampler.Position())
-        evaluator = validationData.map { [model] in
+        evaluator = validationData.map {
             Evaluator(
                 model: model, dataset: $0, tokens: configuration.evaluation.tokens,
                 sequencesAtOnce: training.microBatchSize)
@@ -99,25 +110,27 @@ public final class RunSetup {
         identity =
             start?.run ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
 
-        if let start {
-            csv = try CSVLog(resuming: directory.log, after: start.pendingRow == nil ? start.step : start.step - 1)
-        } else if FileManager.default.fileExists(atPath: directory.log) {
-            // Killed before its first checkpoint.
-            csv = try CSVLog(resuming: directory.log, after: 0)
-        } else {
-            csv = try CSVLog(creating: directory.log)
-        }
+        let loggedSteps = start.map { $0.pendingRow == nil ? $0.step : $0.step - 1 } ?? 0
+        // There may be a log without a checkpoint: of a run that was killed before its first one.
+        csv =
+            try start != nil || FileManager.default.fileExists(atPath: directory.log)
+            ? CSVLog(resuming: directory.log, after: loggedSteps) : CSVLog(creating: directory.log)
+        events =
+            try configuration.output.tensorboard
+            ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
         try AtomicFile.write(configuration.yaml, to: directory.configuration)
         for text in notices(validationData: validationData) { try log.print(text) }
     }
 
-    /// What a checkpoint after `step` holds.
-    func checkpointContents(step: Int, position: BatchSampler.Position, pendingRow: LogRow?) -> Checkpoint.Contents {
+    /// What a checkpoint after `step` and so many tokens holds.
+    func checkpointContents(
+        step: Int, tokens: Int, position: BatchSampler.Position, pendingRow: LogRow?
+    ) -> Checkpoint.Contents {
         Checkpoint.Contents(
             config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.namedState,
             tokenizer: tokenizer,
             state: TrainerState(
-                step: step, tokens: step * configuration.tokensPerStep, seed: UInt64(configuration.training.seed),
+                step: step, tokens: tokens, seed: UInt64(configuration.training.seed),
                 data: TrainerState.DataState(
                     seed: UInt64(configuration.data.seed), sequenceLength: configuration.data.sequenceLength,
                     windowCount: trainingData.windowCount, position: position),
@@ -135,6 +148,17 @@ private func dictionary(_ section: some ConfigurationSection) -> [String: String
 
 extension Optimizer {
     fileprivate var namedState: [NamedTensor] { state.map { NamedTensor($0.name, $0.tensor) } }
+}
+
+/// Refuses to go on with a model that another tokenizer was trained with.
+private func checkTokenizer(_ tokenizer: Tokenizer?, of model: ModelFolder) throws {
+    guard let tokenizer, let file = model.tokenizer,
+        try Tokenizer(modelFile: file).fingerprint != tokenizer.fingerprint
+    else { return }
+    throw UserError(
+        .usage, "data.tokenizer, \(tokenizer.modelFile), is not the tokenizer of training.init_from, \(file)",
+        hint: "tokenize the data with \(file) and name it as data.tokenizer; where the ids mean the same, take that "
+            + "file out of a copy of the folder")
 }
 
 /// Refuses data that another tokenizer made: its ids would mean other text.

@@ -55,27 +55,31 @@ public enum SafeTensors {
     /// The largest header that is believed; the reference implementation has the same limit.
     static let maxHeaderBytes = 100_000_000
 
-    /// Writes tensors in the given order as float32, straight from their memory.
+    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16.
     @discardableResult
     public static func write(
-        _ tensors: [NamedTensor], to path: String, progress: ProgressBar? = nil
+        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil
     ) throws -> FileSummary {
+        precondition(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
         let file = try AtomicFile(path: path)
         var crc: UInt32 = 0
         func append(_ bytes: UnsafeRawBufferPointer) throws {
             crc = TokenData.crc32(bytes, continuing: crc)
             try file.write(bytes)
         }
-        let header = try header(of: tensors)
+        let header = try header(of: tensors, dtype)
         try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
         try header.withUnsafeBytes { try append($0) }
         for tensor in tensors.map(\.tensor) {
             // By blocks, so that the checksum and the write find them in the cache.
-            let bytes = UnsafeRawBufferPointer(tensor.elements)
-            for start in stride(from: 0, to: bytes.count, by: FileBytes.blockBytes) {
-                let end = min(start + FileBytes.blockBytes, bytes.count)
-                try append(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
-                progress?.advance(by: end - start)
+            for start in stride(from: 0, to: tensor.count, by: FileBytes.blockBytes / 4) {
+                let part = tensor.elements[start..<min(start + FileBytes.blockBytes / 4, tensor.count)]
+                if dtype == .bf16 {
+                    try part.map { BFloat16($0).bits.littleEndian }.withUnsafeBytes { try append($0) }
+                } else {
+                    try append(UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)))
+                }
+                progress?.advance(by: part.count * dtype.byteCount)
             }
         }
         try file.commit()
@@ -83,14 +87,14 @@ public enum SafeTensors {
     }
 
     /// The JSON header, padded with spaces so that the data begins at a multiple of 8.
-    private static func header(of tensors: [NamedTensor]) throws -> Data {
+    private static func header(of tensors: [NamedTensor], _ dtype: DType) throws -> Data {
         var entries: [String: SafeTensorsHeader.Entry] = [:]
         var offset = 0
         for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
             precondition(entries[name] == nil && name != SafeTensorsHeader.metadataKey, "tensor \(name) twice")
-            entries[name] = .init(
-                dtype: DType.f32.rawValue, shape: tensor.shape, data_offsets: [offset, offset + tensor.byteCount])
-            offset += tensor.byteCount
+            let end = offset + tensor.count * dtype.byteCount
+            entries[name] = .init(dtype: dtype.rawValue, shape: tensor.shape, data_offsets: [offset, end])
+            offset = end
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

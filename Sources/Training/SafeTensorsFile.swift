@@ -120,9 +120,9 @@ public final class SafeTensorsFile {
     }
 
     private static func parse(_ bytes: [UInt8], _ path: String) throws -> SafeTensorsHeader {
-        guard bytes.first == UInt8(ascii: "{"), String(validating: bytes, as: UTF8.self) != nil else {
-            throw damaged(path, "the header is no JSON object in UTF-8")
-        }
+        // A zero byte, which JSON never has, makes Foundation take the text for UTF-16 or UTF-32.
+        guard bytes.first == UInt8(ascii: "{"), !bytes.contains(0), String(validating: bytes, as: UTF8.self) != nil
+        else { throw damaged(path, "the header is no JSON object in UTF-8") }
         let header: SafeTensorsHeader
         do {
             header = try JSONDecoder().decode(SafeTensorsHeader.self, from: Data(bytes))

@@ -23,6 +23,8 @@ public final class Trainer {
     private let cancellation: CancellationFlag
     /// Steps made.
     private var step: Int
+    /// Targets trained on.
+    private var tokens: Int
     private var sampler: BatchSampler
     /// The step that is being made, or was made last.
     private var stepUnderWay: Int
@@ -43,12 +45,16 @@ public final class Trainer {
         self.cancellation = cancellation
         configuration = setup.configuration
         step = setup.start?.step ?? 0
+        tokens = setup.start?.tokens ?? 0
         stepUnderWay = step
         savedStep = setup.start?.step
         pendingRow = setup.start?.pendingRow
         sampler = setup.sampler
+        let data = setup.trainingData
+        let tokensPerStep =
+            Double(data.targetCount) / Double(data.windowCount) * Double(configuration.training.batchSize)
         progress = TrainingProgress(
-            steps: configuration.steps, firstStep: step, tokensPerStep: configuration.tokensPerStep,
+            steps: configuration.steps, firstStep: step, tokensPerStep: Int(tokensPerStep.rounded()),
             status: setup.log.status)
     }
 
@@ -83,7 +89,8 @@ public final class Trainer {
         stepUnderWay = step + 1
         var sampler = self.sampler
         let windows = sampler.next(training.batchSize)
-        let lossScale = Float(1 / Double(configuration.tokensPerStep))
+        let targets = windows.reduce(0) { $0 + setup.trainingData.targetCount($1) }
+        let lossScale = Float(1 / Double(targets))
         var loss = TokenLoss()
         model.zeroGradients()
         for chunk in windows.chunks(of: training.microBatchSize) {
@@ -109,10 +116,11 @@ public final class Trainer {
         isWhole = true
         let ended = StatusLine.now()
         step += 1
+        tokens += loss.count
         self.sampler = sampler
         progress.finishStep(loss: loss.mean)
         return LogRow(
-            step: step, tokens: step * configuration.tokensPerStep, trainLoss: loss.mean,
+            step: step, tokens: tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
             stepSeconds: ended - started, tokensPerSecond: Double(loss.count) / (ended - started),
             optimizerSeconds: ended - optimizerStarted)
@@ -137,6 +145,7 @@ public final class Trainer {
                     String(configuration.steps).count, step, row.trainLoss, loss.mean, exp(loss.mean)))
         }
         try setup.csv.append(row)
+        try setup.events?.append(row)
         pendingRow = nil
         lastRow = row
     }
@@ -149,7 +158,8 @@ public final class Trainer {
 
     /// Writes a checkpoint of the last complete step.
     private func save() throws {
-        let contents = setup.checkpointContents(step: step, position: sampler.position, pendingRow: pendingRow)
+        let contents = setup.checkpointContents(
+            step: step, tokens: tokens, position: sampler.position, pendingRow: pendingRow)
         // What is not finite is no good to continue from, and must not push out what is.
         let states = contents.optimizerTensors.map { ($0.name, $0.tensor) }
         if let error = firstNonFinite(contents.parameters.map { ($0.name, $0.weight) } + states) { throw error }
@@ -172,7 +182,7 @@ public final class Trainer {
     }
 
     private func summary() throws -> String {
-        var rows = [["trained", "\(step) steps, \(Format.count(step * configuration.tokensPerStep)) tokens"]]
+        var rows = [["trained", "\(step) steps, \(Format.count(tokens)) tokens"]]
         if let row = lastRow {
             rows.append(["train loss", String(format: "%.4f in the last step", row.trainLoss)])
             if let loss = row.validationLoss {

@@ -76,19 +76,3 @@ public struct TrainerState: Codable, Equatable, Sendable {
         self.pendingRow = pendingRow
     }
 }
-
-/// The bytes of a tokenizer's `.model` file, which goes into every checkpoint, and its special ids.
-/// Read once, so that a file moved during the run harms nothing.
-public struct TokenizerFile: Sendable {
-    public let bytes: [UInt8]
-    public let beginOfTextID: Int32?
-    public let endOfTextID: Int32?
-    public let padID: Int32?
-
-    public init(_ tokenizer: Tokenizer) throws {
-        bytes = try FileBytes.contents(of: tokenizer.modelFile, limit: 1 << 30)
-        beginOfTextID = tokenizer.beginOfTextID
-        endOfTextID = tokenizer.endOfTextID
-        padID = tokenizer.padID
-    }
-}

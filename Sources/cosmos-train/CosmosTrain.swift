@@ -9,8 +9,8 @@ struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
         subcommands: [
-            TrainCommand.self, EvalCommand.self, GenerateCommand.self, TokenizerCommand.self, TokenizeCommand.self,
-            OptimizersCommand.self, DoctorCommand.self,
+            TrainCommand.self, EvalCommand.self, GenerateCommand.self, ExportCommand.self, LogitsCommand.self,
+            TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self, DoctorCommand.self,
         ],
         defaultSubcommand: TrainCommand.self)
 

@@ -6,12 +6,23 @@ import TensorCore
 import TokenData
 import Training
 
+/// Evaluations of others whose numbers stand in papers.
+enum EvaluationProtocol: String, CaseIterable, ExpressibleByArgument {
+    case galore
+}
+
+extension Packing: ExpressibleByArgument {}
+
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure a model's loss and perplexity.",
         discussion: """
             Prints the exact mean loss over the tokens, each weighing the same, its perplexity, and for comparison the \
             entropy of the tokens' frequencies: the loss of a model that looks at no context.
+
+            --protocol galore adds the number that GaLore's code would print, with which much of the literature \
+            compares: the mean of the batches' means, divided by their number plus one. It takes a document a \
+            sequence (--packing documents), batches of 256 and 10 million tokens.
 
             Examples:
               cosmos-train eval runs/quickstart
@@ -30,6 +41,15 @@ struct EvalCommand: ParsableCommand {
     @Option(help: "Tokens of a sequence (default: the run's data.sequence_length, or the model's maximum).")
     var sequenceLength: Int?
 
+    @Option(help: "stream or documents: how documents become sequences (default: the run's data.packing, or stream).")
+    var packing: Packing?
+
+    @Option(name: .customLong("protocol"), help: "Print the number of another evaluation beside the exact one: galore.")
+    var comparison: EvaluationProtocol?
+
+    @Option(help: "With --protocol: sequences of a batch, on which its number depends.")
+    var batchSize = 256
+
     @Option(help: "Sequences computed at once.")
     var microBatchSize = 8
 
@@ -39,6 +59,7 @@ struct EvalCommand: ParsableCommand {
     func validate() throws {
         for (name, value) in [
             ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--micro-batch-size", microBatchSize),
+            ("--batch-size", batchSize),
         ] {
             if let value, value < 1 { throw ValidationError("\(name) \(value): must be greater than 0") }
         }
@@ -59,22 +80,24 @@ struct EvalCommand: ParsableCommand {
         }
         let pool = WorkerPool(threads: threads)
         let dataset = try TokenDataset(
-            path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize, pool: pool)
+            path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,
+            packing: packing ?? folder.run?.data.packing ?? .stream, pool: pool)
         let model = LLaMA(config: folder.config, pool: pool, maxSequences: microBatchSize, sequenceLength: length)
         try folder.loadWeights(into: model)
         let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, sequencesAtOnce: microBatchSize)
 
         let bar = ProgressBar("evaluating", total: evaluator.tokenCount, unit: .items("tokens"))
         var done = 0
-        let loss = try evaluator.loss {
+        let batches = try evaluator.losses(batchSize: comparison == nil ? microBatchSize : batchSize) {
             bar.advance(by: $0 - done)
             done = $0
         }
         bar.finish()
+        let loss = batches.reduce(into: TokenLoss()) { $0 += $1 }
         guard loss.sum.isFinite else {
             throw UserError(.data, "the loss of \(folder.path) is not finite", hint: "evaluate an earlier checkpoint")
         }
-        let rows: [(name: String, value: String?)] = [
+        var rows: [(name: String, value: String?)] = [
             ("model", folder.path),
             ("data", path),
             ("tokens", Format.grouped(loss.count)),
@@ -82,6 +105,13 @@ struct EvalCommand: ParsableCommand {
             ("perplexity", "\(exp(loss.mean))"),
             ("unigram entropy", "\(evaluator.unigramEntropy())"),
         ]
+        if comparison == .galore {
+            let number = Evaluator.galoreLoss(batches)
+            rows += [
+                ("batches", "\(batches.count) of \(batchSize) sequences"), ("loss by GaLore's code", "\(number)"),
+                ("perplexity by GaLore's code", "\(exp(number))"),
+            ]
+        }
         print(alignedTable(rows))
     }
 }

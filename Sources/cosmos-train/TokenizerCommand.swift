@@ -25,13 +25,13 @@ struct TokenizerCommand: ParsableCommand {
     @Option(help: "Algorithm: \(names(TokenizerTraining.ModelType.self)).")
     var modelType = TokenizerTraining.ModelType.unigram
 
-    @Option(help: "Id of the padding piece <pad>; -1: none.")
+    @Option(parsing: .unconditional, help: "Id of the padding piece <pad>; -1: none.")
     var padID = 0
 
-    @Option(help: "Id of the end-of-text piece </s>; -1: none.")
+    @Option(parsing: .unconditional, help: "Id of the end-of-text piece </s>; -1: none.")
     var eosID = 1
 
-    @Option(help: "Id of the begin-of-text piece <s>; -1: none.")
+    @Option(parsing: .unconditional, help: "Id of the begin-of-text piece <s>; -1: none.")
     var bosID = -1
 
     @Option(help: "Id of the unknown piece <unk>.")

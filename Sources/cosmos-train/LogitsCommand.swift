@@ -1,0 +1,56 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import LLaMA
+import TensorCore
+import Training
+
+struct LogitsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "logits", abstract: "Write a model's logits for a sequence of token ids.",
+        discussion: """
+            Writes a safetensors file with one float32 tensor, `logits`, of shape [tokens, vocab_size]: row t holds \
+            the scores of every id to follow the first t + 1 tokens. To compare with another implementation.
+
+            Example: cosmos-train logits runs/quickstart --tokens 17 5 301 --output logits.safetensors
+            """)
+
+    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
+    var model: String
+
+    @Option(parsing: .upToNextOption, help: "The token ids.")
+    var tokens: [Int32]
+
+    @Option(help: "The file to write; it must not exist.")
+    var output: String
+
+    @Option(help: "Threads; 0: all cores.")
+    var threads = 0
+
+    func validate() throws {
+        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
+    }
+
+    func run() throws {
+        let folder = try ModelFolder(model)
+        let config = folder.config
+        if let id = tokens.first(where: { $0 < 0 || $0 >= config.vocabSize }) {
+            throw UserError(.usage, "token id \(id) is outside the model's vocabulary of \(config.vocabSize)")
+        }
+        guard !tokens.isEmpty, tokens.count <= config.maxPositionEmbeddings else {
+            throw UserError(.usage, "\(tokens.count) tokens; the model takes 1 to \(config.maxPositionEmbeddings)")
+        }
+        guard !FileManager.default.fileExists(atPath: output) else {
+            throw UserError(.usage, "\(output) is already there", hint: "give --output a file that does not exist")
+        }
+        let model = LLaMA(
+            config: config, pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: tokens.count)
+        try folder.loadWeights(into: model)
+        let logits = try model.logits(tokens: tokens, sequences: 1)
+        try SafeTensors.write([NamedTensor("logits", logits)], to: output)
+        print(
+            alignedTable([
+                ("model", folder.path), ("logits", "\(output), \(tokens.count) x \(config.vocabSize)"),
+            ]))
+    }
+}
