@@ -45,10 +45,11 @@ let package = Package(
         .target(
             name: "Training", dependencies: ["LLaMA", "Optimizers", "TokenData"],
             swiftSettings: kernelSettings),
+        .target(name: "Comparison", dependencies: ["Training"]),
         .executableTarget(
             name: "cosmos-train",
             dependencies: [
-                "Training", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Training", "Comparison", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: kernelSettings),
 
@@ -56,7 +57,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["Training"], path: "Tests/TestSupport",
             swiftSettings: kernelSettings),
     ]
-        + ["Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Training"].map { module in
+        + ["Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Training", "Comparison"].map { module in
             .testTarget(
                 name: "\(module)Tests", dependencies: [.byName(name: module), "TestSupport"],
                 // Golden numbers, read by path.

@@ -17,6 +17,13 @@ public final class AtomicFile {
 
     public init(path: String) throws {
         self.path = path
+        var status = stat()
+        // A rename would put a file in the place of a device, a pipe, or the links that name them.
+        if ["/dev/stdout", "/dev/stderr"].contains(path)
+            || (stat(path, &status) == 0 && ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT))
+        {
+            throw UserError(.inputOutput, "cannot create \(path): it is a device or a pipe", hint: "name a file")
+        }
         temporary = Self.temporaryPath(for: path, ending: Self.unfinished)
         descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("create", path, code: errno) }

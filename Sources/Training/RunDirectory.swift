@@ -93,7 +93,7 @@ public final class RunDirectory {
     }
 
     /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
-    private static func lock(_ path: String) throws -> Int32 {
+    package static func lock(_ path: String) throws -> Int32 {
         let file = path + "/.lock"
         let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("write in", path, code: errno) }

@@ -12,7 +12,8 @@ import Testing
         "Optimizers": ["TensorCore", "Configuration"],
         "TokenData": ["TensorCore", "Configuration"],
         "Training": ["LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
-        "cosmos-train": ["Training", "LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
+        "Comparison": ["Training", "LLaMA", "Optimizers", "TensorCore", "Configuration"],
+        "cosmos-train": ["Comparison", "Training", "LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
     ]
     /// The libraries that are not ours, and the only modules that may import them.
     static let libraries = ["Yams": "Configuration", "ArgumentParser": "cosmos-train"]

@@ -114,4 +114,14 @@ private func content(_ path: String) throws -> String { try String(contentsOfFil
             #expect(error?.message == "cannot create \(folder)/file: Permission denied")
         }
     }
+
+    /// A rename would put a file in its place.
+    @Test func pipesAndDevicesAreNotReplaced() throws {
+        try withFolder { folder in
+            let pipe = folder + "/pipe"
+            #expect(mkfifo(pipe, 0o600) == 0)
+            let error = #expect(throws: UserError.self) { try AtomicFile.write("text", to: pipe) }
+            #expect(error?.message == "cannot create \(pipe): it is a device or a pipe")
+        }
+    }
 }

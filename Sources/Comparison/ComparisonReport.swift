@@ -1,0 +1,85 @@
+import Configuration
+import Foundation
+
+extension Comparison {
+    /// One page with everything, which needs no other file: tables, plots, and what all runs have in
+    /// common. `title` is what was compared.
+    public func report(title: String) -> String {
+        let figures = plots.map { "<figure>\($0.svg)</figure>\n" }.joined()
+        var parts = tables.map(\.html)
+        // The plots stand after the table that they explain.
+        parts.insert(figures.isEmpty ? "" : "<div class=\"plots\">\n\(figures)</div>\n", at: min(1, parts.count))
+        let common = commonConditions
+        let finished = runs.count { $0.state == .finished }
+        let summary =
+            "\(runs.count) runs (\(finished) finished) of \(settings.count) settings and "
+            + "\(settings.map(\.optimizer).unique.count) optimizers"
+        return """
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="color-scheme" content="light dark">
+            <title>\(title.escapedForXML)</title>
+            <style>
+            \(Self.pageStyle)
+            </style>
+            </head>
+            <body>
+            <h1>\(title.escapedForXML)</h1>
+            <p>\(summary.escapedForXML). Made by cosmos-train on \(Date.now.formatted(.iso8601.year().month().day())). \
+            Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
+            over n seeds.</p>
+            \(parts.joined())
+            \(common.html)\(runList.html)</body>
+            </html>
+
+            """
+    }
+
+    private var commonConditions: Table {
+        let all = runs.map(\.conditions)
+        let common = (all.first ?? []).filter { entry in
+            all.allSatisfy { $0.contains { $0.key == entry.key && $0.value == entry.value } }
+        }
+        var table = Table(title: "What all runs have in common", header: ["setting", "value"])
+        table.textColumns = [0, 1]
+        table.rows = common.map { [$0.key, $0.value] }
+        return table
+    }
+
+    private var runList: Table {
+        var table = Table(
+            title: "Runs",
+            header: ["folder", "optimizer", "lr", "seed", "state", "validation loss", "training time", "peak memory"])
+        table.textColumns = [0, 1, 4]
+        table.rows = runs.map { run in
+            [
+                run.path, run.optimizer, "\(run.learningRate)", run.seed, run.state.name,
+                run.log.validations.last.map { nats($0.loss) } ?? "-", Format.duration(run.log.seconds),
+                Format.bytes(run.log.peakRSSBytes),
+            ]
+        }
+        return table
+    }
+
+    private static let pageStyle = """
+        :root{color-scheme:light dark}
+        body{font:15px/1.5 system-ui,sans-serif;max-width:1060px;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+        h1{font-size:1.6rem;margin-bottom:.3rem}
+        h2{font-size:1.1rem;margin:2rem 0 .5rem}
+        table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+        .table{overflow-x:auto}
+        th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #8884;white-space:nowrap}
+        th{border-bottom:1.5px solid #888}
+        .words{text-align:left}
+        .remark{margin:.4rem 0;max-width:75ch}
+        .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:1rem;margin-top:1.5rem}
+        figure{margin:0}
+        .plot{width:100%;height:auto;display:block}
+        @media (prefers-color-scheme:dark){@media screen{body{color:#ddd;background:#16181c}}}
+        @media print{body{margin:0;max-width:none;font-size:9.5pt}h2{break-after:avoid}figure,tr{break-inside:avoid}
+        .table{overflow:visible}th,td{padding:.1rem .4rem;white-space:normal}.plots{grid-template-columns:1fr 1fr}}
+        """
+}

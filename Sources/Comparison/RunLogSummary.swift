@@ -1,0 +1,78 @@
+import Configuration
+import Foundation
+import Training
+
+/// What a run's `log.csv` says in all, and its validation losses.
+public struct RunLogSummary: Sendable {
+    /// A validation.
+    public struct Point: Equatable, Sendable {
+        public let step: Int
+        public let tokens: Int
+        /// Seconds of training steps so far; validation and checkpoints do not count.
+        public let seconds: Double
+        /// In nats.
+        public let loss: Double
+    }
+
+    public private(set) var lastStep = 0
+    public private(set) var lastTokens = 0
+    public private(set) var lastTrainLoss: Double?
+    public private(set) var seconds = 0.0
+    public private(set) var optimizerSeconds = 0.0
+    public private(set) var peakRSSBytes = 0
+    public private(set) var validations: [Point] = []
+    /// The first step whose loss is not finite.
+    public private(set) var firstBadStep: Int?
+
+    /// Reads a log. A last line that is being written, or that a killed process left unfinished, does not
+    /// count. Throws where the file can't be read, or a line is not a log's.
+    public init(path: String) throws {
+        let data: Data
+        do { data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) } catch {
+            throw UserError.system("read", path, code: errno)
+        }
+        let newline = UInt8(ascii: "\n")
+        guard let whole = data.lastIndex(of: newline) else { return }
+        var columns: [Int] = []
+        for (index, line) in data[..<whole].split(separator: newline, omittingEmptySubsequences: false).enumerated() {
+            let fields = line.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+            func text(_ column: Int) -> String { String(decoding: fields[column], as: UTF8.self) }
+            func damaged(_ what: String) -> UserError {
+                UserError(.data, "\(path):\(index + 1): \(what)", hint: "is it the log.csv of a run?")
+            }
+            if index == 0 {
+                let names = fields.indices.map(text)
+                columns = try Self.columns.map { name in
+                    guard let column = names.firstIndex(of: name) else { throw damaged("there is no column \(name)") }
+                    return column
+                }
+                continue
+            }
+            guard fields.count > columns.max() ?? 0, let step = Int(text(columns[0])), step == lastStep + 1,
+                let tokens = Int(text(columns[1])), let trainLoss = Double(text(columns[2])),
+                let stepSeconds = Double(text(columns[4])), let optimizerSeconds = Double(text(columns[5])),
+                let peak = Int(text(columns[6]))
+            else { throw damaged("this is not the row of step \(lastStep + 1)") }
+            lastStep = step
+            lastTokens = tokens
+            lastTrainLoss = trainLoss
+            seconds += stepSeconds
+            self.optimizerSeconds += optimizerSeconds
+            peakRSSBytes = max(peakRSSBytes, peak)
+            let validation = text(columns[3])
+            if !validation.isEmpty {
+                guard let loss = Double(validation) else {
+                    throw damaged("the validation loss \(validation) is not a number")
+                }
+                validations.append(Point(step: step, tokens: tokens, seconds: seconds, loss: loss))
+            }
+            if firstBadStep == nil, !trainLoss.isFinite || validations.last?.loss.isFinite == false {
+                firstBadStep = step
+            }
+        }
+    }
+
+    private static let columns = [
+        "step", "tokens", "train_loss", "validation_loss", "step_seconds", "optimizer_seconds", "peak_rss_bytes",
+    ]
+}

@@ -1,0 +1,165 @@
+import Configuration
+import Foundation
+import LLaMA
+import Training
+
+/// A run as its folder tells it: configuration, log, and how it ended.
+public struct RunRecord: Sendable {
+    /// How far a run has come.
+    public enum State: Equatable, Sendable {
+        case finished
+        /// Stopped, killed, or still under way, after this many steps.
+        case unfinished(step: Int)
+        /// Its numbers failed in this step.
+        case diverged(step: Int)
+    }
+
+    public let path: String
+    public let configuration: RunConfiguration
+    public let log: RunLogSummary
+    public let state: State
+    /// The windows of the training data, where a checkpoint says so.
+    public let windowCount: Int?
+    /// Bytes of the optimizer's state, from its formula.
+    public let stateBytes: Int
+
+    /// Reads the folder of a run. Throws where it is none, or its configuration or log can't be read.
+    public init(path: String) throws {
+        let file = path + "/config.resolved.cfg"
+        guard FileManager.default.fileExists(atPath: file) else {
+            throw UserError(
+                .usage, "\(path) is no run: there is no config.resolved.cfg",
+                hint: "give the folder of a run (output.run_dir), or a folder of runs")
+        }
+        let configuration = try RunConfiguration(file: file)
+        self.path = path
+        self.configuration = configuration
+        log = try RunLogSummary(path: path + "/log.csv")
+        if let step = log.firstBadStep {
+            state = .diverged(step: step)
+        } else if log.lastStep >= configuration.steps {
+            state = .finished
+        } else if recordsFailure(path + "/train.log") {
+            state = .diverged(step: log.lastStep + 1)
+        } else {
+            state = .unfinished(step: log.lastStep)
+        }
+        windowCount = newestWindowCount(CheckpointStore(folder: path + "/checkpoints"))
+        stateBytes = configuration.model.parameterShapes.reduce(0) {
+            $0 + 4 * configuration.optimizer.stateCount(shape: $1.shape, role: $1.role)
+        }
+    }
+
+    public var name: String { folderAndName(of: path).name }
+    public var optimizer: String { configuration.optimizer.name }
+    public var learningRate: Double { configuration.optimizer.hyperparameters.lr }
+    /// Of the weights and of the data: what two runs of one setting differ in.
+    public var seed: String {
+        let (weights, data) = (configuration.training.seed, configuration.data.seed)
+        return weights == data ? "\(weights)" : "\(weights)/\(data)"
+    }
+
+    /// The validation loss at the end of a finished run.
+    public var finalLoss: Double? {
+        guard state == .finished, let last = log.validations.last, last.step == configuration.steps else { return nil }
+        return last.loss
+    }
+    /// Of all steps together: seldom, costly refreshes count with their share.
+    public var optimizerSecondsPerStep: Double { log.optimizerSeconds / Double(max(1, log.lastStep)) }
+    public var tokensPerSecond: Double { Double(log.lastTokens) / max(log.seconds, 1e-9) }
+
+    /// The values that must be equal where losses are compared: all but the optimizer's settings, the
+    /// seeds, and what changes no number.
+    public var conditions: [(key: String, value: String)] {
+        let free = [
+            "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
+            "training.micro_batch_size", "training.gradient_clip", "evaluation.every",
+        ]
+        var values: [(key: String, value: String)] = []
+        for section in configuration.sections where !["optimizer", "schedule", "output"].contains(section.name) {
+            for entry in section.values where !free.contains("\(section.name).\(entry.key)") {
+                values.append(("\(section.name).\(entry.key)", entry.value))
+            }
+        }
+        let data = ["data.train": configuration.data.train, "data.validation": configuration.data.validation]
+        for index in values.indices {
+            // The same data may be named from here or from the root.
+            guard let path = data[values[index].key] ?? nil else { continue }
+            values[index].value = URL(filePath: path).standardizedFileURL.path
+        }
+        values.append(("tokens of the whole run", "\(configuration.steps * configuration.tokensPerStep)"))
+        if let windowCount { values.append(("windows of the training data", "\(windowCount)")) }
+        return values
+    }
+
+    /// The values that make an optimizer's setting: runs that agree in them differ in seeds alone.
+    public var settings: [(key: String, value: String)] {
+        configuration.sections.filter { ["optimizer", "schedule"].contains($0.name) }.flatMap { section in
+            section.values.map { ("\(section.name).\($0.key)", $0.value) }
+        } + [("training.gradient_clip", "\(configuration.training.gradientClip)")]
+    }
+}
+
+/// Whether the last thing that the run said is that its numbers failed: a `RunFailure`, which has two
+/// lines. A run that goes on says more.
+private func recordsFailure(_ path: String) -> Bool {
+    guard let file = FileHandle(forReadingAtPath: path) else { return false }
+    defer { try? file.close() }
+    let length = (try? file.seekToEnd()) ?? 0
+    try? file.seek(toOffset: length - min(length, 4096))
+    let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+    return text.split(separator: "\n").suffix(2).first?.contains("  error: step ") ?? false
+}
+
+/// The windows that the newest readable checkpoint counted.
+private func newestWindowCount(_ store: CheckpointStore) -> Int? {
+    for step in ((try? store.steps()) ?? []).reversed() {
+        if let data = FileManager.default.contents(atPath: store.path(step: step) + "/trainer.json"),
+            let state = try? JSONDecoder().decode(TrainerState.self, from: data)
+        {
+            return state.data.windowCount
+        }
+    }
+    return nil
+}
+
+/// The runs that paths name: folders of runs, and folders that hold such folders. Runs that were set
+/// aside (`.old-1`) count only where they are named.
+public func findRuns(_ paths: [String]) throws -> [RunRecord] {
+    var folders: [String] = []
+    for given in paths {
+        let path = given.count > 1 && given.hasSuffix("/") ? String(given.dropLast()) : given
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+            throw UserError.system("read", path, code: ENOENT)
+        }
+        guard isFolder.boolValue else {
+            throw UserError(.usage, "\(path) is a file, not the folder of a run", hint: "give the folder that holds it")
+        }
+        if RunDirectory.holdsRun(path) {
+            folders.append(path)
+            continue
+        }
+        let names: [String]
+        do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch {
+            throw UserError.system("read", path, code: errno)
+        }
+        let found = names.sorted { $0.compare($1, options: .numeric) == .orderedAscending }
+            .filter { !$0.hasPrefix(".") && $0.firstMatch(of: /\.old-\d+$/) == nil }
+            .map { Configuration.path(of: $0, in: path) }.filter(RunDirectory.holdsRun)
+        guard !found.isEmpty else {
+            throw UserError(
+                .usage, "\(path) is no run and holds none: there is no config.resolved.cfg",
+                hint: "give the folder of a run (output.run_dir), or a folder of runs")
+        }
+        folders += found
+    }
+    var seen: Set<String> = []
+    folders = folders.filter { seen.insert(URL(filePath: $0).resolvingSymlinksInPath().path).inserted }
+    let bar = ProgressBar("reading", total: folders.count, unit: .items("runs"))
+    defer { bar.finish() }
+    return try folders.map { folder in
+        defer { bar.advance(by: 1) }
+        return try RunRecord(path: folder)
+    }
+}

@@ -1,0 +1,273 @@
+import Configuration
+import Foundation
+import TensorCore
+import Training
+
+/// Makes the runs of a plan, each in a process of its own, some at a time.
+///
+/// What is in the folder already is kept: a finished run is finished, a stopped one goes on from its
+/// checkpoint, a diverged one stays so, a failed one is tried again. `summary.csv` says after each
+/// change how far each run is.
+public final class Sweep {
+    /// How far a run is.
+    public enum State: String, Sendable {
+        case planned, running, finished, stopped, diverged, failed
+    }
+
+    private struct Job {
+        let run: SweepPlan.Run
+        var state: State
+        var process: Process?
+        /// What it said when it failed.
+        var message = ""
+        /// Of a run that has ended, or was stopped before.
+        var record: RunRecord?
+        /// Steps that were made before this call.
+        var stepsBefore = 0
+    }
+
+    private let plan: SweepPlan
+    private let jobsAtOnce: Int
+    private let cancellation: CancellationFlag
+    private var jobs: [Job] = []
+    private var table: SweepTable
+    private var isStopping = false
+    private let lock: Int32
+
+    /// Makes the folder and looks at what it holds. Only one sweep at a time may work in it.
+    public init(_ plan: SweepPlan, jobsAtOnce: Int, cancellation: CancellationFlag) throws {
+        self.plan = plan
+        self.jobsAtOnce = jobsAtOnce
+        self.cancellation = cancellation
+        do {
+            try FileManager.default.createDirectory(
+                atPath: plan.folder + "/output", withIntermediateDirectories: true)
+        } catch {
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            throw UserError.system("create the folder", plan.folder, code: cause.map { Int32($0.code) } ?? EACCES)
+        }
+        lock = try RunDirectory.lock(plan.folder)
+        table = SweepTable(names: plan.runs.map(\.name))
+        jobs = try plan.runs.map { run in
+            // A run that was killed at its very beginning lacks one of them.
+            guard
+                ["log.csv", "config.resolved.cfg"].allSatisfy({
+                    FileManager.default.fileExists(atPath: "\(run.folder)/\($0)")
+                })
+            else { return Job(run: run, state: .planned) }
+            let record = try RunRecord(path: run.folder)
+            let state: State =
+                switch record.state {
+                case .finished: .finished
+                case .diverged: .diverged
+                case .unfinished: .stopped
+                }
+            return Job(run: run, state: state, record: record, stepsBefore: record.log.lastStep)
+        }
+    }
+
+    deinit { close(lock) }
+
+    /// Makes all runs. Returns false where it was stopped before the end; throws where runs failed.
+    public func run() throws -> Bool {
+        // Whatever goes wrong here, no run is left without its sweep.
+        defer { stop() }
+        for job in jobs where job.state == .finished || job.state == .diverged {
+            table.print(job.run.name, job.state.rawValue + " before", detail(of: job))
+        }
+        // Whatever is neither finished nor diverged is to be made, in the order of the plan.
+        var waiting = jobs.indices.filter { [.planned, .stopped].contains(jobs[$0].state) }[...]
+        try writeSummary()
+        let started = StatusLine.now()
+        while true {
+            if cancellation.isRequested { stop() }
+            for index in jobs.indices where jobs[index].process?.isRunning == false { try finish(index) }
+            while !isStopping, jobs.count(where: { $0.state == .running }) < jobsAtOnce, let next = waiting.popFirst() {
+                try start(next)
+            }
+            guard jobs.contains(where: { $0.state == .running }) else { break }
+            show(elapsed: StatusLine.now() - started)
+            usleep(200_000)
+        }
+        table.clear()
+        let failed = jobs.filter { $0.state == .failed }
+        let counts = [State.finished, .diverged, .failed, .stopped, .planned].map { state in
+            (state, jobs.count { $0.state == state })
+        }.filter { $0.1 > 0 }
+        table.say(counts.map { "\($1) \($0.rawValue)" }.joined(separator: ", ") + "; \(plan.folder)/summary.csv")
+        if jobs.contains(where: { $0.state == .stopped || $0.state == .planned }) { return false }
+        if let first = failed.first {
+            throw UserError(
+                .data, "\(failed.count) of \(jobs.count) runs failed; the first, \(first.run.name): \(first.message)",
+                hint: "see \(plan.folder)/output/\(first.run.name).txt; the same command tries them again")
+        }
+        return true
+    }
+
+    private func start(_ index: Int) throws {
+        let run = jobs[index].run
+        let process = Process()
+        process.executableURL = URL(
+            filePath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+        process.arguments =
+            ["train", "--config", plan.base] + run.assignments.flatMap { ["--set", $0] }
+            + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
+        let output = outputFile(of: run)
+        guard FileManager.default.createFile(atPath: output, contents: nil),
+            let stream = FileHandle(forWritingAtPath: output)
+        else { throw UserError.system("create", output, code: errno) }
+        defer { try? stream.close() }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = stream
+        process.standardError = stream
+        do { try process.run() } catch {
+            throw UserError(.inputOutput, "cannot start a run: \(error.localizedDescription)")
+        }
+        jobs[index].process = process
+        jobs[index].state = .running
+        if !table.isTerminal { table.print(run.name, "started", "") }
+        try writeSummary()
+    }
+
+    /// Takes note of how a process ended.
+    private func finish(_ index: Int) throws {
+        guard let process = jobs[index].process else { return }
+        process.waitUntilExit()
+        jobs[index].process = nil
+        switch (process.terminationReason, process.terminationStatus) {
+        case (.exit, 0): jobs[index].state = .finished
+        case (.exit, 70): jobs[index].state = .diverged
+        case (.exit, 75): jobs[index].state = .stopped
+        case (.exit, let status):
+            jobs[index].state = .failed
+            jobs[index].message = lastError(in: outputFile(of: jobs[index].run)) ?? "it ended with exit code \(status)"
+        case (_, let signal):
+            jobs[index].state = .failed
+            jobs[index].message =
+                "it was ended by signal \(signal)\(signal == SIGKILL ? ", perhaps for lack of memory" : "")"
+        }
+        jobs[index].record = try? RunRecord(path: jobs[index].run.folder)
+        table.print(jobs[index].run.name, jobs[index].state.rawValue, detail(of: jobs[index]))
+        try writeSummary()
+    }
+
+    /// Asks every run to stop in good order, once.
+    private func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        for job in jobs { if let process = job.process, process.isRunning { kill(process.processIdentifier, SIGTERM) } }
+    }
+
+    private func outputFile(of run: SweepPlan.Run) -> String { "\(plan.folder)/output/\(run.name).txt" }
+
+    /// The last `error:` that a run printed.
+    private func lastError(in file: String) -> String? {
+        let text = FileManager.default.contents(atPath: file).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        return text.split(separator: "\n").last { $0.lowercased().hasPrefix("error: ") }
+            .map { String($0.dropFirst("error: ".count)) }
+    }
+
+    /// What is worth knowing of a run that ended.
+    private func detail(of job: Job) -> String {
+        guard job.state != .failed, let record = job.record else { return job.message }
+        if let loss = record.finalLoss {
+            return "validation loss \(nats(loss)), \(Format.duration(record.log.seconds)), "
+                + "\(Format.rate(record.tokensPerSecond)) tokens/s"
+        }
+        return "step \(record.log.lastStep) of \(record.configuration.steps)"
+    }
+
+    private func show(elapsed: Double) {
+        table.show {
+            var lines: [[String]] = []
+            var (done, left) = (0, 0)
+            for job in jobs {
+                let steps = job.run.configuration.steps
+                switch job.state {
+                case .running:
+                    let last = lastRow(of: job.run.folder + "/log.csv")
+                    let step = last?.step ?? job.stepsBefore
+                    done += max(0, step - job.stepsBefore)
+                    left += steps - step
+                    lines.append([
+                        job.run.name, "step \(step)/\(steps)", last.map { "train loss \(nats($0.loss))" } ?? "starting",
+                        last.map { Format.rate($0.tokensPerSecond) + " tokens/s" } ?? "",
+                    ])
+                case .planned, .stopped: left += steps - job.stepsBefore
+                case .finished: done += steps - job.stepsBefore
+                case .diverged, .failed: break
+                }
+            }
+            let ended = jobs.count { [.finished, .diverged, .failed].contains($0.state) }
+            var status = "\(ended) of \(jobs.count) runs"
+            if isStopping { status += "  stopping" }
+            if done > 0, !isStopping {
+                status += "  about \(Format.duration(elapsed * Double(left) / Double(done))) left"
+            }
+            return aligned(lines) + "\n" + status
+        }
+    }
+
+    /// `summary.csv`: a line for each run of the plan.
+    private func writeSummary() throws {
+        let assigned = jobs.flatMap(\.run.assignments).map { String($0.prefix { $0 != "=" }) }
+        let named = ["optimizer.name", "training.seed", "data.seed", "training.threads", "output.run_dir"]
+        let varied = (["optimizer.lr"] + assigned).unique.filter { !named.contains($0) }
+        let columns =
+            ["run", "state", "optimizer", "seed"] + varied
+            + [
+                "step", "steps", "tokens", "train_loss", "validation_loss", "perplexity", "training_seconds",
+                "tokens_per_second", "optimizer_seconds_per_step", "state_bytes", "peak_rss_bytes", "message",
+            ]
+        let rows = jobs.map { job -> [String] in
+            let configuration = job.run.configuration
+            let values = configuration.sections.flatMap { section in
+                section.values.map { ("\(section.name).\($0.key)", $0.value) }
+            }
+            let byKey = Dictionary(values) { first, _ in first }
+            let record = job.record
+            let loss = record?.finalLoss
+            let seed = (configuration.training.seed, configuration.data.seed)
+            func text<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
+            return [job.run.name, job.state.rawValue, configuration.optimizer.name]
+                + [seed.0 == seed.1 ? "\(seed.0)" : "\(seed.0)/\(seed.1)"] + varied.map { byKey[$0] ?? "" }
+                + [
+                    text(record?.log.lastStep), "\(configuration.steps)", text(record?.log.lastTokens),
+                    text(record?.log.lastTrainLoss), text(loss), text(loss.map { exp($0) }), text(record?.log.seconds),
+                    text(record?.tokensPerSecond), text(record?.optimizerSecondsPerStep), text(record?.stateBytes),
+                    text(record?.log.peakRSSBytes), job.message,
+                ]
+        }
+        let text = ([columns] + rows).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
+        try AtomicFile.write(text, to: plan.folder + "/summary.csv")
+    }
+}
+
+/// What is missing of the sweep in a folder: runs of its `summary.csv` that have no folder yet. Nil where
+/// nothing is, or the folder is no sweep's.
+public func unfinishedSweep(_ folder: String) -> String? {
+    guard let data = FileManager.default.contents(atPath: folder + "/summary.csv") else { return nil }
+    let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
+    guard lines.first?.hasPrefix("run,state,") == true else { return nil }
+    let missing = lines.dropFirst().map { $0.split(separator: ",", omittingEmptySubsequences: false) }.filter {
+        $0.count > 2 && !RunDirectory.holdsRun(path(of: String($0[0]), in: folder))
+    }
+    guard !missing.isEmpty else { return nil }
+    let names = missing.prefix(3).map { "\($0[0]) (\($0[1]))" }.joined(separator: ", ")
+    return "\(missing.count) of the \(lines.count - 1) runs of the sweep \(folder) are missing: \(names)"
+        + (missing.count > 3 ? " and \(missing.count - 3) more" : "")
+}
+
+/// The last whole row of a log, whatever its size.
+private func lastRow(of path: String) -> (step: Int, loss: Double, tokensPerSecond: Double)? {
+    guard let file = FileHandle(forReadingAtPath: path) else { return nil }
+    defer { try? file.close() }
+    let length = (try? file.seekToEnd()) ?? 0
+    try? file.seek(toOffset: length - min(length, 4096))
+    let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+    guard let end = text.lastIndex(of: "\n"), let line = text[..<end].split(separator: "\n").last else { return nil }
+    let fields = line.split(separator: ",", omittingEmptySubsequences: false)
+    guard fields.count > 8, let step = Int(fields[0]), let loss = Double(fields[2]), let rate = Double(fields[8])
+    else { return nil }
+    return (step, loss, rate)
+}

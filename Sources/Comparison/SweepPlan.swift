@@ -1,0 +1,218 @@
+import Configuration
+import Foundation
+import TensorCore
+import Training
+
+/// The runs of a sweep: every combination of the values of some keys, each with every seed.
+///
+/// All of it is checked before the first run begins: keys and values by the program's own reading of
+/// configurations, and that folders which are there already hold these very runs.
+public struct SweepPlan: Sendable {
+    /// One run.
+    public struct Run: Sendable {
+        public let name: String
+        public let folder: String
+        /// On top of the configuration file: `section.key=value`.
+        public let assignments: [String]
+        public let configuration: RunConfiguration
+    }
+
+    /// A key with its values, as YAML, and where they were given.
+    struct Axis {
+        let key: String
+        let values: [String]
+        let source: String
+    }
+
+    public let base: String
+    public let folder: String
+    public let runs: [Run]
+
+    /// - Parameters:
+    ///   - base: the configuration file.
+    ///   - vary: `section.key=value,value,...` each.
+    ///   - gridFile: a YAML file with a section for each optimizer: its keys with lists of values.
+    ///   - seeds: this many seeds from 1 on, each for the weights and for the data.
+    ///   - threads: worker threads of a run; nil: as the configuration says.
+    public init(
+        base: String, vary: [String], gridFile: String?, seeds: Int?, folder: String, threads: Int?
+    ) throws {
+        self.base = base
+        self.folder = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
+        let common = try vary.map(Self.axis)
+        var grids = try gridFile.map(Self.grids) ?? [[]]
+        grids = grids.map { $0 + common }
+        for grid in grids { try Self.checkKeys(grid, hasSeeds: seeds != nil) }
+        guard grids.contains(where: { !$0.isEmpty }) || seeds != nil else {
+            throw UserError(
+                .usage, "the grid is empty: nothing varies",
+                hint:
+                    "for example --vary optimizer.lr=1e-3,2e-3, or --seeds 3, or --file with a grid for each optimizer")
+        }
+        var runs: [Run] = []
+        for grid in grids {
+            for combination in Self.combinations(of: grid) {
+                for seed in seeds.map({ Array(1...$0) as [Int?] }) ?? [nil] {
+                    let run = try Self.run(
+                        combination, of: grid, seed: seed, base: base, folder: self.folder, threads: threads,
+                        qualified: Self.ambiguousKeys(grids))
+                    guard !runs.contains(where: { $0.name == run.name }) else {
+                        throw UserError(
+                            .usage, "the grid has the run \(run.name) twice",
+                            hint: "a value stands in it twice, perhaps in two ways of writing (1e-3, 0.001)")
+                    }
+                    runs.append(run)
+                }
+            }
+        }
+        self.runs = runs
+        for run in runs { try Self.checkExisting(run) }
+    }
+
+    /// Reads `section.key=value,value`. Commas within brackets do not separate.
+    private static func axis(_ text: String) throws -> Axis {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let key = parts[0].trimmingCharacters(in: .whitespaces)
+        guard parts.count == 2, !key.isEmpty else {
+            throw UserError(
+                .usage, "--vary \(text): not of the form section.key=value,value",
+                hint: "for example --vary optimizer.lr=1e-3,2e-3")
+        }
+        var values = [""]
+        var depth = 0
+        for character in parts[1] {
+            depth += character == "[" ? 1 : character == "]" ? -1 : 0
+            if character == ",", depth == 0 { values.append("") } else { values[values.count - 1].append(character) }
+        }
+        values = values.map { $0.trimmingCharacters(in: .whitespaces) }
+        guard !values.contains("") else {
+            throw UserError(
+                .usage, "--vary \(text): the grid is empty: a value is missing", hint: "put values between commas")
+        }
+        return Axis(key: key, values: values, source: "--vary \(key)")
+    }
+
+    /// Reads the grids of a file: `adamw:` with `optimizer.lr: [1.0e-3, 2.0e-3]` below it, and so on.
+    private static func grids(_ file: String) throws -> [[Axis]] {
+        let entries = try ConfigurationNode(contentsOfFile: file).entries ?? []
+        guard !entries.isEmpty else {
+            throw UserError(
+                .usage, "\(file): the grid is empty",
+                hint: "write a section for each optimizer: `adamw:`, and below it `optimizer.lr: [1.0e-3, 2.0e-3]`")
+        }
+        return try entries.map { optimizer in
+            let keys = optimizer.value.entries ?? []
+            guard optimizer.value.isNull || optimizer.value.entries != nil else {
+                throw UserError(
+                    .usage, "\(optimizer.source): \(optimizer.key): \(optimizer.value.summary) is not a section",
+                    hint: "write keys with lists of values below it, such as `optimizer.lr: [1.0e-3, 2.0e-3]`")
+            }
+            return [Axis(key: "optimizer.name", values: [optimizer.key], source: optimizer.source)]
+                + (try keys.map { entry in
+                    let values: [ConfigurationNode]
+                    if case .list(let items) = entry.value.kind { values = items } else { values = [entry.value] }
+                    guard !values.isEmpty, !values.contains(where: { $0.isNull || $0.entries != nil }) else {
+                        throw UserError(
+                            .usage, "\(entry.source): \(entry.key): the grid is empty",
+                            hint: "give a list of values: \(entry.key): [1.0e-3, 2.0e-3]")
+                    }
+                    return Axis(key: entry.key, values: values.map(\.summary), source: entry.source)
+                })
+        }
+    }
+
+    /// Refuses keys that are given twice, that contain each other, or that the sweep sets itself.
+    private static func checkKeys(_ grid: [Axis], hasSeeds: Bool) throws {
+        for (index, axis) in grid.enumerated() {
+            if ["output.run_dir", "training.threads", "base"].contains(axis.key) {
+                throw UserError(
+                    .usage, "\(axis.source): \(axis.key) cannot be varied: the sweep sets it itself",
+                    hint: "--out names the folder of the runs, --jobs shares the cores among them")
+            }
+            if hasSeeds, ["training.seed", "data.seed"].contains(axis.key) {
+                throw UserError(
+                    .usage, "\(axis.source): \(axis.key) overlaps with --seeds, which sets training.seed and data.seed",
+                    hint: "give one of the two")
+            }
+            let other = grid[..<index].first {
+                $0.key == axis.key || $0.key.hasPrefix(axis.key + ".") || axis.key.hasPrefix($0.key + ".")
+            }
+            if let other {
+                throw UserError(
+                    .usage,
+                    "\(axis.source): \(axis.key) "
+                        + (other.key == axis.key ? "is given twice" : "overlaps with \(other.key)")
+                        + ": here and in \(other.source)",
+                    hint: "give each key once, with all its values")
+            }
+        }
+    }
+
+    private static func combinations(of grid: [Axis]) -> [[(key: String, value: String)]] {
+        grid.reduce([[]]) { combinations, axis in
+            combinations.flatMap { combination in axis.values.map { combination + [(axis.key, $0)] } }
+        }
+    }
+
+    /// Keys whose last part alone would not tell them apart.
+    private static func ambiguousKeys(_ grids: [[Axis]]) -> Set<String> {
+        let keys = Set(grids.flatMap { $0.map(\.key) })
+        return Set(keys.filter { key in keys.contains { $0 != key && shortName(of: $0) == shortName(of: key) } })
+    }
+
+    private static func shortName(of key: String) -> String { key.split(separator: ".").last.map(String.init) ?? key }
+
+    private static func run(
+        _ combination: [(key: String, value: String)], of grid: [Axis], seed: Int?, base: String, folder: String,
+        threads: Int?, qualified: Set<String>
+    ) throws -> Run {
+        var assignments = combination.map { "\($0.key)=\($0.value)" }
+        if let seed { assignments += ["training.seed=\(seed)", "data.seed=\(seed)"] }
+        if let threads { assignments.append("training.threads=\(threads)") }
+        let configuration: RunConfiguration
+        do {
+            configuration = try RunConfiguration(file: base, assignments: assignments + ["output.run_dir=unnamed"])
+        } catch let error as UserError {
+            let values = combination.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            // Assignments are named as the user gave them.
+            let message = grid.reduce(error.message) { $0.replacing("--set \($1.key):", with: "\($1.source):") }
+            throw UserError(
+                error.kind, message + (values.isEmpty ? "" : " (in the run with \(values))"), hint: error.hint)
+        }
+        // Values as the program writes them, so that 1e-3 and 0.001 are one run.
+        let written = configuration.sections.flatMap { section in
+            section.values.map { ("\(section.name).\($0.key)", $0.value) }
+        }
+        let canonical = Dictionary(written) { first, _ in first }
+        var parts = combination.map { key, value in
+            let value = canonical[key] ?? value
+            return key == "optimizer.name" ? value : (qualified.contains(key) ? key : shortName(of: key)) + value
+        }
+        if let seed { parts.append("seed\(seed)") }
+        let name = String(
+            parts.joined(separator: "-").map { character in
+                character.isASCII && (character.isLetter || character.isNumber || "._+-".contains(character))
+                    ? character : "_"
+            })
+        let runFolder = path(of: name, in: folder)
+        return Run(
+            name: name, folder: runFolder, assignments: assignments + ["output.run_dir=\(runFolder.yaml)"],
+            configuration: configuration)
+    }
+
+    /// Refuses a folder that holds another run than the one that is planned.
+    private static func checkExisting(_ run: Run) throws {
+        let file = run.folder + "/config.resolved.cfg"
+        guard FileManager.default.fileExists(atPath: file) else { return }
+        let free = ["training.threads", "evaluation.every"]
+        let changes = run.configuration.differences(from: try RunConfiguration(file: file)).filter {
+            !$0.key.hasPrefix("output.") && !free.contains($0.key)
+        }
+        guard changes.isEmpty else {
+            let list = changes.map { "\($0.key) was \($0.old) and is now \($0.new)" }.joined(separator: "; ")
+            throw UserError(
+                .usage, "\(run.folder) holds a run with other settings: \(list)",
+                hint: "choose another --out, or remove that folder")
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import ArgumentParser
+import Comparison
+import Configuration
+import Foundation
+
+struct CompareCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare", abstract: "Compare the optimizers of finished runs: losses, significance, speed-up.",
+        discussion: """
+            For each optimizer the setting with the lowest mean of the final validation losses over its seeds; whether \
+            the differences are significant (Welch's t-test, Holm's correction); when each run reached a target loss; \
+            how many more tokens AdamW would need. Runs that are unfinished, or differ in data, tokens, model, batch or \
+            evaluation, are not ranked: the message says what differs. docs/comparing.md has the formulas.
+
+            The fit of AdamW's loss against tokens needs its final losses at four numbers of tokens or more: name runs \
+            of other lengths with --adamw-runs. With a constant learning rate one run has enough of them.
+
+            Examples:
+              cosmos-train compare runs/sweep1
+              cosmos-train compare runs/sweep1 --report runs/sweep1/report.html
+              cosmos-train compare runs/adamw-* runs/cosmos-* --target-loss 3.4 --format markdown --output results.md
+            """)
+
+    enum Layout: String, CaseIterable, ExpressibleByArgument { case table, markdown, csv }
+
+    @Argument(help: "Folders of runs, or folders that hold runs, such as a sweep's.")
+    var runs: [String]
+
+    @Option(help: "Show when each run reached this validation loss (default: the mean final loss of adamw).")
+    var targetLoss: Double?
+
+    @Option(
+        name: .customLong("adamw-runs"), parsing: .upToNextOption,
+        help: "AdamW's runs of other lengths, for the speed-up alone.")
+    var adamwRuns: [String] = []
+
+    @Flag(help: "Show runs that cannot be ranked, unranked.")
+    var force = false
+
+    @Option(help: "How to print the result: table, markdown, or csv (a line for each setting, for programs).")
+    var format = Layout.table
+
+    @Option(help: ArgumentHelp("Write the result to a file instead of the terminal.", valueName: "file"))
+    var output: String?
+
+    @Option(help: ArgumentHelp("Write the plots to this folder, as SVG.", valueName: "folder"))
+    var plots: String?
+
+    @Option(help: ArgumentHelp("Write a page with all tables and plots.", valueName: "file.html"))
+    var report: String?
+
+    func validate() throws {
+        if let targetLoss, !(targetLoss.isFinite && targetLoss > 0) {
+            throw ValidationError("--target-loss \(targetLoss): must be a number greater than 0")
+        }
+    }
+
+    func run() throws {
+        let comparison = try Comparison(
+            findRuns(runs), targetLoss: targetLoss, adamwRuns: findRuns(adamwRuns), force: force,
+            planProblems: runs.compactMap(unfinishedSweep))
+        let text =
+            switch format {
+            case .table: comparison.text
+            case .markdown: comparison.markdown
+            case .csv: comparison.csv
+            }
+        if let output { try AtomicFile.write(text, to: output) } else { print(text, terminator: "") }
+        if let plots {
+            do {
+                try FileManager.default.createDirectory(atPath: plots, withIntermediateDirectories: true)
+            } catch { throw UserError.system("create the folder", plots, code: errno) }
+            for plot in comparison.plots { try AtomicFile.write(plot.svg + "\n", to: "\(plots)/\(plot.name).svg") }
+        }
+        if let report {
+            let names = runs.map { folderAndName(of: $0).name }
+            let title =
+                names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
+            try AtomicFile.write(comparison.report(title: "Comparison of \(title)"), to: report)
+            printToStandardError("report  \(report)")
+        }
+    }
+}

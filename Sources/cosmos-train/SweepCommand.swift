@@ -1,0 +1,79 @@
+import ArgumentParser
+import Comparison
+import Configuration
+import Foundation
+import TensorCore
+import Training
+
+struct SweepCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sweep", abstract: "Train every combination of settings and seeds.",
+        discussion: """
+            Each run gets a folder in --out, named by its values. A failed or diverged run is recorded and does not \
+            stop the rest. Ctrl-C stops all runs with a checkpoint (exit code 75); the same command goes on: finished \
+            and diverged runs are kept, stopped ones resumed, failed ones tried again. To make a run anew, remove its \
+            folder. summary.csv in --out says how far each run is.
+
+            Grids of their own for each optimizer are given in a file:
+              adamw:
+                optimizer.lr: [1.0e-3, 2.0e-3, 4.0e-3]
+              cosmos:
+                optimizer.lr: [5.0e-4, 1.0e-3]
+                optimizer.rank: [64, 128]
+
+            Examples:
+              scripts/sweep.sh --config configs/quickstart.cfg --vary optimizer.name=adamw,cosmos \
+            --vary optimizer.lr=1e-3,2e-3 --seeds 3 --out runs/sweep1
+              scripts/sweep.sh --config configs/quickstart.cfg --file sweep.cfg --seeds 3 --out runs/sweep2 --jobs 2
+              cosmos-train compare runs/sweep1 --report runs/sweep1/report.html
+            """)
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration that all runs start from.", valueName: "file"))
+    var config: String
+
+    @Option(
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Values to try for one setting; all combinations are made. May be given many times.",
+            valueName: "section.key=a,b,c"))
+    var vary: [String] = []
+
+    @Option(help: ArgumentHelp("A grid for each optimizer (see above).", valueName: "file"))
+    var file: String?
+
+    @Option(help: "Seeds 1 ... n, each for weights (training.seed) and data order (data.seed).")
+    var seeds: Int?
+
+    @Option(help: ArgumentHelp("The folder of the sweep.", valueName: "folder"))
+    var out: String
+
+    @Option(help: "Runs at a time; each gets its share of the cores (training.threads).")
+    var jobs = 1
+
+    @Flag(help: "Check everything and list the runs, but make none.")
+    var dryRun = false
+
+    func validate() throws {
+        if let seeds, !(1...1000).contains(seeds) { throw ValidationError("--seeds \(seeds): must be from 1 to 1000") }
+        if !(1...availableCoreCount).contains(jobs) {
+            throw ValidationError("--jobs \(jobs): must be from 1 to the number of cores, \(availableCoreCount)")
+        }
+    }
+
+    func run() throws {
+        let plan = try SweepPlan(
+            base: config, vary: vary, gridFile: file, seeds: seeds, folder: out,
+            threads: jobs > 1 ? availableCoreCount / jobs : nil)
+        if dryRun {
+            for run in plan.runs { print(run.folder) }
+            return
+        }
+        Interruption.install()
+        let sweep = try Sweep(plan, jobsAtOnce: jobs, cancellation: Interruption.flag)
+        guard try sweep.run() else {
+            printToStandardError("stopped; the same command goes on")
+            throw ExitCode(75)
+        }
+        printToStandardError("compare with: cosmos-train compare \(plan.folder) --report \(plan.folder)/report.html")
+    }
+}

@@ -1,0 +1,186 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `scripts/sweep.sh`'s command on a tiny model, and `cosmos-train compare` on what it leaves.
+@Suite struct SweepCommandTests {
+    /// Data and `run.cfg` in `folder`.
+    private func prepare(_ folder: URL, steps: Int = 20) throws {
+        try writeShard(learnableTokens(4_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
+        try writeShard(learnableTokens(1_001, vocabulary: 32, seed: 2), to: folder.path + "/validation.bin")
+        let text = """
+            model: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 2, vocab_size: 32,
+                    max_position_embeddings: 16}
+            data: {train: train.bin, validation: validation.bin, sequence_length: 16}
+            optimizer: {name: adamw, lr: 1.0e-2}
+            schedule: {name: linear, warmup: 2}
+            training: {steps: \(steps), batch_size: 4, threads: 1}
+            evaluation: {every: 5, tokens: 500}
+            output: {run_dir: run}
+            """
+        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+    }
+
+    private func sweep(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
+        try run(program, ["sweep", "--config", "run.cfg", "--out", "sweep"] + arguments, in: folder)
+    }
+
+    private func states(in folder: URL) throws -> [String: String] {
+        let text = try String(contentsOf: folder.appending(path: "sweep/summary.csv"), encoding: .utf8)
+        let rows = text.split(separator: "\n").dropFirst().map { $0.split(separator: ",") }
+        return Dictionary(uniqueKeysWithValues: rows.map { (String($0[0]), String($0[1])) })
+    }
+
+    @Test func makesEveryCombinationKeepsWhatIsFinishedAndComparesIt() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let arguments = ["--vary", "optimizer.name=adamw,muon", "--vary", "optimizer.lr=1e-2,3e-2", "--seeds", "2"]
+            let command = ["sweep", "--config", "run.cfg", "--out", "sweep"] + arguments
+            let first = try run(program, command, in: folder)
+            #expect(first.status == 0, "\(first.errorOutput)")
+            let states = try states(in: folder)
+            #expect(states.count == 8)
+            #expect(states.values.allSatisfy { $0 == "finished" })
+            #expect(states["muon-lr0.03-seed2"] == "finished")
+            let resolved = try String(
+                contentsOf: folder.appending(path: "sweep/muon-lr0.03-seed2/config.resolved.cfg"), encoding: .utf8)
+            #expect(resolved.components(separatedBy: "seed: 2 ").count == 3)
+
+            let log = folder.appending(path: "sweep/muon-lr0.03-seed2/log.csv")
+            let written = try Data(contentsOf: log)
+            let again = try run(program, command, in: folder)
+            #expect(again.status == 0)
+            #expect(again.errorOutput.contains(/muon-lr0\.03-seed2 +finished before +validation loss/))
+            #expect(try Data(contentsOf: log) == written)
+
+            let compare = try run(
+                program, ["compare", "sweep", "--report", "report.html", "--plots", "plots", "--output", "result.txt"],
+                in: folder)
+            #expect(compare.status == 0, "\(compare.errorOutput)")
+            let text = try String(contentsOf: folder.appending(path: "result.txt"), encoding: .utf8)
+            #expect(text.contains(/\n1 +(adamw|muon) +0\.0[13] +\d\.\d{4} +\d\.\d{4} +2\s/))
+            #expect(try String(contentsOf: folder.appending(path: "report.html"), encoding: .utf8).contains("</html>"))
+            let plots = try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "plots").path)
+            #expect(plots.sorted() == ["loss-lr.svg", "loss-time.svg", "loss-tokens.svg", "memory-loss.svg"])
+        }
+    }
+
+    @Test func gridsOfAFileAreEachOptimizersOwn() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let grid = "adamw:\n  optimizer.lr: [1.0e-3, 2.0e-3]\ncosmos:\n  optimizer.rank: [4, 8]\n"
+            try Data(grid.utf8).write(to: folder.appending(path: "grid.cfg"))
+            let command = try sweep("--file", "grid.cfg", "--vary", "schedule.warmup=0", "--dry-run", in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            #expect(
+                command.output == """
+                    sweep/adamw-lr0.001-warmup0
+                    sweep/adamw-lr0.002-warmup0
+                    sweep/cosmos-rank4-warmup0
+                    sweep/cosmos-rank8-warmup0
+
+                    """)
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/sweep"))
+        }
+    }
+
+    @Test func divergedAndFailedRunsAreRecordedAndStopNothing() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let diverged = try sweep("--vary", "optimizer.lr=1e30,1e-2", in: folder)
+            #expect(diverged.status == 0, "\(diverged.errorOutput)")
+            #expect(try states(in: folder) == ["lr1.0e+30": "diverged", "lr0.01": "finished"])
+            let compare = try run(program, ["compare", "sweep"], in: folder)
+            #expect(compare.status == 0, "\(compare.errorOutput)")
+            #expect(compare.output.contains("diverged in 1 of 1 runs"))
+
+            try FileManager.default.removeItem(atPath: folder.path + "/sweep")
+            let failed = try sweep("--vary", "data.train=nowhere.bin,train.bin", in: folder)
+            #expect(failed.status == 65)
+            #expect(
+                failed.errorOutput.contains("1 of 2 runs failed; the first, trainnowhere.bin: cannot open nowhere.bin"))
+            #expect(try states(in: folder) == ["trainnowhere.bin": "failed", "traintrain.bin": "finished"])
+            let unranked = try run(program, ["compare", "sweep"], in: folder)
+            #expect(unranked.status == 65)
+            #expect(unranked.errorOutput.contains("1 of the 2 runs of the sweep sweep are missing"))
+            try FileManager.default.copyItem(
+                atPath: folder.path + "/train.bin", toPath: folder.path + "/nowhere.bin")
+            #expect(try sweep("--vary", "data.train=nowhere.bin,train.bin", in: folder).status == 0)
+        }
+    }
+
+    @Test func anInterruptedSweepGoesOn() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 3000)
+            let arguments = ["sweep", "--config", "run.cfg", "--out", "sweep", "--vary", "optimizer.lr=1e-2,2e-2"]
+            let process = Process()
+            process.executableURL = URL(filePath: program)
+            process.arguments = arguments
+            process.currentDirectoryURL = folder
+            process.standardInput = FileHandle.nullDevice
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            let log = folder.path + "/sweep/lr0.01/log.csv"
+            for _ in 0..<6000 {
+                let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+                if text.count(where: { $0 == "\n" }) > 20 { break }
+                usleep(5000)
+            }
+            // A second sweep must not work in the same folder.
+            let other = try run(program, arguments, in: folder)
+            #expect(other.status == 64)
+            #expect(other.errorOutput.contains("another process"))
+            kill(process.processIdentifier, SIGINT)
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 75)
+            #expect(try states(in: folder) == ["lr0.01": "stopped", "lr0.02": "planned"])
+
+            let refused = try run(program, ["compare", "sweep"], in: folder)
+            #expect(refused.status == 65)
+            #expect(refused.errorOutput.contains("sweep/lr0.01 is not finished"))
+            #expect(try run(program, ["compare", "sweep", "--force"], in: folder).status == 0)
+
+            let resumed = try run(program, arguments, in: folder)
+            #expect(resumed.status == 0, "\(resumed.errorOutput)")
+            #expect(try states(in: folder) == ["lr0.01": "finished", "lr0.02": "finished"])
+            let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+            #expect(lines.count == 3001)
+        }
+    }
+
+    @Test(arguments: [
+        (["--vary", "optimizer.lrr=1"], "--vary optimizer.lrr: unknown key `optimizer.lrr`"),
+        (["--vary", "optimizer.lr=-1"], "--vary optimizer.lr: optimizer.lr: -1 must be 0 or greater"),
+        (["--vary", "optimizer.lr="], "the grid is empty"), (["--vary", "optimizer.lr"], "not of the form"),
+        ([], "nothing varies"),
+        (["--vary", "optimizer.lr=1", "--vary", "optimizer.lr=2"], "optimizer.lr is given twice"),
+        (["--vary", "model={}", "--vary", "model.vocab_size=32"], "model.vocab_size overlaps with model"),
+        (["--vary", "data.seed=1,2", "--seeds", "2"], "data.seed overlaps with --seeds"),
+        (["--vary", "optimizer.lr=1e-3,0.001"], "the grid has the run lr0.001 twice"),
+        (["--vary", "training.threads=1,2"], "the sweep sets it itself"),
+        (["--file", "empty.cfg"], "empty.cfg: the grid is empty"),
+        (["--file", "list.cfg"], "list.cfg:2: optimizer.lr: the grid is empty"),
+    ])
+    func badGridsAreErrorsBeforeAnyRun(_ arguments: [String], _ message: String) throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            try Data().write(to: folder.appending(path: "empty.cfg"))
+            try Data("adamw:\n  optimizer.lr: []\n".utf8).write(to: folder.appending(path: "list.cfg"))
+            let command = try run(program, ["sweep", "--config", "run.cfg", "--out", "sweep"] + arguments, in: folder)
+            #expect(command.status == 64)
+            #expect(command.errorOutput.contains(message), "\(command.errorOutput)")
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/sweep"))
+        }
+    }
+
+    @Test func aFolderWithOtherRunsIsRefused() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try sweep("--vary", "optimizer.lr=1e-2", in: folder).status == 0)
+            try prepare(folder, steps: 30)
+            let command = try sweep("--vary", "optimizer.lr=1e-2", in: folder)
+            #expect(command.status == 64)
+            #expect(command.errorOutput.contains("other settings: training.steps was 20 and is now 30"))
+        }
+    }
+}
