@@ -12,4 +12,8 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
 # Tests of the scripts draw plots and download from a server of their own.
 "$repository/scripts/install_dependencies.sh" build plot download
 cd "$repository"
-exec swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
+swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
+
+# A run of everything also checks the exchange of models with transformers, where check_huggingface.sh --install
+# has put it.
+if (($# == 0)) && [[ -x .venv/bin/python ]]; then scripts/check_huggingface.sh; fi
