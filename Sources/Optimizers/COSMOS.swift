@@ -147,10 +147,16 @@ public final class COSMOS: OptimizerRule {
         return rows * columns + rows * rank + columns * rank + rank * rank
     }
 
-    public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? {
+    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
         let columns = shape[1]
-        guard hyperparameters.rank > columns else { return nil }
-        return "rank \(hyperparameters.rank) is reduced to \(columns), the input dimension"
+        var notices: [String] = []
+        if hyperparameters.rank > columns {
+            notices.append("rank \(hyperparameters.rank) is reduced to \(columns), the input dimension")
+        }
+        if hyperparameters.rank >= columns {
+            notices.append("gamma has no effect: a rank of the input dimension leaves nothing to Muon's part")
+        }
+        return notices
     }
 
     public var state: [StateTensor] {

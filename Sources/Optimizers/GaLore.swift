@@ -120,9 +120,16 @@ public final class GaLore: ElementwiseRule {
         return (shapes.basis?.reduce(1, *) ?? 0) + 2 * shapes.moments.reduce(1, *)
     }
 
-    public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? {
-        guard role.isMatrix, let smaller = shape.min(), hyperparameters.rank > smaller else { return nil }
-        return "rank \(hyperparameters.rank) is reduced to \(smaller), the smaller dimension"
+    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
+        guard role.isMatrix, let smaller = shape.min() else { return [] }
+        var notices: [String] = []
+        if hyperparameters.rank > smaller {
+            notices.append("rank \(hyperparameters.rank) is reduced to \(smaller), the smaller dimension")
+        }
+        if hyperparameters.stagger, hyperparameters.updateProjGap == 1 {
+            notices.append("stagger has no effect: update_proj_gap 1 makes every basis at every step")
+        }
+        return notices
     }
 
     public var state: [StateTensor] {

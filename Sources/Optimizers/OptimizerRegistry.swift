@@ -73,11 +73,12 @@ public struct OptimizerConfiguration: Sendable {
     public func notices(_ parameters: [(shape: [Int], role: ParameterRole)], gradientClip: Double?) -> [String] {
         var counts: [(text: String, count: Int)] = []
         for (shape, role) in parameters {
-            guard let text = assignment(role).notice(shape: shape, role: role) else { continue }
-            if let index = counts.firstIndex(where: { $0.text == text }) {
-                counts[index].count += 1
-            } else {
-                counts.append((text, 1))
+            for text in assignment(role).notices(shape: shape, role: role) {
+                if let index = counts.firstIndex(where: { $0.text == text }) {
+                    counts[index].count += 1
+                } else {
+                    counts.append((text, 1))
+                }
             }
         }
         var notices = counts.map { "\(name): \($0.text) (\($0.count) parameter\($0.count == 1 ? "" : "s"))" }
@@ -96,7 +97,7 @@ protocol RuleAssignment: Sendable {
     var learningRate: Double { get }
     var updateSizeIsFixed: Bool { get }
     func stateCount(shape: [Int], role: ParameterRole) -> Int
-    func notice(shape: [Int], role: ParameterRole) -> String?
+    func notices(shape: [Int], role: ParameterRole) -> [String]
     func makeRule(for parameter: Parameter, at position: RulePosition) -> any OptimizerRule
 }
 
@@ -109,8 +110,8 @@ private struct Assigned<Rule: OptimizerRule>: RuleAssignment {
     func stateCount(shape: [Int], role: ParameterRole) -> Int {
         Rule.stateCount(shape: shape, role: role, hyperparameters: hyperparameters)
     }
-    func notice(shape: [Int], role: ParameterRole) -> String? {
-        Rule.notice(shape: shape, role: role, hyperparameters: hyperparameters)
+    func notices(shape: [Int], role: ParameterRole) -> [String] {
+        Rule.notices(shape: shape, role: role, hyperparameters: hyperparameters)
     }
     func makeRule(for parameter: Parameter, at position: RulePosition) -> any OptimizerRule {
         Rule(parameter: parameter, hyperparameters: hyperparameters, position: position)

@@ -38,9 +38,9 @@ public protocol OptimizerRule: AnyObject {
     /// Runs on one worker; must compute the same bits on any. Throws `NumericalFailure`.
     func step(_ context: StepContext) throws
 
-    /// What a person should know before the run about this parameter's settings: a rank that had to be
-    /// reduced. One line, the same for parameters with the same trouble.
-    static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String?
+    /// What a person should know before the run about the settings and this parameter: a rank that had to
+    /// be reduced, a setting without effect. One line each, the same for parameters with the same trouble.
+    static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String]
 
     /// Whether the size of an update is the same for any gradient, so that clipping the gradient does
     /// not bound it.
@@ -49,7 +49,7 @@ public protocol OptimizerRule: AnyObject {
 
 extension OptimizerRule {
     public var scratchByteCount: Int { 0 }
-    public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? { nil }
+    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] { [] }
     public static var updateSizeIsFixed: Bool { false }
 }
 

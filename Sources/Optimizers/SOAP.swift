@@ -128,11 +128,16 @@ public final class SOAP: OptimizerRule {
         return 2 * shape.reduce(1, *) + 2 * (left ?? 0) * (left ?? 0) + 2 * (right ?? 0) * (right ?? 0)
     }
 
-    public static func notice(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> String? {
-        guard case (nil, nil) = orders(shape, hyperparameters) else { return nil }
-        return
-            "max_precond_dim \(hyperparameters.maxPreconditionerDimension) leaves no side of \(shape[0]) x \(shape[1]) "
-            + "to precondition: these run as Adam"
+    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
+        if case (nil, nil) = orders(shape, hyperparameters) {
+            return [
+                "max_precond_dim \(hyperparameters.maxPreconditionerDimension) excludes both sides: runs as Adam"
+            ]
+        }
+        if hyperparameters.stagger, hyperparameters.preconditionFrequency == 1 {
+            return ["stagger has no effect: precondition_frequency 1 makes every basis at every step"]
+        }
+        return []
     }
 
     public var state: [StateTensor] {

@@ -61,7 +61,12 @@ import Testing
         let galore = try Self.read("name: galore, rank: 40").notices(parameters, gradientClip: nil)
         #expect(galore.contains { $0.contains("rank 40 is reduced to 32") && $0.contains("3 parameters") })
         let soap = try Self.read("name: soap, max_precond_dim: 16").notices(parameters, gradientClip: nil)
-        #expect(soap.contains { $0.contains("run as Adam") })
+        #expect(soap.contains { $0.contains("runs as Adam") && $0.contains("3 parameters") })
+        for settings in ["name: galore, rank: 4, update_proj_gap: 1", "name: soap, precondition_frequency: 1"] {
+            #expect(try Self.read(settings).notices(parameters, gradientClip: nil).isEmpty)
+            let notices = try Self.read(settings + ", stagger: true").notices(parameters, gradientClip: nil)
+            #expect(notices.contains { $0.contains("stagger has no effect") })
+        }
     }
 
     /// Staggered layers renew their bases at different steps, each once a period.
