@@ -21,6 +21,11 @@ final class BlockActivations<Element: ActivationElement> {
         gate = Tensor(maxTokens, config.intermediateSize)
         up = Tensor(maxTokens, config.intermediateSize)
     }
+
+    var byteCount: Int {
+        [residual, logDenominators, middle].reduce(0) { $0 + $1.byteCount }
+            + [query, key, value, attention, gate, up].reduce(0) { $0 + $1.byteCount }
+    }
 }
 
 /// Memory of the backward pass, shared by all blocks.
@@ -43,5 +48,10 @@ final class BackwardBuffers<Element: ActivationElement> {
         normalized = Tensor(maxTokens, config.hiddenSize)
         gated = Tensor(maxTokens, config.intermediateSize)
         gains = Tensor((maxTokens + BlockContext.tokenBlock - 1) / BlockContext.tokenBlock, config.hiddenSize)
+    }
+
+    var byteCount: Int {
+        [residual, middle].reduce(gains.byteCount) { $0 + $1.values.byteCount + $1.operandByteCount }
+            + [attention, normalized, gated].reduce(0) { $0 + $1.byteCount }
     }
 }

@@ -43,6 +43,9 @@ final class Linear<Element: ActivationElement> {
     /// [out_features, in_features].
     var weight: Matrix<Element> { tensor.operand }
 
+    /// The bytes of the operand beside the parameter itself.
+    var operandByteCount: Int { tensor.operandByteCount }
+
     /// Brings `weight` up to date after the parameter has changed.
     func round() { tensor.round(rows: 0..<parameter.weight.matrix.rows) }
 }

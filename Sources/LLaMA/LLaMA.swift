@@ -68,6 +68,18 @@ public final class LLaMA {
     /// The number of scalars in all parameters.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
 
+    /// What the model holds. Of a model made by `withoutMemory`: what it would hold.
+    public var memory: LLaMAMemory {
+        var memory =
+            switch passes! {
+            case .fp32(let passes): passes.memory
+            case .bf16(let passes): passes.memory
+            }
+        memory.weights = parameters.reduce(0) { $0 + $1.weight.byteCount }
+        memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount }
+        return memory
+    }
+
     /// Sets every gradient to zero, as a step must before its first micro-batch.
     public func zeroGradients() {
         pool.forEach(parameters.count) { index, _ in parameters[index].gradient.zero() }

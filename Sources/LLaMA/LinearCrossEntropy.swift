@@ -58,6 +58,8 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         self.pool = pool
     }
 
+    var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
+
     /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to dW.
     func callAsFunction(
         _ h: Matrix<Element>, weight: Matrix<Element>, targets: UnsafeBufferPointer<Int32>,

@@ -50,9 +50,20 @@ final class ModelPasses<Element: ActivationElement> {
         buffers = BackwardBuffers(config, maxTokens: maxTokens)
     }
 
+    private var linears: [Linear<Element>] { [head] + blocks.flatMap(\.linears) }
+
+    /// All but the parameters.
+    var memory: LLaMAMemory {
+        LLaMAMemory(
+            weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
+            activations: activations.reduce(lastResidual.byteCount + normalized.byteCount) { $0 + $1.byteCount },
+            activationGradients: buffers.byteCount, logits: loss.byteCount,
+            workspace: workspace.byteCount + rope.byteCount)
+    }
+
     /// Brings the operands up to date with the weights.
     func roundWeights() {
-        let linears = [head] + blocks.flatMap(\.linears)
+        let linears = linears
         pool.forEach(linears.count) { index, _ in linears[index].round() }
     }
 

@@ -25,6 +25,7 @@ final class RoPE: Sendable {
         self.length = length
         cosines = Tensor(length, half)
         sines = Tensor(length, half)
+        guard cosines.hasMemory else { return }
         for j in 0..<half {
             let frequency = pow(theta, -2 * Double(j) / Double(headDim))
             for position in 0..<length {
@@ -34,6 +35,8 @@ final class RoPE: Sendable {
             }
         }
     }
+
+    var byteCount: Int { cosines.byteCount + sines.byteCount }
 
     /// Which way to turn: forward in the forward pass, backward for its gradient.
     enum Direction: Float { case forward = 1, backward = -1 }

@@ -132,6 +132,10 @@ public final class GaLore: ElementwiseRule {
         return notices
     }
 
+    public static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int {
+        hyperparameters.updateProjGap
+    }
+
     public var state: [StateTensor] {
         [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)] + (basis.map { [StateTensor("basis", $0)] } ?? [])
     }

@@ -33,6 +33,9 @@ public final class Optimizer {
     /// The steps made so far. With the tensors of `state`, all that a checkpoint needs.
     public var stepCount = 0
 
+    /// The bytes of all workers' scratch memory.
+    public let scratchByteCount: Int
+
     private let pool: WorkerPool
     private let arenas: [Arena]
     private let jobs: [Job]
@@ -56,6 +59,7 @@ public final class Optimizer {
         }
         self.slots = slots
         let scratch = slots.map(\.rule.scratchByteCount).max() ?? 0
+        scratchByteCount = scratch * pool.workerCount
         arenas = (0..<pool.workerCount).map { _ in Arena(byteCount: scratch) }
         jobs = slots.indices.flatMap { Optimizer.jobs(of: slots[$0], at: $0) }.enumerated()
             .sorted { ($1.element.cost, $0.offset) < ($0.element.cost, $1.offset) }.map(\.element)

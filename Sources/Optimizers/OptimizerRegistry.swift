@@ -67,6 +67,9 @@ public struct OptimizerConfiguration: Sendable {
         assignment(role).stateCount(shape: shape, role: role)
     }
 
+    /// The steps from one costly step of the hidden matrices to the next; 1: all cost the same.
+    public var refreshInterval: Int { main.refreshInterval }
+
     /// What a person should know before the run, one line each.
     ///
     /// `gradientClip` is the norm that gradients are clipped to, nil for none.
@@ -96,6 +99,7 @@ protocol RuleAssignment: Sendable {
     var name: String { get }
     var learningRate: Double { get }
     var updateSizeIsFixed: Bool { get }
+    var refreshInterval: Int { get }
     func stateCount(shape: [Int], role: ParameterRole) -> Int
     func notices(shape: [Int], role: ParameterRole) -> [String]
     func makeRule(for parameter: Parameter, at position: RulePosition) -> any OptimizerRule
@@ -107,6 +111,7 @@ private struct Assigned<Rule: OptimizerRule>: RuleAssignment {
     var name: String { Rule.name }
     var learningRate: Double { hyperparameters.lr }
     var updateSizeIsFixed: Bool { Rule.updateSizeIsFixed }
+    var refreshInterval: Int { Rule.refreshInterval(hyperparameters) }
     func stateCount(shape: [Int], role: ParameterRole) -> Int {
         Rule.stateCount(shape: shape, role: role, hyperparameters: hyperparameters)
     }

@@ -42,6 +42,10 @@ public protocol OptimizerRule: AnyObject {
     /// be reduced, a setting without effect. One line each, the same for parameters with the same trouble.
     static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String]
 
+    /// The steps from one costly step (a new basis) to the next; 1: all cost the same. Those steps are 1,
+    /// 1 + the interval, and so on.
+    static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int
+
     /// Whether the size of an update is the same for any gradient, so that clipping the gradient does
     /// not bound it.
     static var updateSizeIsFixed: Bool { get }
@@ -50,6 +54,7 @@ public protocol OptimizerRule: AnyObject {
 extension OptimizerRule {
     public var scratchByteCount: Int { 0 }
     public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] { [] }
+    public static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int { 1 }
     public static var updateSizeIsFixed: Bool { false }
 }
 

@@ -140,6 +140,10 @@ public final class SOAP: OptimizerRule {
         return []
     }
 
+    public static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int {
+        hyperparameters.preconditionFrequency
+    }
+
     public var state: [StateTensor] {
         [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)]
             + (left.map { [StateTensor("gram_left", $0.gram), StateTensor("q_left", $0.basis)] } ?? [])

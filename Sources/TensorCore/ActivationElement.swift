@@ -25,6 +25,9 @@ public final class OperandTensor<Element: ActivationElement>: Sendable {
         storage = Tensor(values.shape)
     }
 
+    /// The bytes of the second half that are ever touched.
+    public var operandByteCount: Int { Element.self == Float.self ? 0 : storage.byteCount }
+
     /// What products read.
     public var operand: Matrix<Element> { Element.operand(values.matrix, storage: storage.matrix) }
 

@@ -14,7 +14,7 @@ public final class Arena {
 
     public init(byteCount: Int) {
         capacity = byteCount
-        memory = .allocate(byteCount: max(byteCount, 1), alignment: Arena.alignment)
+        memory = DryAllocation.isOn ? nil : .allocate(byteCount: max(byteCount, 1), alignment: Arena.alignment)
     }
 
     /// Hands out addresses that nobody may use, and counts.

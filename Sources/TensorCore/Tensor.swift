@@ -9,12 +9,18 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     public let shape: [Int]
     public let count: Int
     public let data: UnsafeMutablePointer<Element>
-    private let allocation: UnsafeMutableRawPointer
+    /// nil: made by `withoutMemory`.
+    private let allocation: UnsafeMutableRawPointer?
 
     public init(_ shape: [Int]) {
         precondition(shape.allSatisfy { $0 > 0 }, "tensor shape \(shape) has an empty dimension")
         self.shape = shape
         count = shape.reduce(1, *)
+        if DryAllocation.isOn {
+            allocation = nil
+            data = UnsafeMutablePointer(bitPattern: 64)!
+            return
+        }
         guard let memory = calloc(count * MemoryLayout<Element>.stride + 64, 1) else {
             fatalError("out of memory: \(count * MemoryLayout<Element>.stride) bytes for a tensor \(shape)")
         }
@@ -27,6 +33,9 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     public convenience init(_ shape: Int...) { self.init(shape) }
 
     deinit { free(allocation) }
+
+    /// False for a tensor made by `withoutMemory`, whose elements must not be touched.
+    public var hasMemory: Bool { allocation != nil }
 
     /// The size of the elements in bytes.
     public var byteCount: Int { count * MemoryLayout<Element>.stride }

@@ -85,6 +85,13 @@ public final class TokenDataset: @unchecked Sendable {
         try Self.check(shards, vocabularySize: vocabularySize, pool: pool)
     }
 
+    /// The size of the shards of `path`, without opening them.
+    public static func byteCount(of path: String) throws -> Int {
+        try expandPath(path, endings: [".bin"], what: "token shards").reduce(0) {
+            $0 + (try InputFile.readableSize(of: $1))
+        }
+    }
+
     /// Copies window `index` (0 ..< windowCount): `sequenceLength` inputs and their targets. A position
     /// without a target has -1.
     public func window(

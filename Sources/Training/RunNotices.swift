@@ -7,12 +7,11 @@ import TokenData
 
 extension RunSetup {
     /// What a person should know before the first step, one line each.
-    func notices(validationData: TokenDataset?) -> [String] {
+    func notices(validationData: TokenDataset?, _ memory: MemoryPlan, _ memoryWarning: String?) -> [String] {
         let (data, training) = (configuration.data, configuration.training)
         let flops = FLOPCount(configuration.model, sequenceLength: data.sequenceLength)
         let positions = configuration.steps * configuration.tokensPerStep
         let unit = data.packing == .stream ? "tokens" : "positions"
-        let weightBytes = model.parameters.reduce(0) { $0 + $1.weight.byteCount }
         let epochs = Double(configuration.steps * training.batchSize) / Double(trainingData.windowCount)
         // Tokens, cut ones left out, over positions.
         let filling =
@@ -46,9 +45,7 @@ extension RunSetup {
             ],
             [
                 "memory",
-                "weights \(Format.bytes(weightBytes)), gradients \(Format.bytes(weightBytes)), "
-                    + "optimizer state \(Format.bytes(optimizer.stateByteCount)), and the activations of "
-                    + "\(training.microBatchSize) sequences",
+                "\(Format.bytes(memory.required)): \(memory.summary)",
             ],
             ["workers", "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"],
         ]
@@ -61,7 +58,8 @@ extension RunSetup {
                     + (every > 0 ? "every \(every) steps and at the end" : "at the end"),
             ])
         }
-        let warnings = trainingData.notices + (validationData?.notices ?? []) + withoutEffect
+        let warnings =
+            (memoryWarning.map { [$0] } ?? []) + trainingData.notices + (validationData?.notices ?? []) + withoutEffect
         let parameters = model.parameters.map { (shape: $0.shape, role: $0.role) }
         let clip = training.gradientClip > 0 ? training.gradientClip : nil
         let optimizerNotices = configuration.optimizer.notices(parameters, gradientClip: clip)
@@ -73,13 +71,7 @@ extension RunSetup {
     private var ruleRows: [String] {
         var groups: [(rule: String, kind: String, slots: [Optimizer.Slot])] = []
         for slot in optimizer.slots {
-            let kind =
-                switch slot.parameter.role {
-                case .embedding: "embedding"
-                case .head: "head"
-                case .matrix: "matrices"
-                case .vector: "norm gains"
-                }
+            let kind = slot.parameter.role.kind
             if let index = groups.firstIndex(where: { $0.rule == slot.ruleName && $0.kind == kind }) {
                 groups[index].slots.append(slot)
             } else {

@@ -34,6 +34,7 @@ public final class RunSetup {
         status: StatusLine = StatusLine()
     ) throws {
         self.configuration = configuration
+        let program = residentBytes()
         let (data, training) = (configuration.data, configuration.training)
         try RunDirectory.check(configuration.output.runDirectory, for: purpose)
         let pool = WorkerPool(threads: training.threads)
@@ -61,6 +62,9 @@ public final class RunSetup {
                 "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) pieces, model.vocab_size is only "
                     + "\(configuration.model.vocabSize)", hint: "set model.vocab_size to \(tokenizer.vocabularySize)")
         }
+
+        let memory = try MemoryPlan(configuration, pool: pool, program: program)
+        let memoryWarning = try memory.check(on: MachineMemory())
 
         let model = LLaMA(
             config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
@@ -119,7 +123,7 @@ public final class RunSetup {
             try configuration.output.tensorboard
             ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
         try AtomicFile.write(configuration.yaml, to: directory.configuration)
-        for text in notices(validationData: validationData) { try log.print(text) }
+        for text in notices(validationData: validationData, memory, memoryWarning) { try log.print(text) }
     }
 
     /// What a checkpoint after `step` and so many tokens holds.

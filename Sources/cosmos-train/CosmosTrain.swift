@@ -9,7 +9,8 @@ struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
         subcommands: [
-            TrainCommand.self, EvalCommand.self, GenerateCommand.self, SweepCommand.self, CompareCommand.self,
+            TrainCommand.self, PlanCommand.self, EvalCommand.self, GenerateCommand.self, SweepCommand.self,
+            CompareCommand.self,
             ExportCommand.self, LogitsCommand.self,
             TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self, DoctorCommand.self,
         ],

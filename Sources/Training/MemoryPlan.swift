@@ -1,0 +1,146 @@
+import Configuration
+import Foundation
+import LLaMA
+import Optimizers
+import TensorCore
+import TokenData
+
+/// The memory of a training run in bytes, by what it is for, before any of it is allocated.
+///
+/// The sizes of tensors are exact: a model and an optimizer are made by the very code that a run uses,
+/// without memory. What is not tensors is modelled on measurements, which `docs/planning.md` gives.
+public struct MemoryPlan: Codable, Equatable, Sendable {
+    /// One kind of optimizer state, such as AdamW's second moments.
+    public struct State: Codable, Equatable, Sendable {
+        /// The rule that keeps it, and its name there: "adamw", "exp_avg_sq".
+        public let rule: String
+        public let tensor: String
+        public var bytes: Int
+    }
+
+    public var model: LLaMAMemory
+    public var optimizerState: [State]
+    /// Scratch of the workers during the optimizer's step.
+    public var optimizerScratch: Int
+    /// Code, libraries, stacks, and the memory in which the libraries pack matrices for each worker.
+    public var program: Int
+    /// The tokenizer's tables; 0 without one.
+    public var tokenizer: Int
+    /// Pages of token shards, which are mapped into memory: they count as resident, but are shared with
+    /// the system's file cache and give way when memory is short. nil: the shards are not there yet.
+    public var mappedShards: Int?
+
+    public var stateBytes: Int { optimizerState.reduce(0) { $0 + $1.bytes } }
+
+    /// What must fit: all but the pages of shards.
+    public var required: Int { model.total + stateBytes + optimizerScratch + program + tokenizer }
+
+    /// The largest resident memory that the run will show: `peak_rss_bytes` of its log.
+    public func peakResident(on machine: MachineMemory?) -> Int {
+        let room = machine.map { max(0, $0.available - required) } ?? .max
+        return required + min(mappedShards ?? 0, room)
+    }
+
+    /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
+    /// that much of them is touched), a stack, the allocator's own.
+    private static let bytesPerWorker = 4 << 20
+    /// What the libraries touch when they are first used, after the program has started.
+    private static let laterProgramBytes = 8 << 20
+    /// SentencePiece's tables over the size of its model file.
+    private static let tokenizerFactor = 12
+
+    /// The plan of a run with `workers` threads. `program`: the memory of the process before the run.
+    public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int) throws {
+        let (model, optimizer) = configuration.dryRun(pool: pool)
+        let data = configuration.data
+        let tokenizer = try data.tokenizer.flatMap { try sizeIfPresent { try FileBytes.size(of: $0) }($0) }
+        let shards = try ([data.train] + (data.validation.map { [$0] } ?? [])).map {
+            try sizeIfPresent(TokenDataset.byteCount)($0)
+        }
+        self.init(
+            model: model.memory, optimizer: optimizer,
+            program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
+            tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor,
+            mappedShards: shards.contains(nil) ? nil : shards.reduce(0) { $0 + ($1 ?? 0) })
+    }
+
+    init(model: LLaMAMemory, optimizer: Optimizer, program: Int, tokenizer: Int, mappedShards: Int?) {
+        self.model = model
+        optimizerState = []
+        for slot in optimizer.slots {
+            for state in slot.state {
+                let kind = optimizerState.firstIndex { $0.rule == slot.ruleName && $0.tensor == state.name }
+                if let kind {
+                    optimizerState[kind].bytes += state.tensor.byteCount
+                } else {
+                    optimizerState.append(
+                        State(rule: slot.ruleName, tensor: state.name, bytes: state.tensor.byteCount))
+                }
+            }
+        }
+        optimizerScratch = optimizer.scratchByteCount
+        (self.program, self.tokenizer, self.mappedShards) = (program, tokenizer, mappedShards)
+    }
+
+    /// Every class with its bytes, in the order of a report.
+    public var rows: [(name: String, bytes: Int)] {
+        [
+            ("weights", model.weights), ("gradients", model.gradients),
+        ]
+            + (model.weightOperands > 0 ? [("weights in bfloat16", model.weightOperands)] : [])
+            + optimizerState.map { ("optimizer state: \($0.rule) \($0.tensor)", $0.bytes) } + [
+                ("optimizer scratch", optimizerScratch), ("activations", model.activations),
+                ("gradients of activations", model.activationGradients), ("logits chunk", model.logits),
+                ("workspace", model.workspace), ("program and libraries", program),
+            ] + (tokenizer > 0 ? [("tokenizer", tokenizer)] : [])
+    }
+
+    /// The largest classes in a sentence.
+    var summary: String {
+        [
+            ("weights", model.weights), ("gradients", model.gradients), ("optimizer state", stateBytes),
+            ("activations", model.activations + model.activationGradients),
+            (
+                "other",
+                required - model.weights - model.gradients - stateBytes - model.activations
+                    - model.activationGradients
+            ),
+        ].map { "\($0.0) \(Format.bytes($0.1))" }.joined(separator: ", ")
+    }
+
+    /// Throws where the machine could never hold the run. Otherwise a warning where it can't now, or nil.
+    public func check(on machine: MachineMemory?) throws -> String? {
+        guard let machine else { return nil }
+        let owner = machine.isLimitedByGroup ? "the limit of this control group" : "this machine's memory and swap"
+        guard required <= machine.limit else {
+            throw UserError(
+                .usage,
+                "the run takes \(Format.bytes(required)), \(owner) is \(Format.bytes(machine.limit)): \(summary)",
+                hint: model.activations > required / 4
+                    ? "choose a smaller training.micro_batch_size: it changes memory, not results"
+                    : "choose a smaller model, or an optimizer with less state: `cosmos-train plan --all-optimizers`")
+        }
+        guard required > machine.available else { return nil }
+        return "the run takes \(Format.bytes(required)), only \(Format.bytes(machine.available)) are available now: "
+            + "it may be killed for lack of memory"
+    }
+}
+
+extension RunConfiguration {
+    /// The model and the optimizer of a run, without memory.
+    func dryRun(pool: WorkerPool) -> (model: LLaMA, optimizer: Optimizer) {
+        withoutMemory {
+            let model = LLaMA(
+                config: self.model, pool: pool, maxSequences: training.microBatchSize,
+                sequenceLength: data.sequenceLength, precision: training.precision)
+            return (model, Optimizer(optimizer, parameters: model.parameters, pool: pool))
+        }
+    }
+}
+
+/// A file's size, nil where it does not exist yet; other errors are the user's to see.
+func sizeIfPresent(_ size: @escaping (String) throws -> Int) -> (String) throws -> Int? {
+    { path in
+        do { return try size(path) } catch let error as UserError where error.kind == .inputOutput { return nil }
+    }
+}

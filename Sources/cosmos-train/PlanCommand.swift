@@ -1,0 +1,71 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import TensorCore
+import Training
+
+struct PlanCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan", abstract: "Say what a run will take: memory, disk and time.",
+        discussion: """
+            Counts parameters and memory before anything is allocated, to the byte for weights, gradients, optimizer \
+            state and activations, and compares the sum with what this machine (or its container) has. Then measures for \
+            some ten seconds how fast this machine is, on a few layers of the model, and says how long the run will take.
+
+            Examples:
+              cosmos-train plan --config configs/llama60m.cfg
+              cosmos-train plan --config configs/llama1b.cfg --all-optimizers --no-probe
+              cosmos-train plan --config configs/llama60m.cfg --set training.micro_batch_size=4 --json
+            """)
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
+    var config: String
+
+    @Option(
+        name: .customLong("set"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Replace one setting of the file; the value is YAML. May be given many times.",
+            valueName: "section.key=value"))
+    var assignments: [String] = []
+
+    @Flag(help: "Every optimizer side by side: this one's settings, the others' defaults with this one's values.")
+    var allOptimizers = false
+
+    @Flag(help: "Print JSON; sizes are bytes, times seconds.")
+    var json = false
+
+    @Flag(inversion: .prefixedNo, help: "Measure how fast this machine is.")
+    var probe = true
+
+    func run() throws {
+        let configuration = try RunConfiguration(file: config, assignments: assignments)
+        let (program, machine) = (residentBytes(), MachineMemory())
+        let pool = WorkerPool(threads: configuration.training.threads)
+        let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
+        var plans = try configurations.map {
+            try RunPlan($0, pool: pool, program: program, machine: machine)
+        }
+        if probe {
+            let status = StatusLine()
+            status.show("measuring the forward and backward pass ...")
+            let probe = try SpeedProbe(configuration, pool: pool, machine: machine)
+            for index in plans.indices {
+                status.show("measuring the step of \(plans[index].optimizer) ...")
+                try probe.complete(&plans[index], configurations[index])
+            }
+            status.finish()
+        }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            encoder.keyEncodingStrategy = .convertToSnakeCase
+            print(
+                String(
+                    decoding: allOptimizers ? try encoder.encode(plans) : try encoder.encode(plans[0]), as: UTF8.self))
+        } else if allOptimizers {
+            print(PlanText.comparison(plans, configured: configuration.optimizer.name))
+        } else {
+            print(PlanText.report(plans[0], configuration))
+        }
+    }
+}

@@ -1,0 +1,104 @@
+import Foundation
+import Optimizers
+import TensorCore
+import TestSupport
+import Testing
+
+/// `cosmos-train plan` as a user runs it, and its numbers beside those of real runs.
+@Suite struct PlanCommandTests {
+    private static let tiny = """
+        model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 3, num_attention_heads: 4, vocab_size: 64,
+                max_position_embeddings: 32}
+        data: {train: nowhere.bin, sequence_length: 32}
+        optimizer: {name: cosmos, lr: 1.0e-2, rank: 4}
+        training: {steps: 1000, batch_size: 8, threads: 1}
+        output: {run_dir: run}
+        """
+
+    private func plan(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
+        try Data(Self.tiny.utf8).write(to: folder.appending(path: "run.cfg"))
+        return try run(program, ["plan", "--config", "run.cfg"] + arguments, in: folder)
+    }
+
+    @Test func reportsWithoutDataAndLeavesNothing() throws {
+        try withTemporaryFolder { folder in
+            let command = try plan(in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            for text in [
+                "parameters, ", "matrices ", "weights ", "gradients ", "cosmos momentum", "adamw exp_avg_sq",
+                "activations",
+                "logits chunk", "program and libraries", "not there yet, not counted", "fits this machine",
+                "1,000 steps of 256 tokens",
+                "FLOPs", "checkpoints", "tokens/s", "of which the optimizer", "if it starts now",
+                " layers of this width",
+            ] {
+                #expect(command.output.contains(text), "\(command.output) lacks \(text)")
+            }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["run.cfg"])
+        }
+    }
+
+    @Test func jsonIsForPrograms() throws {
+        try withTemporaryFolder { folder in
+            let command = try plan("--json", "--no-probe", in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+            #expect(plan.optimizer.string == "cosmos")
+            #expect(plan.memory.model.weights == plan.memory.model.gradients)
+            #expect(try #require(plan.peak_resident_bytes.int) > 10 << 20)
+            #expect(plan.disk.most.int == 4 * (plan.disk.checkpoint.int ?? 0))
+            #expect(plan.speed == .null)
+        }
+    }
+
+    @Test func everyOptimizerSideBySide() throws {
+        try withTemporaryFolder { folder in
+            let command = try plan("--all-optimizers", "--no-probe", in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let lines = command.output.split(separator: "\n")
+            for rule in optimizerRules {
+                #expect(lines.contains { $0.hasPrefix(rule.name) }, "\(command.output) lacks \(rule.name)")
+            }
+            #expect(command.output.contains("cosmos *"))
+        }
+    }
+
+    @Test func mistakesAreTheConfigurations() throws {
+        try withTemporaryFolder { folder in
+            let command = try plan("--set", "model.hiden_size=8", in: folder)
+            #expect(command.status == 64)
+            #expect(command.errorOutput.contains("unknown key `model.hiden_size`"))
+        }
+    }
+
+    /// The quickstart's shapes with data of a few pages, two steps of the real program.
+    @Test(
+        arguments: optimizerRules.map { $0.name },
+        BFloat16Library.isSupportedByCPU ? ["fp32", "bf16"] : ["fp32"])
+    func predictedPeakIsWithinTenPercentOfTheMeasured(optimizer: String, precision: String) throws {
+        try withTemporaryFolder { folder in
+            try writeShard(learnableTokens(20_000, vocabulary: 4096, seed: 1), to: folder.path + "/train.bin")
+            let arguments = [
+                "--config", repositoryRoot.appending(path: "configs/quickstart.cfg").path,
+                "--set", "data={train: train.bin, validation: null, tokenizer: null}",
+                "--set", "optimizer={name: \(optimizer)}", "--set", "training.precision=\(precision)",
+                "--set", "training.steps=2", "--set", "schedule.warmup=1", "--set", "output.run_dir=run",
+            ]
+            let command = try run(program, ["plan", "--json", "--no-probe"] + arguments, in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+            let predicted = try #require(plan.peak_resident_bytes.double)
+
+            let training = try run(program, arguments, in: folder)
+            #expect(training.status == 0, "\(training.errorOutput)")
+            let log = try String(contentsOf: folder.appending(path: "run/log.csv"), encoding: .utf8)
+            let measured = try #require(
+                log.split(separator: "\n").last?.split(separator: ",").last.flatMap { Double($0) })
+            let deviation = predicted / measured - 1
+            print(
+                "peak of \(optimizer) \(precision): predicted \(Int(predicted)), measured \(Int(measured)), \(deviation)"
+            )
+            #expect(abs(deviation) < 0.1, "predicted \(predicted), measured \(measured) bytes")
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import LLaMA
+import TensorCore
+import Testing
+
+/// What a model says of its memory, held to the tensors that it really has.
+@Suite struct MemoryTests {
+    static func config(layers: Int = 3, tied: Bool = false) -> LLaMAConfig {
+        var config = LLaMAConfig()
+        config.hiddenSize = 24
+        config.intermediateSize = 40
+        config.numHiddenLayers = layers
+        config.numAttentionHeads = 6
+        config.numKeyValueHeads = 2
+        config.vocabSize = 50
+        config.tieWordEmbeddings = tied
+        return config
+    }
+
+    /// The bytes of all tensors that are reachable from `root`, each once.
+    static func tensorBytes(of root: Any) -> Int {
+        var visited: Set<ObjectIdentifier> = []
+        func visit(_ value: Any) -> Int {
+            if type(of: value) is AnyClass {
+                guard visited.insert(ObjectIdentifier(value as AnyObject)).inserted else { return 0 }
+            }
+            switch value {
+            case is WorkerPool: return 0
+            case let operand as OperandTensor<Float>: return visit(operand.values)
+            case let tensor as Tensor<Float>: return tensor.byteCount
+            case let tensor as Tensor<BFloat16>: return tensor.byteCount
+            default: return Mirror(reflecting: value).children.reduce(0) { $0 + visit($1.value) }
+            }
+        }
+        return visit(root)
+    }
+
+    @Test(arguments: [false, true], [Precision.fp32, .bf16])
+    func everyTensorIsCounted(tied: Bool, precision: Precision) {
+        let model = LLaMA(
+            config: Self.config(tied: tied), pool: WorkerPool(threads: 2), maxSequences: 2, sequenceLength: 300,
+            precision: precision)
+        #expect(model.memory.weights == 4 * model.parameterCount)
+        #expect(model.memory.total == Self.tensorBytes(of: model))
+    }
+
+    @Test func aModelWithoutMemoryHasTheSameSizes() {
+        let pool = WorkerPool(threads: 2)
+        func make() -> LLaMA { LLaMA(config: Self.config(), pool: pool, maxSequences: 2, sequenceLength: 16) }
+        let dry = withoutMemory(make)
+        #expect(dry.memory == make().memory)
+        #expect(!dry.parameters[0].weight.hasMemory)
+        #expect(make().parameters[0].weight.hasMemory, "the mode must end with its closure")
+    }
+
+    @Test func aModelLargerThanTheMachineCanBeMeasured() {
+        var config = Self.config(layers: 500)
+        config.hiddenSize = 24 << 10
+        config.intermediateSize = 64 << 10
+        let model = withoutMemory {
+            LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 64, sequenceLength: 4096)
+        }
+        #expect(model.memory.total > 1 << 43)
+    }
+}
