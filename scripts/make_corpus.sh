@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
 if (($# > 1)) || [[ "${1:-}" == -* ]]; then fail "$usage_error" "expected one folder, not '$*'" "see $0 --help"; fi
 
-folder="${1:-$repository/data/quickstart/text}"
+folder="$(realpath -m "${1:-$repository/data/quickstart/text}")" # apt wants absolute paths
 if [[ -e "$folder" ]]; then
     [[ -s "$folder/train.json.gz" && -s "$folder/validation.json.gz" ]] || fail "$input_output_error" \
         "$folder exists, but is not a finished corpus" "remove it, or name another folder"
