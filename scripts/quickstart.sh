@@ -87,7 +87,10 @@ make_own_text() {
 # text of one's own the first size that fits is taken.
 train_tokenizer() { # FILE
     local size status sizes=(4096)
-    if [[ -n "$input" ]]; then sizes+=(2048 1024 512 256 8192 16384 32768); fi
+    if [[ -n "$input" ]]; then
+        if (($(stat -c %s "$1") < 1000000)); then sizes=(1024); fi
+        sizes+=(512 8192 16384 32768)
+    fi
     for size in "${sizes[@]}"; do
         echo "  $size pieces"
         status=0
@@ -152,7 +155,7 @@ step "Plotting the loss"
 scripts/plot.sh "$run" -o "$run/loss.png" -o "$run/loss.svg"
 
 step "Writing a sample"
-"$program" generate "$run" --prompt "This package" --max-tokens 120 --seed 1 | tee "$run/sample.txt"
+"$program" generate "$run" --prompt "This package" --max-tokens 80 --samples 3 | tee "$run/sample.txt"
 echo "  $((SECONDS - step_start)) s"
 
 printf '\nDone in %d min %02d s.\n\n' $((SECONDS / 60)) $((SECONDS % 60))

@@ -2,12 +2,18 @@ import Foundation
 import TestSupport
 import Testing
 
-/// scripts/descriptions_to_c4.pl: package descriptions to documents.
+/// scripts/descriptions_to_c4.pl and split_text.pl: text to documents for training and validation.
 @Suite struct CorpusScriptTests {
     struct Document: Decodable {
         let text: String
-        let timestamp: String
-        let url: String
+        let timestamp: String?
+        let url: String?
+    }
+
+    private static func documents(_ path: String) throws -> [Document] {
+        try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
+            try JSONDecoder().decode(Document.self, from: Data($0.utf8))
+        }
     }
 
     /// The documents of both files, made from stanzas as the package archive has them.
@@ -18,12 +24,7 @@ import Testing
             let script = "perl scripts/descriptions_to_c4.pl \"$2\" \"$3\" < \"$1\""
             let command = try run("bash", ["-c", script, "bash"] + files)
             #expect(command.status == 0, "\(command.errorOutput)")
-            func documents(_ path: String) throws -> [Document] {
-                try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
-                    try JSONDecoder().decode(Document.self, from: Data($0.utf8))
-                }
-            }
-            return (try documents(files[1]), try documents(files[2]))
+            return (try Self.documents(files[1]), try Self.documents(files[2]))
         }
     }
 
@@ -39,7 +40,8 @@ import Testing
                     "two-ping", "tool to \"ping\" both\\ways",
                     [
                         "It sends packets in both directions and", "compares what arrived – exactly.", ".", "Features:",
-                        " * one item that goes", "   on for two lines", " * another", ".", "verbatim:", "  first = second",
+                        " * one item that goes", "   on for two lines", " * another", ".", "verbatim:",
+                        "  first = second",
                         "  third = fourth",
                     ]))
         let document = try #require((train + validation).first)
@@ -102,5 +104,47 @@ import Testing
         let more = try convert(
             families + stanza("newcomer", "a newcomer", [String(repeating: "so many different words ", count: 9)]))
         #expect(Set(more.validation.map(\.url)).isSuperset(of: first.validation.map(\.url)))
+    }
+
+    /// What split_text.pl makes of files with these contents.
+    private func split(_ files: [(name: String, content: Data)]) throws -> (FinishedCommand, [Document], [Document]) {
+        try withTemporaryFolder { folder in
+            for file in files { try file.content.write(to: folder.appending(path: file.name)) }
+            let outputs = ["T", "V"].map { folder.appending(path: $0).path }
+            let inputs = files.map { folder.appending(path: $0.name).path }
+            let command = try run("perl", ["scripts/split_text.pl"] + outputs + inputs)
+            guard command.status == 0 else { return (command, [], []) }
+            return (command, try Self.documents(outputs[0]), try Self.documents(outputs[1]))
+        }
+    }
+
+    @Test func ofManyDocumentsSomeAreHeldOutAndEqualOnesStayTogether() throws {
+        let texts = (0..<300).map { "Document \($0 % 150): \"quoted\", a \\, ünïcode,\nand \($0 % 150 * 7919) more." }
+        let lines = try texts.map { String(decoding: try JSONEncoder().encode(["text": $0]), as: UTF8.self) + "\n" }
+        let (_, train, validation) = try split([("a.jsonl", Data(lines.joined().utf8))])
+        #expect((train + validation).map(\.text).sorted() == texts.sorted())
+        #expect((8...40).contains(validation.count))
+        #expect(Set(train.map(\.text)).isDisjoint(with: validation.map(\.text)))
+    }
+
+    @Test func ofFewDocumentsTheEndsAreHeldOut() throws {
+        let book = (0..<2000).map { "Sentence \($0) of \"the book\".\n" }.joined()
+        let line = String(decoding: try JSONEncoder().encode(["text": book]), as: UTF8.self) + "\n"
+        for file in [("book.txt", Data(book.utf8)), ("book.json", Data(line.utf8))] {
+            let (_, train, validation) = try split([file])
+            #expect(train.count == 1 && validation.count == 1)
+            #expect(train.map(\.text).joined() + " " + validation.map(\.text).joined() == book)
+            #expect(abs(Double(validation[0].text.count) / Double(book.count) - 0.05) < 0.01)
+        }
+    }
+
+    @Test(arguments: [
+        ("latin.txt", Data([0x63, 0x61, 0x66, 0xe9]), "is not UTF-8 text"), ("empty.txt", Data(), "no text"),
+        ("broken.txt.gz", Data([0x1f, 0x8b, 8, 0, 1]), "cannot unpack"), ("word.txt", Data("word".utf8), "too short"),
+    ])
+    func textThatCannotBeDividedIsAnError(name: String, content: Data, message: String) throws {
+        let (command, _, _) = try split([(name, content)])
+        #expect(command.status == 65)
+        #expect(command.errorOutput.contains(message), "\(command.errorOutput)")
     }
 }
