@@ -45,9 +45,7 @@ public struct RunRecord: Sendable {
             state = .unfinished(step: log.lastStep)
         }
         windowCount = newestWindowCount(CheckpointStore(folder: path + "/checkpoints"))
-        stateBytes = configuration.model.parameterShapes.reduce(0) {
-            $0 + 4 * configuration.optimizer.stateCount(shape: $1.shape, role: $1.role)
-        }
+        stateBytes = configuration.optimizerStateBytes
     }
 
     public var name: String { folderAndName(of: path).name }

@@ -52,11 +52,15 @@ public struct LogRow: Codable, Equatable, Sendable {
     }
 }
 
-/// The largest resident memory of this process so far, in bytes.
+/// The largest resident memory of this process so far, in bytes; 0 if the system does not say.
+///
+/// From /proc: getrusage's figure begins with the memory of the process that started this one.
 public func peakResidentBytes() -> Int {
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    return usage.ru_maxrss * 1024
+    guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+        let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+        let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
+    else { return 0 }
+    return kibibytes * 1024
 }
 
 /// `log.csv`: a header line, then one row a step, each handed to the system as soon as it is known.

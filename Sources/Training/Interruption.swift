@@ -22,6 +22,8 @@ public enum Interruption {
     public static func install() {
         // First use makes the globals, which a handler must not do.
         _ = (flag.isRequested, firstSignal.load(ordering: .relaxed), message.utf8CodeUnitCount)
+        // Who reads the messages may go: the run goes on, and train.log has them.
+        signal(SIGPIPE, SIG_IGN)
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var current = sigaction()
             sigaction(number, nil, &current)

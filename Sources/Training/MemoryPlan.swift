@@ -136,6 +136,11 @@ extension RunConfiguration {
             return (model, Optimizer(optimizer, parameters: model.parameters, pool: pool))
         }
     }
+
+    /// The bytes of the optimizer's state.
+    public var optimizerStateBytes: Int {
+        dryRun(pool: WorkerPool(threads: 1)).optimizer.slots.reduce(0) { $0 + $1.stateByteCount }
+    }
 }
 
 /// A file's size, nil where it does not exist yet; other errors are the user's to see.

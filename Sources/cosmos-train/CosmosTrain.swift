@@ -22,6 +22,7 @@ struct CosmosTrain: ParsableCommand {
         flushDenormalsToZero()
         // A file beyond `ulimit -f` is then an error of the write, which is reported, not a silent death.
         signal(SIGXFSZ, SIG_IGN)
+        openClosedStandardStreams()
         do {
             try refuseForeignCPU()
             var command = try parseAsRoot()
@@ -34,6 +35,19 @@ struct CosmosTrain: ParsableCommand {
             Foundation.exit(70)
         } catch {
             exit(withError: error)
+        }
+    }
+}
+
+/// Opens /dev/null where a standard stream is closed: the next file opened would take its number, and
+/// messages would be written into it.
+private func openClosedStandardStreams() {
+    while true {
+        let descriptor = open("/dev/null", O_RDWR)
+        if descriptor < 0 { return }
+        if descriptor > STDERR_FILENO {
+            close(descriptor)
+            return
         }
     }
 }

@@ -61,7 +61,9 @@ struct EvalCommand: ParsableCommand {
             ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--micro-batch-size", microBatchSize),
             ("--batch-size", batchSize),
         ] {
-            if let value, value < 1 { throw ValidationError("\(name) \(value): must be greater than 0") }
+            if let value, !(1...1 << 40).contains(value) {
+                throw ValidationError("\(name) \(value): must be from 1 to \(1 << 40)")
+            }
         }
         if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
     }
@@ -79,6 +81,7 @@ struct EvalCommand: ParsableCommand {
                 hint: "give a smaller --sequence-length")
         }
         let pool = WorkerPool(threads: threads)
+        let microBatchSize = min(microBatchSize, 1024)
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,
             packing: packing ?? folder.run?.data.packing ?? .stream, pool: pool)

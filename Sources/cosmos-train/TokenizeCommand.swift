@@ -45,7 +45,7 @@ struct TokenizeCommand: ParsableCommand {
     var force = false
 
     func validate() throws {
-        if threads < 0 { throw ValidationError("--threads \(threads): give a number of threads, or 0 for all cores") }
+        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
     }
 
     func run() throws {
