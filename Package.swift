@@ -24,6 +24,7 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CMachineLimit"),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
         .target(
             name: "CSentencePiece",
@@ -31,7 +32,8 @@ let package = Package(
 
         .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
         .target(
-            name: "TensorCore", dependencies: ["CPlatform", "CVector", "COpenBLAS", "CLAPACKE", "COneDNN"],
+            name: "TensorCore",
+            dependencies: ["CPlatform", "CVector", "CMachineLimit", "COpenBLAS", "CLAPACKE", "COneDNN"],
             swiftSettings: kernelSettings),
         .target(
             name: "LLaMA", dependencies: ["TensorCore", "Configuration"], swiftSettings: kernelSettings),

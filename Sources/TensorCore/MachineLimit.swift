@@ -1,0 +1,44 @@
+import CMachineLimit
+
+/// What this machine's multiply units do at most: products of numbers that are in registers already,
+/// by all workers at once. What a matrix product or a training step reaches is judged against it.
+public struct MachineLimit: Sendable {
+    /// The rate of one kind of unit.
+    public struct Rate: Sendable {
+        /// "AVX-512 FMA".
+        public let unit: String
+        /// The sum over the workers.
+        public let flopsPerSecond: Double
+    }
+
+    public let fp32: Rate
+    /// Products of bfloat16 summed in float32; nil where the CPU has no instruction for them.
+    public let bf16: Rate?
+
+    /// Measures each of the two for about `seconds`.
+    public init(pool: WorkerPool, seconds: Double = 0.05) {
+        fp32 = Self.measure(cosmos_fp32_unit(), pool: pool, seconds: seconds)!
+        bf16 = Self.measure(cosmos_bf16_unit(), pool: pool, seconds: seconds)
+    }
+
+    /// The best of some slices: other programs on the machine only ever make it slower.
+    private static func measure(_ unit: cosmos_multiply_unit, pool: WorkerPool, seconds: Double) -> Rate? {
+        guard let name = unit.name, let run = unit.run else { return nil }
+        let slices = 5
+        let rates = Tensor<Float>(pool.workerCount)
+        var best = 0.0
+        for _ in 0..<slices {
+            pool.forEach(pool.workerCount) { block, _ in
+                let start = ContinuousClock.now
+                var (flops, elapsed) = (0.0, 0.0)
+                repeat {
+                    flops += run(10_000)
+                    elapsed = (ContinuousClock.now - start) / .seconds(1)
+                } while elapsed < seconds / Double(slices)
+                rates.data[block] = Float(flops / elapsed)
+            }
+            best = max(best, rates.elements.reduce(0) { $0 + Double($1) })
+        }
+        return Rate(unit: String(cString: name), flopsPerSecond: best)
+    }
+}
