@@ -55,8 +55,10 @@ let package = Package(
             ],
             swiftSettings: kernelSettings),
 
+        // Watches malloc in the tests' process.
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         .target(
-            name: "TestSupport", dependencies: ["Training"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["CAllocations", "Training"], path: "Tests/TestSupport",
             swiftSettings: kernelSettings),
     ]
         + ["Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Training", "Comparison"].map { module in

@@ -13,13 +13,14 @@ namespace {
 /// Everything that a matmul primitive is made for; two calls with the same key share it.
 struct Key {
     int64_t m, n, k, a_stride, b_stride, c_stride;
-    bool a_transposed, b_transposed, bf16_output, accumulate;
+    bool a_transposed, b_transposed, bf16_output;
+    float beta;
 
     bool operator==(const Key &other) const {
         return m == other.m && n == other.n && k == other.k && a_stride == other.a_stride
             && b_stride == other.b_stride && c_stride == other.c_stride && a_transposed == other.a_transposed
             && b_transposed == other.b_transposed && bf16_output == other.bf16_output
-            && accumulate == other.accumulate;
+            && beta == other.beta;
     }
 };
 
@@ -27,7 +28,7 @@ struct KeyHash {
     size_t operator()(const Key &key) const {
         size_t hash = 0;
         for (int64_t part : {key.m, key.n, key.k, key.a_stride, key.b_stride, key.c_stride,
-                 int64_t(key.a_transposed) | key.b_transposed << 1 | key.bf16_output << 2 | key.accumulate << 3})
+                 int64_t(key.a_transposed) | key.b_transposed << 1 | key.bf16_output << 2, int64_t(key.beta * 0x1p16)})
             hash = (hash ^ size_t(part)) * 0x9e3779b97f4a7c15u;
         return hash ^ (hash >> 32);
     }
@@ -66,9 +67,9 @@ struct Thread {
         auto b = matrix(key.k, key.n, memory::data_type::bf16, key.b_stride, key.b_transposed);
         auto c = matrix(key.m, key.n, output, key.c_stride, false);
         dnnl::primitive_attr attributes;
-        if (key.accumulate) {
+        if (key.beta != 0) {
             dnnl::post_ops sum;
-            sum.append_sum(1.0f);
+            sum.append_sum(key.beta);
             attributes.set_post_ops(sum);
         }
 #if DNNL_VERSION_MAJOR >= 3
@@ -88,11 +89,11 @@ struct Thread {
 
 const char *cosmos_dnnl_multiply(
     int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c, int64_t stride,
-    bool bf16_output, bool accumulate) {
+    bool bf16_output, float beta) {
     static thread_local Thread thread;
     try {
         Product &product = thread.product(
-            {m, n, k, a.stride, b.stride, stride, a.transposed, b.transposed, bf16_output, accumulate});
+            {m, n, k, a.stride, b.stride, stride, a.transposed, b.transposed, bf16_output, beta});
         product.a.set_data_handle(const_cast<uint16_t *>(a.data));
         product.b.set_data_handle(const_cast<uint16_t *>(b.data));
         product.c.set_data_handle(c);

@@ -52,6 +52,11 @@ public final class COSMOS: OptimizerRule {
         public init() {}
 
         public var auxiliary: AdamW.Hyperparameters? { adam }
+        public var usesBFloat16: Bool { nsPrecision == .bf16 }
+
+        public mutating func setDefaults(forBFloat16Training: Bool) {
+            nsPrecision = forBFloat16Training ? .bf16 : .fp32
+        }
 
         public static var fields: [Field<Self>] {
             [
@@ -64,7 +69,9 @@ public final class COSMOS: OptimizerRule {
                 .init("rank", \.rank, "dimension of the eigenspace (default: paper)", .atLeast(1)),
                 .init("gamma", \.gamma, "weight of Muon's part; auto is the paper's lr / adam.lr"),
                 .init("nesterov", \.nesterov, "mix the gradient into the momentum once more (official code of 2026)"),
-                .init("ns_precision", \.nsPrecision, "Newton-Schulz; bf16 rounds as the official code does"),
+                .init(
+                    "ns_precision", \.nsPrecision,
+                    "Newton-Schulz in fp32, or bf16 as the official code (default: training.precision)"),
                 .section("adam", \.adam, "AdamW on embedding, head and norm gains (default: paper)"),
             ]
         }
@@ -181,7 +188,8 @@ public final class COSMOS: OptimizerRule {
         let update: Matrix<Float>
         let newtonSchulz: NewtonSchulz.Scratch
 
-        init(_ arena: Arena, rows: Int, columns: Int, rank: Int) {
+        init(_ arena: Arena, _ iteration: NewtonSchulz, weight: Matrix<Float>, rank: Int) {
+            let (rows, columns) = (weight.rows, weight.columns)
             firstBasis = arena.overlaid { SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank) }
             low = arena.matrix(rows, rank)
             basis = arena.matrix(rank, columns)
@@ -189,21 +197,17 @@ public final class COSMOS: OptimizerRule {
             product = arena.matrix(rank, rank)
             orthonormalization = OrthonormalizationScratch(arena, rows: rank, columns: columns)
             update = arena.matrix(rows, columns)
-            newtonSchulz = NewtonSchulz.Scratch(arena, rows: rows, columns: columns)
-        }
-
-        init(_ arena: Arena, weight: Matrix<Float>, rank: Int) {
-            self.init(arena, rows: weight.rows, columns: weight.columns, rank: rank)
+            newtonSchulz = iteration.scratch(arena, rows: rows, columns: columns)
         }
     }
 
     public var scratchByteCount: Int {
-        Arena.byteCount { _ = Scratch($0, weight: parameter.weight.matrix, rank: basis.shape[0]) }
+        Arena.byteCount { _ = Scratch($0, newtonSchulz, weight: parameter.weight.matrix, rank: basis.shape[0]) }
     }
 
     public func step(_ context: StepContext) throws {
         let weight = parameter.weight.matrix
-        let scratch = Scratch(context.arena, weight: weight, rank: basis.shape[0])
+        let scratch = Scratch(context.arena, newtonSchulz, weight: weight, rank: basis.shape[0])
         try updateBasis(isFirst: context.step == 1, scratch)
         let update = try direction(step: context.step, scratch)
 

@@ -19,7 +19,7 @@ import TensorCore
 /// `ns_steps` (3 p² q + p³) FLOPs in fp32.
 ///
 /// **Beside the references.** Keller Jordan's and PyTorch's keep this moving average and run the
-/// iteration in bfloat16, which a CPU gains nothing from: here fp32 is the default. Moonlight's sums
+/// iteration in bfloat16, as this does where the model trains in bf16; else fp32 is the default. Moonlight's sums
 /// M <- mu M + G instead, which points in the same direction; its AdamW adds eps before the bias
 /// correction, ours after. Keller Jordan's overwrites the gradient; nothing here does.
 public final class Muon: OptimizerRule {
@@ -42,6 +42,11 @@ public final class Muon: OptimizerRule {
         public init() {}
 
         public var auxiliary: AdamW.Hyperparameters? { adam }
+        public var usesBFloat16: Bool { nsPrecision == .bf16 }
+
+        public mutating func setDefaults(forBFloat16Training: Bool) {
+            nsPrecision = forBFloat16Training ? .bf16 : .fp32
+        }
 
         public static var fields: [Field<Self>] {
             [
@@ -52,7 +57,8 @@ public final class Muon: OptimizerRule {
                 .init("scale", \.scale, "factor of the update; match_rms_adamw is Moonlight's"),
                 .init("ns_steps", \.nsSteps, "Newton-Schulz iterations", .range(1...100)),
                 .init("ns_coefficients", \.nsCoefficients, "a, b, c of aX + bAX + cA²X", .three),
-                .init("ns_precision", \.nsPrecision, "bf16 rounds as the references do"),
+                .init(
+                    "ns_precision", \.nsPrecision, "fp32, or bf16 as in the references (default: training.precision)"),
                 .section("adam", \.adam, "AdamW on embedding, head and norm gains (default: Keller Jordan's)"),
             ]
         }
@@ -90,20 +96,20 @@ public final class Muon: OptimizerRule {
         let update: Matrix<Float>
         let newtonSchulz: NewtonSchulz.Scratch
 
-        init(_ arena: Arena, rows: Int, columns: Int) {
+        init(_ arena: Arena, _ iteration: NewtonSchulz, rows: Int, columns: Int) {
             update = arena.matrix(rows, columns)
-            newtonSchulz = NewtonSchulz.Scratch(arena, rows: rows, columns: columns)
+            newtonSchulz = iteration.scratch(arena, rows: rows, columns: columns)
         }
     }
 
     public var scratchByteCount: Int {
         let weight = parameter.weight.matrix
-        return Arena.byteCount { _ = Scratch($0, rows: weight.rows, columns: weight.columns) }
+        return Arena.byteCount { _ = Scratch($0, newtonSchulz, rows: weight.rows, columns: weight.columns) }
     }
 
     public func step(_ context: StepContext) throws {
         let (weight, gradient) = (parameter.weight.matrix, parameter.gradient.matrix)
-        let scratch = Scratch(context.arena, rows: weight.rows, columns: weight.columns)
+        let scratch = Scratch(context.arena, newtonSchulz, rows: weight.rows, columns: weight.columns)
         momentum.matrix.average(with: gradient, weight: 1 - hyperparameters.momentum)
         scratch.update.copy(from: momentum.matrix)
         if hyperparameters.nesterov { scratch.update.average(with: gradient, weight: 1 - hyperparameters.momentum) }

@@ -32,7 +32,9 @@ public struct OptimizerConfiguration: Sendable {
     }
 
     /// Reads the section. Throws `UserError` on an unknown optimizer or setting, or an impossible value.
-    public init(_ node: ConfigurationNode?, at path: String) throws {
+    ///
+    /// `forBFloat16Training`: whether the model trains in bf16, which some defaults follow.
+    public init(_ node: ConfigurationNode?, at path: String, forBFloat16Training: Bool = false) throws {
         let place = node.map { $0.source + ": " } ?? ""
         guard let name = node?["name"] else {
             throw UserError(.usage, "\(place)\(path).name is missing", hint: optimizerChoice)
@@ -41,7 +43,10 @@ public struct OptimizerConfiguration: Sendable {
             throw unknownOptimizer(name.text ?? "of that form", at: "\(name.source): \(path).name: ")
         }
         func decoded<Rule: OptimizerRule>(_ rule: Rule.Type) throws -> OptimizerConfiguration {
-            OptimizerConfiguration(rule, try decode(from: node?.removing("name"), at: path))
+            var defaults = Rule.Hyperparameters()
+            defaults.setDefaults(forBFloat16Training: forBFloat16Training)
+            return OptimizerConfiguration(
+                rule, try decode(from: node?.removing("name"), at: path, defaults: defaults))
         }
         self = try decoded(rule)
     }

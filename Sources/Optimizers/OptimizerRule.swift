@@ -76,9 +76,15 @@ public protocol OptimizerHyperparameters: ConfigurationSection {
     var lr: Double { get }
     /// What AdamW runs with on embedding, head and norm gains; nil where the rule takes these itself.
     var auxiliary: AdamW.Hyperparameters? { get }
+    /// Whether the step needs a CPU with bfloat16 products.
+    var usesBFloat16: Bool { get }
+    /// Sets defaults that depend on the precision that the model trains in.
+    mutating func setDefaults(forBFloat16Training: Bool)
 }
 
 extension OptimizerHyperparameters {
+    public var usesBFloat16: Bool { false }
+    public mutating func setDefaults(forBFloat16Training: Bool) {}
     public var auxiliary: AdamW.Hyperparameters? { nil }
 }
 

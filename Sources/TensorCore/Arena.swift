@@ -54,7 +54,9 @@ public final class Arena {
     }
 
     /// An uninitialized matrix.
-    public func matrix(_ rows: Int, _ columns: Int) -> Matrix<Float> {
-        Matrix(array(rows * columns, of: Float.self), rows: rows, columns: columns, stride: columns)
+    public func matrix<Element: TensorElement>(
+        _ rows: Int, _ columns: Int, of _: Element.Type = Float.self
+    ) -> Matrix<Element> {
+        Matrix(array(rows * columns, of: Element.self), rows: rows, columns: columns, stride: columns)
     }
 }

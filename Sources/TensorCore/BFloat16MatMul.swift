@@ -17,18 +17,23 @@ extension BFloat16: ActivationElement {
     ) {
         product(
             a, b, into: c.base, rows: c.rows, columns: c.columns, stride: c.stride, isRounded: false,
-            accumulating: accumulating)
+            beta: accumulating ? 1 : 0)
     }
 
     public static func product(_ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<BFloat16>) {
-        product(
-            a, b, into: c.base, rows: c.rows, columns: c.columns, stride: c.stride, isRounded: true,
-            accumulating: false)
+        product(a, b, into: c, beta: 0)
+    }
+
+    /// c = a b + beta c, summed in float32 and rounded once, on the calling thread.
+    public static func product(
+        _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<BFloat16>, beta: Float
+    ) {
+        product(a, b, into: c.base, rows: c.rows, columns: c.columns, stride: c.stride, isRounded: true, beta: beta)
     }
 
     private static func product(
         _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: UnsafeMutableRawPointer, rows: Int, columns: Int,
-        stride: Int, isRounded: Bool, accumulating: Bool
+        stride: Int, isRounded: Bool, beta: Float
     ) {
         precondition(
             a.columns == b.rows && rows == a.rows && columns == b.columns,
@@ -36,7 +41,7 @@ extension BFloat16: ActivationElement {
         guard rows > 0, columns > 0 else { return }
         let message = cosmos_dnnl_multiply(
             Int64(rows), Int64(columns), Int64(a.columns), a.oneDNN, b.oneDNN, c, Int64(stride), isRounded,
-            accumulating)
+            beta)
         if let message {
             fatalError("oneDNN failed on \(rows)x\(columns)x\(a.columns): \(String(cString: message))")
         }

@@ -25,6 +25,14 @@ public struct Operand<Element: TensorElement> {
 
     @usableFromInline var rows: Int { isTransposed ? matrix.columns : matrix.rows }
     @usableFromInline var columns: Int { isTransposed ? matrix.rows : matrix.columns }
+
+    /// Some rows of the operand.
+    func rows(_ range: Range<Int>) -> Operand {
+        Operand(isTransposed ? matrix.columns(range) : matrix.rows(range), isTransposed: isTransposed)
+    }
+
+    /// The operand's transpose.
+    var transposed: Operand { Operand(matrix, isTransposed: !isTransposed) }
 }
 
 extension Matrix {
@@ -76,12 +84,19 @@ public func multiplyByOwnTranspose(
     cblas_ssyrk(
         CblasRowMajor, CblasUpper, a.isTransposed ? CblasTrans : CblasNoTrans, blasint(a.rows),
         blasint(a.columns), alpha, a.matrix.base, blasint(a.matrix.stride), beta, c.base, blasint(c.stride))
-    // Mirrored in tiles, so that neither triangle is walked down a column.
-    let tile = 32
-    for top in stride(from: 0, to: c.rows, by: tile) {
-        for left in stride(from: 0, through: top, by: tile) {
-            for row in top..<min(top + tile, c.rows) {
-                for column in left..<min(left + tile, row) { c[row, column] = c[column, row] }
+    c.mirrorUpperTriangle()
+}
+
+extension Matrix {
+    /// Copies the upper triangle of a square matrix to the lower one, in tiles, so that neither is walked
+    /// down a column.
+    func mirrorUpperTriangle() {
+        let tile = 32
+        for top in Swift.stride(from: 0, to: rows, by: tile) {
+            for left in Swift.stride(from: 0, through: top, by: tile) {
+                for row in top..<min(top + tile, rows) {
+                    for column in left..<min(left + tile, row) { self[row, column] = self[column, row] }
+                }
             }
         }
     }

@@ -7,12 +7,12 @@
 /// With the usual five steps of (3.4445, -4.7750, 2.0315) singular values end in [0.68, 1.15], those
 /// below about 1/500 of |X| excepted; the polynomial gives up exactness for a steep slope at 0.
 ///
-/// **Numerics.** `bf16` rounds after each operation as PyTorch does on bfloat16 tensors; the products
-/// of bfloat16 numbers are exact in float32, where they are summed. `fp32` rounds nowhere else, and
-/// adds a to the diagonal instead of adding aX.
+/// **Numerics.** `fp32` rounds nowhere but in its products, and adds a to the diagonal instead of
+/// adding aX. `bf16` keeps X, A and bA + cA² as bfloat16, each rounded once from sums in float32, as
+/// `torch.optim.Muon` does; it needs a CPU that has instructions for it.
 ///
-/// **Cost.** With p the smaller and q the larger dimension: fp32 `steps` (3 p² q + p³) FLOPs, since the
-/// products with the own transpose take half; bf16 `steps` (4 p² q + 2 p³).
+/// **Cost.** With p the smaller and q the larger dimension: `steps` (3 p² q + p³) FLOPs, since the
+/// products with the own transpose take half (in bf16, where they are cut into blocks, somewhat more).
 public struct NewtonSchulz: Sendable {
     public enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
 
@@ -33,16 +33,20 @@ public struct NewtonSchulz: Sendable {
     }
 
     /// Scratch for one m x n matrix.
-    public struct Scratch {
-        fileprivate let gram: Matrix<Float>
-        fileprivate let polynomial: Matrix<Float>
-        fileprivate let next: Matrix<Float>
+    public enum Scratch {
+        case fp32(gram: Matrix<Float>, polynomial: Matrix<Float>, next: Matrix<Float>)
+        case bf16(BFloat16NewtonSchulz.Scratch)
+    }
 
-        public init(_ arena: Arena, rows: Int, columns: Int) {
-            let order = min(rows, columns)
-            gram = arena.matrix(order, order)
-            polynomial = arena.matrix(order, order)
-            next = arena.matrix(rows, columns)
+    /// Takes the scratch for one matrix from `arena`.
+    public func scratch(_ arena: Arena, rows: Int, columns: Int) -> Scratch {
+        let order = min(rows, columns)
+        return switch precision {
+        case .fp32:
+            .fp32(
+                gram: arena.matrix(order, order), polynomial: arena.matrix(order, order),
+                next: arena.matrix(rows, columns))
+        case .bf16: .bf16(BFloat16NewtonSchulz.Scratch(arena, rows: rows, columns: columns))
         }
     }
 
@@ -50,80 +54,35 @@ public struct NewtonSchulz: Sendable {
     /// the scratch. Zero stays zero; a value that is not finite makes the result NaN.
     public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch) -> Matrix<Float> {
         precondition(x.isContiguous, "Newton-Schulz on a matrix with gaps")
-        normalize(x)
-        var (current, next) = (x, scratch.next)
-        for _ in 0..<steps {
-            switch precision {
-            case .fp32: step(current, into: next, scratch)
-            case .bf16: roundedStep(current, into: next, scratch)
-            }
-            swap(&current, &next)
-        }
-        return current
-    }
-
-    /// x / (|x| + eps).
-    private func normalize(_ x: Matrix<Float>) {
-        switch precision {
-        case .fp32:
+        switch scratch {
+        case .fp32(let gram, let polynomial, let next):
             let norm = Lanes(repeating: Float(x.frobeniusNorm) + NewtonSchulz.eps)
             x.apply { $0 / norm }
-        case .bf16:
-            x.apply { $0.roundedToBFloat16 }
-            let norm = Lanes(repeating: BFloat16(Float(x.frobeniusNorm)).float + NewtonSchulz.eps).roundedToBFloat16
-            x.apply { ($0 / norm).roundedToBFloat16 }
+            var (current, next) = (x, next)
+            for _ in 0..<steps {
+                step(current, into: next, gram, polynomial)
+                swap(&current, &next)
+            }
+            return current
+        case .bf16(let scratch):
+            BFloat16NewtonSchulz(coefficients: coefficients, steps: steps).orthogonalize(x, scratch)
+            return x
         }
     }
 
     /// next = (aI + bA + cA²) x.
-    private func step(_ x: Matrix<Float>, into next: Matrix<Float>, _ scratch: Scratch) {
-        let (gram, polynomial) = (scratch.gram, scratch.polynomial)
+    private func step(
+        _ x: Matrix<Float>, into next: Matrix<Float>, _ gram: Matrix<Float>, _ polynomial: Matrix<Float>
+    ) {
         multiplyByOwnTranspose(x.rows > x.columns ? x.transposed : x.plain, into: gram)
         multiplyByOwnTranspose(gram.plain, into: polynomial, alpha: coefficients.z)
         let b = Lanes(repeating: coefficients.y)
         polynomial.combine(with: gram) { square, gram in gram.multiplyAdd(b, square) }
         for index in 0..<polynomial.rows { polynomial[index, index] += coefficients.x }
-        multiply(polynomial, x, into: next)
-    }
-
-    /// next = ax + (bA + (cA)A) x, each operation rounded.
-    private func roundedStep(_ x: Matrix<Float>, into next: Matrix<Float>, _ scratch: Scratch) {
-        let (gram, polynomial) = (scratch.gram, scratch.polynomial)
-        let (a, b, c) = (
-            Lanes(repeating: coefficients.x), Lanes(repeating: coefficients.y), Lanes(repeating: coefficients.z)
-        )
-        multiplyByOwnTranspose(x.rows > x.columns ? x.transposed : x.plain, into: gram)
-        gram.apply { $0.roundedToBFloat16 }
-        // cA stands where the next iterate will: that one is never smaller.
-        let scaled = Matrix(next.base, rows: gram.rows, columns: gram.columns, stride: gram.columns)
-        scaled.combine(with: gram) { _, gram in (c * gram).roundedToBFloat16 }
-        TensorCore.multiply(scaled.plain, gram.plain, into: polynomial)
-        polynomial.combine(with: gram) { square, gram in
-            ((b * gram).roundedToBFloat16 + square.roundedToBFloat16).roundedToBFloat16
-        }
-        multiply(polynomial, x, into: next)
-        next.combine(with: x) { product, x in
-            ((a * x).roundedToBFloat16 + product.roundedToBFloat16).roundedToBFloat16
-        }
-    }
-
-    /// The product with a square matrix, from the side of the smaller dimension; transposed from the
-    /// right, since the references work on xᵀ there.
-    private func multiply(_ square: Matrix<Float>, _ x: Matrix<Float>, into y: Matrix<Float>) {
         if x.rows > x.columns {
-            TensorCore.multiply(x.plain, square.transposed, into: y)
+            multiply(x.plain, polynomial.plain, into: next)
         } else {
-            TensorCore.multiply(square.plain, x.plain, into: y)
+            multiply(polynomial.plain, x.plain, into: next)
         }
-    }
-}
-
-extension SIMD16 where Scalar == Float {
-    /// Each lane rounded to bfloat16, to nearest, ties to even. Infinity and NaN stay.
-    @inline(__always)
-    fileprivate var roundedToBFloat16: Lanes {
-        let bits = unsafeBitCast(self, to: SIMD16<UInt32>.self)
-        let rounded = (bits &+ 0x7fff &+ ((bits &>> 16) & 1)) & 0xffff_0000
-        return unsafeBitCast(rounded, to: Lanes.self).replacing(with: self, where: self .!= self)
     }
 }

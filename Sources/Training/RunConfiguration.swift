@@ -47,9 +47,10 @@ public struct RunConfiguration: Sendable {
             model = try decode(from: section("model"), at: "model")
         }
         data = try decode(from: section("data"), at: "data")
-        optimizer = try OptimizerConfiguration(section("optimizer"), at: "optimizer")
-        schedule = try decode(from: section("schedule"), at: "schedule")
         training = try decode(from: section("training"), at: "training")
+        optimizer = try OptimizerConfiguration(
+            section("optimizer"), at: "optimizer", forBFloat16Training: training.precision == .bf16)
+        schedule = try decode(from: section("schedule"), at: "schedule")
         evaluation = try decode(from: section("evaluation"), at: "evaluation")
         output = try decode(from: section("output"), at: "output")
         try checkRelations(section)

@@ -114,7 +114,9 @@ extension RunConfiguration {
             if rule.name == optimizer.name { return self }
             func settings(_ lines: [String]) throws -> OptimizerConfiguration {
                 let yaml = (["name: \(rule.name)"] + lines).joined(separator: "\n")
-                return try OptimizerConfiguration(ConfigurationNode(yaml: yaml, file: "plan"), at: "optimizer")
+                return try OptimizerConfiguration(
+                    ConfigurationNode(yaml: yaml, file: "plan"), at: "optimizer",
+                    forBFloat16Training: training.precision == .bf16)
             }
             let shared = optimizer.hyperparameters.values.filter { !$0.key.contains(".") }
                 .map { "\($0.key): \($0.value)" }.filter { (try? settings([$0])) != nil }

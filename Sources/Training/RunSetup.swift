@@ -20,7 +20,7 @@ public final class RunSetup {
     let trainingData: TokenDataset
     let evaluator: Evaluator?
     let model: LLaMA
-    let optimizer: Optimizer
+    private(set) var optimizer: Optimizer
     let sampler: BatchSampler
     /// The checkpoint's state that the run continues from; nil: from the beginning.
     let start: TrainerState?
@@ -44,6 +44,11 @@ public final class RunSetup {
             throw UserError(
                 .usage, "training.precision: bf16: this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)",
                 hint: "train with training.precision=fp32, which is faster here, or on another machine")
+        }
+        guard !configuration.optimizer.hyperparameters.usesBFloat16 || BFloat16Library.isSupportedByCPU else {
+            throw UserError(
+                .usage, "optimizer.ns_precision: bf16: this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)",
+                hint: "set optimizer.ns_precision=fp32, or train on another machine")
         }
         let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
         func dataset(_ path: String) throws -> TokenDataset {
@@ -70,14 +75,7 @@ public final class RunSetup {
             config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
             sequenceLength: data.sequenceLength, precision: training.precision)
         self.model = model
-        func initialize() throws {
-            guard let path = training.initFrom else { return model.initialize(seed: UInt64(training.seed)) }
-            let folder = try ModelFolder(path)
-            try folder.check(against: configuration.model, source: "training.init_from")
-            try checkTokenizer(tokenizer, of: folder)
-            try folder.loadWeights(into: model)
-        }
-        if purpose != .resume { try initialize() }
+        if purpose != .resume { try Self.initialize(model, configuration, tokenizer: tokenizer) }
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         let log = try RunLog(path: directory.trainLog, status: status)
@@ -100,7 +98,7 @@ public final class RunSetup {
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
         } else if purpose == .resume {
-            try initialize()
+            try Self.initialize(model, configuration, tokenizer: tokenizer)
         }
         sampler = BatchSampler(
             windowCount: trainingData.windowCount, seed: UInt64(data.seed),
@@ -124,6 +122,23 @@ public final class RunSetup {
             ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
         try AtomicFile.write(configuration.yaml, to: directory.configuration)
         for text in notices(validationData: validationData, memory, memoryWarning) { try log.print(text) }
+    }
+
+    /// The weights that a run begins with: random, or those of a model that has no other tokenizer.
+    private static func initialize(_ model: LLaMA, _ configuration: RunConfiguration, tokenizer: Tokenizer?) throws {
+        let training = configuration.training
+        guard let path = training.initFrom else { return model.initialize(seed: UInt64(training.seed)) }
+        let folder = try ModelFolder(path)
+        try folder.check(against: configuration.model, source: "training.init_from")
+        try checkTokenizer(tokenizer, of: folder)
+        try folder.loadWeights(into: model)
+    }
+
+    /// What a checkpoint before the first step holds. The weights are set back to that.
+    func initialCheckpointContents() throws -> Checkpoint.Contents {
+        try Self.initialize(model, configuration, tokenizer: nil)
+        optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
+        return checkpointContents(step: 0, tokens: 0, position: BatchSampler.Position(), pendingRow: nil)
     }
 
     /// What a checkpoint after `step` and so many tokens holds.

@@ -169,11 +169,15 @@ public final class Trainer {
         savedAt = StatusLine.now()
     }
 
-    /// Where the numbers failed; the last good state is kept, unless the optimizer was at work on it.
+    /// Where the numbers failed. The last good state is kept; where the optimizer was at work on it, or it
+    /// is itself what is bad, the newest checkpoint remains, or else the state that the run began with.
     private func failure(_ error: NumericalError) throws -> RunFailure {
         if isWhole, savedStep != step {
-            // The state itself may be what is bad: then the checkpoint before it is what remains.
             do { try save() } catch is NumericalError {}
+        }
+        if savedStep == nil {
+            try setup.store.save(try setup.initialCheckpointContents(), keep: nil, status: setup.log.status)
+            savedStep = 0
         }
         let failure = RunFailure(step: stepUnderWay, error: error, checkpoint: savedStep.map(setup.store.path(step:)))
         setup.log.status.finish()

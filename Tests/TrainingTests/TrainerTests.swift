@@ -170,6 +170,21 @@ struct TrainerTests {
         #expect(checkpoint.state.step < failure.step)
         #expect(try run.folder.text("run/train.log").contains("step \(failure.step): "))
     }
+
+    @Test("An optimizer that fails in the first step leaves the state that the run began with")
+    func failureInTheFirstStep() throws {
+        let run = try TinyRun()
+        let failing = ["optimizer={name: muon, lr: 3.0e+38}", "schedule={name: constant, warmup: 0}"]
+        let error = #expect(throws: RunFailure.self) { try run.train("run", failing[0], failing[1]) }
+        #expect(error?.step == 1)
+        let checkpoint = try Checkpoint(verifying: try #require(error?.checkpoint))
+        #expect(checkpoint.state.step == 0)
+        // From there a lower learning rate gives what it would have given from the beginning.
+        let settings = ["optimizer={name: muon, lr: 1.0e-2}", failing[1]]
+        try run.train("run", settings[0], settings[1], purpose: .resume, resetOptimizer: true)
+        try run.train("straight", settings[0], settings[1])
+        try run.expectEqual("straight", "run")
+    }
 }
 
 @Suite("Resuming")

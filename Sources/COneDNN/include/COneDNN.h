@@ -14,12 +14,12 @@ typedef struct {
     bool transposed;
 } cosmos_dnnl_operand;
 
-/// C (m x n, row major, `stride` elements from row to row) = a b, or += a b with `accumulate`, with
-/// float32 accumulation, on the calling thread alone. C holds bfloat16 with `bf16_output` (which
-/// excludes `accumulate`), else float32. Returns NULL, or what oneDNN had to say.
+/// C (m x n, row major, `stride` elements from row to row) = a b + beta C, with float32 accumulation,
+/// on the calling thread alone. C holds bfloat16 with `bf16_output`, else float32; it is not read with
+/// `beta` 0. Returns NULL, or what oneDNN had to say.
 const char *cosmos_dnnl_multiply(
     int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c, int64_t stride,
-    bool bf16_output, bool accumulate);
+    bool bf16_output, float beta);
 
 /// "3.4.2".
 const char *cosmos_dnnl_version(void);
