@@ -1,4 +1,14 @@
+import Configuration
 import TensorCore
+
+/// What of a block's forward pass is made anew in its backward pass instead of kept: memory for time.
+public enum Recompute: String, CaseIterable, ConfigurationValue {
+    case none
+    /// Gate and up projection: two thirds of the MLP's products once more.
+    case mlp
+    /// Everything but the block's input: nearly the whole forward pass once more.
+    case block
+}
 
 /// What one block's forward pass leaves for its backward pass.
 final class BlockActivations<Element: ActivationElement> {
@@ -9,22 +19,31 @@ final class BlockActivations<Element: ActivationElement> {
     let middle: Tensor<Float>
     let gate, up: Tensor<Element>
 
-    init(_ config: LLaMAConfig, maxTokens: Int) {
-        let heads = config.numAttentionHeads
-        residual = Tensor(maxTokens, config.hiddenSize)
-        query = Tensor(maxTokens, heads * config.headDim)
-        key = Tensor(maxTokens, config.numKeyValueHeads * config.headDim)
-        value = Tensor(maxTokens, config.numKeyValueHeads * config.headDim)
-        attention = Tensor(maxTokens, heads * config.headDim)
-        logDenominators = Tensor(maxTokens * heads)
-        middle = Tensor(maxTokens, config.hiddenSize)
-        gate = Tensor(maxTokens, config.intermediateSize)
-        up = Tensor(maxTokens, config.intermediateSize)
-    }
+    /// The bytes of the tensors that no other block uses.
+    let byteCount: Int
 
-    var byteCount: Int {
-        [residual, logDenominators, middle].reduce(0) { $0 + $1.byteCount }
-            + [query, key, value, attention, gate, up].reduce(0) { $0 + $1.byteCount }
+    /// With a `first` block, the tensors that are recomputed are that block's.
+    init(_ config: LLaMAConfig, maxTokens: Int, recompute: Recompute, first: BlockActivations?) {
+        let attentionWidth = config.numAttentionHeads * config.headDim
+        let keyWidth = config.numKeyValueHeads * config.headDim
+        let owner = recompute == .block ? first : nil
+        residual = Tensor(maxTokens, config.hiddenSize)
+        query = owner?.query ?? Tensor(maxTokens, attentionWidth)
+        key = owner?.key ?? Tensor(maxTokens, keyWidth)
+        value = owner?.value ?? Tensor(maxTokens, keyWidth)
+        attention = owner?.attention ?? Tensor(maxTokens, attentionWidth)
+        logDenominators = owner?.logDenominators ?? Tensor(maxTokens * config.numAttentionHeads)
+        middle = owner?.middle ?? Tensor(maxTokens, config.hiddenSize)
+        let mlpOwner = recompute == .none ? nil : first
+        gate = mlpOwner?.gate ?? Tensor(maxTokens, config.intermediateSize)
+        up = mlpOwner?.up ?? Tensor(maxTokens, config.intermediateSize)
+
+        let attentionTensors = [query, key, value, attention].reduce(logDenominators.byteCount + middle.byteCount) {
+            $0 + $1.byteCount
+        }
+        byteCount =
+            residual.byteCount + (owner == nil ? attentionTensors : 0)
+            + (mlpOwner == nil ? gate.byteCount + up.byteCount : 0)
     }
 }
 

@@ -42,7 +42,8 @@ public final class LLaMA {
     /// touches (gradients, activations of all layers but the first) becomes resident with the first
     /// training step only.
     public init(
-        config: LLaMAConfig, pool: WorkerPool, maxSequences: Int, sequenceLength: Int, precision: Precision = .fp32
+        config: LLaMAConfig, pool: WorkerPool, maxSequences: Int, sequenceLength: Int, precision: Precision = .fp32,
+        recompute: Recompute = .none
     ) {
         precondition(maxSequences > 0 && sequenceLength > 0, "micro-batch \(maxSequences)x\(sequenceLength)")
         self.config = config
@@ -60,8 +61,10 @@ public final class LLaMA {
             [embedding] + blocks.flatMap(\.all) + [finalNorm] + (config.tieWordEmbeddings ? [] : [head])
         passes =
             switch precision {
-            case .fp32: .fp32(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength))
-            case .bf16: .bf16(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength))
+            case .fp32:
+                .fp32(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength, recompute: recompute))
+            case .bf16:
+                .bf16(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength, recompute: recompute))
             }
     }
 
@@ -78,6 +81,14 @@ public final class LLaMA {
         memory.weights = parameters.reduce(0) { $0 + $1.weight.byteCount }
         memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount }
         return memory
+    }
+
+    /// The time of all `accumulateGradients` so far.
+    public var passSeconds: PassSeconds {
+        switch passes! {
+        case .fp32(let passes): passes.seconds
+        case .bf16(let passes): passes.seconds
+        }
     }
 
     /// Sets every gradient to zero, as a step must before its first micro-batch.

@@ -8,6 +8,15 @@ struct MicroBatch {
     let cancellation: CancellationFlag?
 }
 
+/// Where the time of training passes went, in seconds, since the model was made.
+public struct PassSeconds: Sendable {
+    public var forward = 0.0
+    /// Head and loss, both ways.
+    public var head = 0.0
+    /// What is recomputed included.
+    public var backward = 0.0
+}
+
 /// The whole model's passes over one micro-batch, with activations of type `Element`.
 final class ModelPasses<Element: ActivationElement> {
     private let config: LLaMAConfig
@@ -23,12 +32,14 @@ final class ModelPasses<Element: ActivationElement> {
     private let rope: RoPE
     private let workspace: Workspace
     private let loss: LinearCrossEntropy<Element>
+    private let recompute: Recompute
     private let activations: [BlockActivations<Element>]
     private let lastResidual: Tensor<Float>
     private let normalized: Tensor<Element>
     private let buffers: BackwardBuffers<Element>
+    private(set) var seconds = PassSeconds()
 
-    init(_ model: LLaMA, maxSequences: Int, length: Int) {
+    init(_ model: LLaMA, maxSequences: Int, length: Int, recompute: Recompute) {
         let config = model.config
         self.config = config
         pool = model.pool
@@ -44,7 +55,13 @@ final class ModelPasses<Element: ActivationElement> {
         workspace = Workspace(
             workers: pool.workerCount, capacity: BlockContext.scratchSize(config, length: length))
         loss = LinearCrossEntropy(maxRows: maxTokens, vocabularySize: config.vocabSize, pool: pool)
-        activations = blocks.map { _ in BlockActivations(config, maxTokens: maxTokens) }
+        self.recompute = recompute
+        let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
+        activations =
+            [first]
+            + blocks.dropFirst().map { _ in
+                BlockActivations(config, maxTokens: maxTokens, recompute: recompute, first: first)
+            }
         lastResidual = Tensor(maxTokens, config.hiddenSize)
         normalized = Tensor(maxTokens, config.hiddenSize)
         buffers = BackwardBuffers(config, maxTokens: maxTokens)
@@ -70,6 +87,8 @@ final class ModelPasses<Element: ActivationElement> {
     func accumulateGradients(_ batch: MicroBatch, lossScale: Float) throws -> TokenLoss {
         let context = context(batch)
         let rows = 0..<context.tokens
+        let clock = ContinuousClock()
+        let started = clock.now
         return try batch.tokens.withUnsafeBufferPointer { tokens in
             try embed(tokens, into: activations[0].residual.matrix, context)
             for (layer, block) in blocks.enumerated() {
@@ -78,12 +97,14 @@ final class ModelPasses<Element: ActivationElement> {
             }
             let x = lastResidual.matrix.rows(rows)
             try normalize(x, context)
+            let forwardDone = clock.now
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
                     normalized.matrix.rows(rows), weight: head.weight, targets: $0,
                     gradient: (dh, head.parameter.gradient.matrix, lossScale), cancellation: batch.cancellation)
             }
+            let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
             buffers.gains.zero()
             try context.forEachTokenBlock { rows, block, _ in
@@ -95,6 +116,8 @@ final class ModelPasses<Element: ActivationElement> {
             }
             addGainGradient(buffers, to: finalNorm, context)
             for (layer, block) in blocks.enumerated().reversed() {
+                // The last block's are still there.
+                if layer + 1 < blocks.count { try block.restore(activations[layer], recompute, context) }
                 try block.backward(activations[layer], buffers, context)
             }
             let columnBlocks = ranges(of: config.hiddenSize, size: 64)
@@ -102,6 +125,9 @@ final class ModelPasses<Element: ActivationElement> {
                 Embedding.backward(
                     dx, tokens: tokens, columns: columnBlocks[block], addingTo: embedding.gradient.matrix)
             }
+            seconds.forward += (forwardDone - started) / .seconds(1)
+            seconds.head += (headDone - forwardDone) / .seconds(1)
+            seconds.backward += (clock.now - headDone) / .seconds(1)
             return result
         }
     }

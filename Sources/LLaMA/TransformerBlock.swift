@@ -13,7 +13,7 @@
 //
 // Kept for the backward pass, a token: x, y (hidden_size each), q, attention output (heads * d each),
 // k, v (kv heads * d each), gate and up (intermediate_size each), one log-denominator a head. The
-// normalized rows and silu(gate) * up are rebuilt. q, k, v, gate and up are overwritten by their
+// normalized rows and silu(gate) * up are rebuilt, and with `Recompute` more than that. q, k, v, gate and up are overwritten by their
 // gradients, which the weight gradients then read.
 // Cost: 2 FLOPs a weight and token forward, 4 backward, and attention's (see CausalSelfAttention).
 
@@ -81,8 +81,31 @@ final class TransformerBlock<Element: ActivationElement> {
 
     /// From `saved.residual`, which holds x, to `out`; fills the rest of `saved`.
     func forward(_ saved: BlockActivations<Element>, into out: Matrix<Float>, _ context: BlockContext) throws {
-        let tokens = 0..<context.tokens
-        let (x, y) = (saved.residual.matrix.rows(tokens), saved.middle.matrix.rows(tokens))
+        try attend(saved, context)
+        try context.forEachTokenBlock { rows, _, scratch in
+            addAttention(saved, rows)
+            project(saved, rows, context, &scratch)
+            let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
+            let gated = scratch.matrix(rows.count, g.columns, of: Element.self)
+            SwiGLU.forward(gate: g, up: u, into: gated)
+            copy(saved.middle.matrix.rows(rows), to: out.rows(rows))
+            multiply(gated.plain, down.weight.transposed, into: out.rows(rows), accumulating: true)
+        }
+    }
+
+    /// Makes what `recompute` says was not kept, to the same bits.
+    func restore(_ saved: BlockActivations<Element>, _ recompute: Recompute, _ context: BlockContext) throws {
+        if recompute == .none { return }
+        if recompute == .block { try attend(saved, context) }
+        try context.forEachTokenBlock { rows, _, scratch in
+            if recompute == .block { addAttention(saved, rows) }
+            project(saved, rows, context, &scratch)
+        }
+    }
+
+    /// q, k, v and attention's output.
+    private func attend(_ saved: BlockActivations<Element>, _ context: BlockContext) throws {
+        let x = saved.residual.matrix
         let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
 
         try context.forEachTokenBlock { rows, _, scratch in
@@ -109,21 +132,24 @@ final class TransformerBlock<Element: ActivationElement> {
                 into: saved.attention.matrix.rows(rows),
                 logDenominators: saved.logDenominators.data + task * context.length, scratch: &scratch)
         }
+    }
 
-        try context.forEachTokenBlock { rows, _, scratch in
-            let (y, out) = (y.rows(rows), out.rows(rows))
-            let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
-            copy(x.rows(rows), to: y)
-            multiply(saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: y, accumulating: true)
-            let m = scratch.matrix(rows.count, y.columns, of: Element.self)
-            RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
-            multiply(m.plain, gate.weight.transposed, into: g)
-            multiply(m.plain, up.weight.transposed, into: u)
-            let gated = scratch.matrix(rows.count, g.columns, of: Element.self)
-            SwiGLU.forward(gate: g, up: u, into: gated)
-            copy(y, to: out)
-            multiply(gated.plain, down.weight.transposed, into: out, accumulating: true)
-        }
+    /// y = x + attention's output Wo'.
+    private func addAttention(_ saved: BlockActivations<Element>, _ rows: Range<Int>) {
+        let y = saved.middle.matrix.rows(rows)
+        copy(saved.residual.matrix.rows(rows), to: y)
+        multiply(saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: y, accumulating: true)
+    }
+
+    /// Gate and up projection of y.
+    private func project(
+        _ saved: BlockActivations<Element>, _ rows: Range<Int>, _ context: BlockContext, _ scratch: inout Scratch
+    ) {
+        let y = saved.middle.matrix.rows(rows)
+        let m = scratch.matrix(rows.count, y.columns, of: Element.self)
+        RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
+        multiply(m.plain, gate.weight.transposed, into: saved.gate.matrix.rows(rows))
+        multiply(m.plain, up.weight.transposed, into: saved.up.matrix.rows(rows))
     }
 
     /// Turns `buffers.residual` from the gradient of this block's output into that of its input, and

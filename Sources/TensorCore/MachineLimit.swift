@@ -1,4 +1,5 @@
 import CMachineLimit
+import Synchronization
 
 /// What this machine's multiply units do at most: products of numbers that are in registers already,
 /// by all workers at once. What a matrix product or a training step reaches is judged against it.
@@ -19,6 +20,18 @@ public struct MachineLimit: Sendable {
     public init(pool: WorkerPool, seconds: Double = 0.05) {
         fp32 = Self.measure(cosmos_fp32_unit(), pool: pool, seconds: seconds)!
         bf16 = Self.measure(cosmos_bf16_unit(), pool: pool, seconds: seconds)
+    }
+
+    private static let known = Mutex<[Int: MachineLimit]>([:])
+
+    /// The limit of as many workers as `pool` has, measured once a process, in some 40 ms.
+    public static func measured(pool: WorkerPool) -> MachineLimit {
+        known.withLock { known in
+            if let limit = known[pool.workerCount] { return limit }
+            let limit = MachineLimit(pool: pool, seconds: 0.02)
+            known[pool.workerCount] = limit
+            return limit
+        }
     }
 
     /// The best of some slices: other programs on the machine only ever make it slower.

@@ -27,7 +27,7 @@ struct GradientProbe {
             config.numHiddenLayers = layers
             let model = LLaMA(
                 config: config, pool: pool, maxSequences: sequences, sequenceLength: length,
-                precision: configuration.training.precision)
+                precision: configuration.training.precision, recompute: configuration.training.recompute)
             model.initialize(seed: 1)
             return model
         }

@@ -132,7 +132,8 @@ extension RunConfiguration {
         withoutMemory {
             let model = LLaMA(
                 config: self.model, pool: pool, maxSequences: training.microBatchSize,
-                sequenceLength: data.sequenceLength, precision: training.precision)
+                sequenceLength: data.sequenceLength, precision: training.precision,
+                recompute: training.recompute)
             return (model, Optimizer(optimizer, parameters: model.parameters, pool: pool))
         }
     }

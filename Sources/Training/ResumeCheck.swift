@@ -18,7 +18,8 @@ func resumableState(
             "the run in \(directory.path) has made \(state.step) steps, more than the \(configuration.steps) asked for")
     }
     var free = [
-        "training.threads", "output.", "evaluation.every", "data.train", "data.validation", "data.tokenizer",
+        "training.threads", "training.recompute", "output.", "evaluation.every", "data.train", "data.validation",
+        "data.tokenizer",
     ]
     if resetOptimizer { free += ["optimizer.", "schedule."] }
     let hasSameRates = (0..<state.step).allSatisfy {

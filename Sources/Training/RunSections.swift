@@ -32,6 +32,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var batchSize = 0
     public var givenMicroBatchSize: Int?
     public var precision = Precision.fp32
+    public var recompute = Recompute.none
     public var gradientClip = 1.0
     public var seed = 1
     public var initFrom: String?
@@ -51,7 +52,11 @@ public struct TrainingSettings: ConfigurationSection {
             "micro_batch_size", \.givenMicroBatchSize,
             "sequences computed at once: memory, not mathematics; 8 unless given",
             .positive),
-        .init("precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
+        .init(
+            "precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
+        .init(
+            "recompute", \.recompute,
+            "activations that the backward pass makes anew: less memory, more time, the same numbers"),
         .init("gradient_clip", \.gradientClip, "largest global norm of the gradient; 0: no clipping", .nonNegative),
         .init("seed", \.seed, "seed of the initial weights", .nonNegative),
         .optional(

@@ -22,6 +22,10 @@ public final class RunSetup {
     let model: LLaMA
     private(set) var optimizer: Optimizer
     let sampler: BatchSampler
+    /// Operations of a token's forward and backward pass.
+    let flopsPerToken: Double
+    /// Operations a second that the CPU's multiply units do at most, in this precision, on these threads.
+    let limit: Double
     /// The checkpoint's state that the run continues from; nil: from the beginning.
     let start: TrainerState?
     private let tokenizer: TokenizerFile?
@@ -73,9 +77,14 @@ public final class RunSetup {
 
         let model = LLaMA(
             config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
-            sequenceLength: data.sequenceLength, precision: training.precision)
+            sequenceLength: data.sequenceLength, precision: training.precision,
+            recompute: training.recompute)
         self.model = model
         if purpose != .resume { try Self.initialize(model, configuration, tokenizer: tokenizer) }
+
+        flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
+        let limit = MachineLimit.measured(pool: pool)
+        self.limit = (training.precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32).flopsPerSecond
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         let log = try RunLog(path: directory.trainLog, status: status)

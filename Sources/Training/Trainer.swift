@@ -37,6 +37,8 @@ public final class Trainer {
     private var savedAt = StatusLine.now()
     private var batch = TokenBatch()
     private var progress: TrainingProgress
+    /// Of all steps of this process.
+    private var phases = StepPhases()
     private var lastRow: LogRow?
 
     /// Continues where `setup` stands. `cancellation` ends the run at the next opportunity.
@@ -86,18 +88,25 @@ public final class Trainer {
     private func trainStep() throws -> LogRow {
         let (model, training) = (setup.model, configuration.training)
         let started = StatusLine.now()
+        var phases = StepPhases()
+        let passes = model.passSeconds
         stepUnderWay = step + 1
         var sampler = self.sampler
         let windows = sampler.next(training.batchSize)
         let targets = windows.reduce(0) { $0 + setup.trainingData.targetCount($1) }
         let lossScale = Float(1 / Double(targets))
         var loss = TokenLoss()
+        // Padding is computed, too.
+        var positions = 0
         model.zeroGradients()
         for chunk in windows.chunks(of: training.microBatchSize) {
+            let fillStarted = StatusLine.now()
             batch.fill(chunk, from: setup.trainingData)
+            phases.data += StatusLine.now() - fillStarted
             loss += try model.accumulateGradients(
                 tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences, lossScale: lossScale,
                 cancellation: cancellation)
+            positions += batch.tokens.count
             progress.show(tokensOfStep: loss.count)
         }
         if !loss.sum.isFinite {
@@ -118,12 +127,20 @@ public final class Trainer {
         step += 1
         tokens += loss.count
         self.sampler = sampler
-        progress.finishStep(loss: loss.mean)
+        phases.forward = model.passSeconds.forward - passes.forward
+        phases.head = model.passSeconds.head - passes.head
+        phases.backward = model.passSeconds.backward - passes.backward
+        phases.optimizer = ended - optimizerStarted
+        phases.rest = max(0, ended - started - phases.all.reduce(0) { $0 + $1.seconds })
+        self.phases += phases
+        let seconds = ended - started
+        let flops = setup.flopsPerToken * Double(positions) / seconds
+        progress.finishStep(loss: loss.mean, limitShare: flops / setup.limit)
         return LogRow(
             step: step, tokens: tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
-            stepSeconds: ended - started, tokensPerSecond: Double(loss.count) / (ended - started),
-            optimizerSeconds: ended - optimizerStarted)
+            stepSeconds: seconds, tokensPerSecond: Double(loss.count) / seconds, flopsPerSecond: flops,
+            limitShare: flops / setup.limit, phases: phases)
     }
 
     /// Validates if it is time, and logs the last step.
@@ -197,6 +214,11 @@ public final class Trainer {
             rows.append([
                 "unigram entropy", String(format: "%.4f, of the validation tokens", evaluator.unigramEntropy()),
             ])
+        }
+        let total = phases.all.reduce(0) { $0 + $1.seconds }
+        if total > 0 {
+            let shares = phases.all.map { String(format: "%@ %.1f %%", $0.name, 100 * $0.seconds / total) }
+            rows.append(["time", shares.joined(separator: ", ")])
         }
         rows.append(["checkpoint", setup.store.path(step: step)])
         rows.append(["log", setup.directory.log])

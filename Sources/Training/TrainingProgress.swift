@@ -1,7 +1,8 @@
 import Configuration
 import Foundation
 
-/// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   2 h 05 min left".
+/// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 % of
+/// the CPU's limit   2 h 05 min left".
 struct TrainingProgress {
     private let steps: Int
     private let tokensPerStep: Int
@@ -11,6 +12,8 @@ struct TrainingProgress {
     private let firstStep: Int
     private var step: Int
     private var loss: Double?
+    /// Of the last step.
+    private var limitShare: Double?
 
     init(steps: Int, firstStep: Int, tokensPerStep: Int, status: StatusLine) {
         self.steps = steps
@@ -25,9 +28,11 @@ struct TrainingProgress {
         status.show(text(tokensOfStep: tokensOfStep))
     }
 
-    mutating func finishStep(loss: Double) {
+    /// `limitShare`: operations a second over what the CPU's multiply units do at most.
+    mutating func finishStep(loss: Double, limitShare: Double) {
         step += 1
         self.loss = loss
+        self.limitShare = limitShare
     }
 
     /// In the middle of a validation.
@@ -43,7 +48,9 @@ struct TrainingProgress {
         // Where steps are long, one wants to see them move.
         if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }
         if let loss { parts.append(String(format: "loss %.4f", loss)) }
-        parts += ["\(Format.rate(rate)) tokens/s", "\(Format.duration(left)) left"]
+        parts.append("\(Format.rate(rate)) tokens/s")
+        if let limitShare { parts.append(String(format: "%.0f %% of the CPU's limit", 100 * limitShare)) }
+        parts.append("\(Format.duration(left)) left")
         return parts.joined(separator: "   ")
     }
 }

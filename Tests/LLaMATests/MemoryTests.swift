@@ -34,13 +34,37 @@ import Testing
         return visit(root)
     }
 
-    @Test(arguments: [false, true], [Precision.fp32, .bf16])
-    func everyTensorIsCounted(tied: Bool, precision: Precision) {
+    @Test(arguments: Recompute.allCases, [Precision.fp32, .bf16])
+    func everyTensorIsCounted(recompute: Recompute, precision: Precision) {
+        let tied = recompute == .mlp
         let model = LLaMA(
             config: Self.config(tied: tied), pool: WorkerPool(threads: 2), maxSequences: 2, sequenceLength: 300,
-            precision: precision)
+            precision: precision, recompute: recompute)
         #expect(model.memory.weights == 4 * model.parameterCount)
         #expect(model.memory.total == Self.tensorBytes(of: model))
+    }
+
+    /// To the bit, and with less memory the more is made anew.
+    @Test(arguments: [Precision.fp32, .bf16].filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU })
+    func recomputedActivationsAreTheSame(_ precision: Precision) throws {
+        var gradients: [[UInt32]] = []
+        var sizes: [Int] = []
+        for recompute in Recompute.allCases {
+            let model = LLaMA(
+                config: Self.config(), pool: WorkerPool(threads: 2), maxSequences: 2, sequenceLength: 300,
+                precision: precision, recompute: recompute)
+            model.initialize(seed: 1)
+            let tokens = (0..<600).map { Int32($0 * 7 % 50) }
+            // Twice, so that nothing that the first pass leaves is taken for the second's.
+            for offset in [0, 11] {
+                let targets = tokens.map { ($0 + Int32(offset)) % 50 }
+                _ = try model.accumulateGradients(tokens: targets, targets: tokens, sequences: 2, lossScale: 1e-2)
+            }
+            gradients.append(model.parameters.flatMap { $0.gradient.elements.map(\.bitPattern) })
+            sizes.append(model.memory.activations)
+        }
+        #expect(gradients[0] == gradients[1] && gradients[0] == gradients[2])
+        #expect(sizes[0] > sizes[1] && sizes[1] > sizes[2])
     }
 
     @Test func aModelWithoutMemoryHasTheSameSizes() {

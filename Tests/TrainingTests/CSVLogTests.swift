@@ -6,14 +6,16 @@ import Training
 private func row(_ step: Int) -> LogRow {
     LogRow(
         step: step, tokens: 1024 * step, trainLoss: 1 / Double(step + 2), validationLoss: step == 2 ? 0.1 : nil,
-        learningRate: 1e-3, gradientNorm: 0.1 + 0.2, stepSeconds: 2, tokensPerSecond: 512, optimizerSeconds: 1e-7,
+        learningRate: 1e-3, gradientNorm: 0.1 + 0.2, stepSeconds: 2, tokensPerSecond: 512, flopsPerSecond: 1e9,
+        limitShare: 0.25, phases: StepPhases(optimizer: 1e-7),
         peakRSSBytes: 4096)
 }
 
 @Suite struct CSVLogTests {
     private let header =
         "step,tokens,train_loss,validation_loss,validation_perplexity,learning_rate,gradient_norm,step_seconds,"
-        + "tokens_per_second,optimizer_seconds,peak_rss_bytes\n"
+        + "tokens_per_second,flops_per_second,limit_share,data_seconds,forward_seconds,head_seconds,backward_seconds,"
+        + "optimizer_seconds,rest_seconds,peak_rss_bytes\n"
 
     /// A log of rows 1 ... `steps`.
     private func log(_ folder: TemporaryFolder, steps: Int) throws -> String {
@@ -29,8 +31,9 @@ private func row(_ step: Int) -> LogRow {
         _ = try log(folder, steps: 2)
         #expect(
             try folder.text("log.csv") == header
-                + "1,1024,0.3333333333333333,,,0.001,0.30000000000000004,2.0,512.0,1e-07,4096\n"
-                + "2,2048,0.25,0.1,1.1051709180756477,0.001,0.30000000000000004,2.0,512.0,1e-07,4096\n")
+                + "1,1024,0.3333333333333333,,,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096\n"
+                + "2,2048,0.25,0.1,1.1051709180756477,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096\n"
+        )
     }
 
     /// Resumed after any step, the log ends up with the bytes of a log that was never interrupted.
