@@ -9,7 +9,11 @@ let kernelSettings: [SwiftSetting] = [
 
 let package = Package(
     name: "cosmos-train",
-    products: [.executable(name: "cosmos-train", targets: ["cosmos-train"])],
+    products: [
+        .executable(name: "cosmos-train", targets: ["cosmos-train"]),
+        // What the package in Benchmarks measures.
+        .library(name: "Kernels", targets: ["TensorCore", "LLaMA", "Optimizers"]),
+    ],
     traits: [
         .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
     ],

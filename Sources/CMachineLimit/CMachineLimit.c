@@ -108,6 +108,11 @@ static bool may_use_amx(void) {
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
+void cosmos_stream_copy(float *target, const float *source, long count) {
+    for (long i = 0; i < count; i += 4) _mm_stream_ps(target + i, _mm_load_ps(source + i));
+    _mm_sfence();
+}
+
 cosmos_multiply_unit cosmos_fp32_unit(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f")) return (cosmos_multiply_unit){"AVX-512 FMA", run_avx512};
@@ -123,7 +128,9 @@ cosmos_multiply_unit cosmos_bf16_unit(void) {
 }
 
 #else
+#include <string.h>
 
+void cosmos_stream_copy(float *target, const float *source, long count) { memcpy(target, source, 4 * (size_t)count); }
 cosmos_multiply_unit cosmos_fp32_unit(void) { return (cosmos_multiply_unit){"vectors of 16 bytes", run_baseline}; }
 cosmos_multiply_unit cosmos_bf16_unit(void) { return (cosmos_multiply_unit){0}; }
 

@@ -1,8 +1,8 @@
 import CMachineLimit
 import Synchronization
 
-/// What this machine's multiply units do at most: products of numbers that are in registers already,
-/// by all workers at once. What a matrix product or a training step reaches is judged against it.
+/// What this machine does at most, by all workers at once: products of numbers that are in registers
+/// already, and copying memory. What a kernel or a training step reaches is judged against it.
 public struct MachineLimit: Sendable {
     /// The rate of one kind of unit.
     public struct Rate: Sendable {
@@ -53,5 +53,23 @@ public struct MachineLimit: Sendable {
             best = max(best, rates.elements.reduce(0) { $0 + Double($1) })
         }
         return Rate(unit: String(cString: name), flopsPerSecond: best)
+    }
+
+    /// Bytes read and written a second, the best of some copies between two buffers far larger than any
+    /// cache: 512 MB.
+    public static func copyBandwidth(pool: WorkerPool) -> Double {
+        let (count, block) = (64 << 20, 1 << 18)
+        let (source, target) = (Tensor<Float>(count), Tensor<Float>(count))
+        // Untouched memory is one page of zeros, read again and again.
+        for tensor in [source, target] { tensor.elements.update(repeating: 1) }
+        var best = 0.0
+        for _ in 0..<5 {
+            let start = ContinuousClock.now
+            pool.forEach(count / block) { index, _ in
+                cosmos_stream_copy(target.data + index * block, source.data + index * block, block)
+            }
+            best = max(best, 8 * Double(count) / ((ContinuousClock.now - start) / .seconds(1)))
+        }
+        return best
     }
 }

@@ -1,5 +1,6 @@
 #pragma once
-// Loops that keep the CPU's multiply units busy from registers alone: the most FLOP/s there can be.
+// Loops that keep the CPU's multiply units busy from registers alone: the most FLOP/s there can be. And
+// the fastest way to copy memory.
 
 #ifdef __cplusplus
 extern "C" {
@@ -18,6 +19,10 @@ cosmos_multiply_unit cosmos_fp32_unit(void);
 
 /// The fastest for products of bfloat16 summed in float32, if this CPU and the operating system have one.
 cosmos_multiply_unit cosmos_bf16_unit(void);
+
+/// Copies `count` floats past the caches, so that the target is not read before it is written. Both lie on
+/// 64 bytes, `count` is a multiple of 16.
+void cosmos_stream_copy(float *target, const float *source, long count);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,132 @@
+import LLaMA
+import Optimizers
+import TensorCore
+
+/// Everything that can be measured, in the order in which it is.
+var allTasks: [MeasuredTask] {
+    Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
+        .flatMap { kernelTasks(llama130M, sequences: 4, length: 1024, precision: $0) }
+        + linearAlgebraTasks + optimizerTasks
+}
+
+/// The model of `configs/llama130m.cfg`.
+let llama130M = {
+    var config = LLaMAConfig()
+    (config.hiddenSize, config.intermediateSize) = (768, 2048)
+    (config.numHiddenLayers, config.numAttentionHeads) = (12, 12)
+    (config.vocabSize, config.maxPositionEmbeddings) = (32000, 1024)
+    return config
+}()
+
+/// What the optimizers do with a matrix; each worker has one of its own.
+private var linearAlgebraTasks: [MeasuredTask] {
+    func task(
+        _ name: String, _ rows: Int, _ columns: Int, flops: Int, isRounded: Bool = false,
+        _ kernel: @escaping (Arena) -> (Matrix<Float>) throws -> Void
+    ) -> MeasuredTask {
+        let total = flops * availableCoreCount
+        return MeasuredTask("\(name) \(rows)x\(columns)", isRounded ? .bf16(total) : .fp32(total)) { pool in
+            let original = noise(rows, columns)
+            let byteCount = Arena.byteCount { _ = kernel($0) }
+            let copies = (0..<availableCoreCount).map { _ in
+                let arena = Arena(byteCount: byteCount)
+                return (arena: arena, matrix: Tensor<Float>(rows, columns), run: kernel(arena))
+            }
+            return .init(reset: { copies.forEach { $0.matrix.copy(from: original) } }) {
+                try pool.forEach(copies.count, cancellation: nil) { block, _ in
+                    try copies[block].run(copies[block].matrix.matrix)
+                }
+            }
+        }
+    }
+    func newtonSchulz(_ rows: Int, _ columns: Int, _ precision: NewtonSchulz.Precision) -> MeasuredTask {
+        let (p, q) = (min(rows, columns), max(rows, columns))
+        return task(
+            "Newton-Schulz \(precision)", rows, columns, flops: 5 * (3 * p * p * q + p * p * p),
+            isRounded: precision == .bf16
+        ) { arena in
+            let newtonSchulz = NewtonSchulz(precision: precision)
+            let scratch = newtonSchulz.scratch(arena, rows: rows, columns: columns)
+            return { _ = newtonSchulz.orthogonalize($0, scratch) }
+        }
+    }
+    let precisions = NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
+    return precisions.flatMap { [newtonSchulz(768, 768, $0), newtonSchulz(2048, 768, $0)] } + [
+        task("QR", 768, 768, flops: 4 * 768 * 768 * 768 * 2 / 3) { arena in
+            let scratch = OrthonormalizationScratch(arena, rows: 768, columns: 768)
+            return { try orthonormalizeRows($0, scratch) }
+        },
+        task("QR", 64, 2048, flops: 4 * 64 * 64 * 2048) { arena in
+            let scratch = OrthonormalizationScratch(arena, rows: 64, columns: 2048)
+            return { try orthonormalizeRows($0, scratch) }
+        },
+        task("eigenvectors", 768, 768, flops: 9 * 768 * 768 * 768) { arena in
+            let scratch = EigenScratch<Float>(arena, order: 768)
+            return { try eigenvectorRows(ofSymmetric: $0, scratch) }
+        },
+    ]
+}
+
+/// Steps of the optimizers: AdamW on the whole model, each on its 84 hidden matrices.
+private var optimizerTasks: [MeasuredTask] {
+    let config = llama130M
+    let (h, i) = (config.hiddenSize, config.intermediateSize)
+    func matrices() -> [Parameter] {
+        (0..<config.numHiddenLayers).flatMap { layer in
+            let shapes: [([Int], ParameterRole.Projection)] = [
+                ([h, h], .query(headDim: config.headDim)), ([h, h], .key(headDim: config.headDim)), ([h, h], .value),
+                ([h, h], .attentionOutput), ([i, h], .gate), ([i, h], .up), ([h, i], .down),
+            ]
+            return shapes.map { Parameter(name: "\(layer).\($1)", shape: $0, role: .matrix($1)) }
+        }
+    }
+    func wholeModel() -> [Parameter] {
+        [Parameter(name: "embedding", shape: [config.vocabSize, h], role: .embedding)] + matrices()
+            + (0..<2 * config.numHiddenLayers + 1).map { Parameter(name: "norm \($0)", shape: [h], role: .vector) }
+            + [Parameter(name: "head", shape: [config.vocabSize, h], role: .head)]
+    }
+    /// A step as the second one is; or, `renewing` the bases, as that is with which an interval ends.
+    func step(
+        _ name: String, _ cost: MeasuredTask.Cost?, of configuration: OptimizerConfiguration, renewing: Bool = false,
+        on parameters: @escaping () -> [Parameter]
+    ) -> MeasuredTask {
+        MeasuredTask(name, cost) { pool in
+            let parameters = parameters()
+            let optimizer = Optimizer(configuration, parameters: parameters, pool: pool)
+            let gradient = noise(1 << 20, scale: 1e-3)
+            func fillGradients() {
+                pool.forEach(parameters.count) { index, _ in
+                    let target = parameters[index].gradient.elements
+                    for start in stride(from: 0, to: target.count, by: gradient.count) {
+                        let count = min(gradient.count, target.count - start)
+                        (target.baseAddress! + start).update(from: gradient.data, count: count)
+                    }
+                }
+            }
+            for parameter in parameters { parameter.weight.elements.update(repeating: 0.02) }
+            fillGradients()
+            // The first makes the bases, and touches the memory of the state.
+            try optimizer.step(learningRateFactor: 1e-3)
+            let before = renewing ? configuration.refreshInterval : 1
+            return .init(reset: {
+                fillGradients()
+                optimizer.stepCount = before
+            }) {
+                try optimizer.step(learningRateFactor: 1e-3)
+            }
+        }
+    }
+    func configuration<Rule: OptimizerRule>(_ rule: Rule.Type) -> OptimizerConfiguration {
+        OptimizerConfiguration(rule)
+    }
+    let count = 2 * config.vocabSize * h + config.numHiddenLayers * (4 * h * h + 3 * h * i + 2 * h) + h
+    return [step("AdamW 130M", .bytes(28 * count), of: OptimizerConfiguration(AdamW.self), on: wholeModel)]
+        + optimizerRules.flatMap { rule in
+            let configuration = configuration(rule)
+            let ordinary = step("optimizer step \(rule.name)", nil, of: configuration, on: matrices)
+            guard configuration.refreshInterval > 1 else { return [ordinary] }
+            let renewal = step(
+                "optimizer step \(rule.name), new bases", nil, of: configuration, renewing: true, on: matrices)
+            return [ordinary, renewal]
+        }
+}

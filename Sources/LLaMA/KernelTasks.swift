@@ -1,0 +1,288 @@
+// The kernels of a training step, each to be timed alone on the shapes of a model, called and cut into
+// blocks as `TransformerBlock` and `ModelPasses` do.
+
+import TensorCore
+
+/// Every kernel for micro-batches of `sequences` rows of `length` tokens.
+public func kernelTasks(_ config: LLaMAConfig, sequences: Int, length: Int, precision: Precision) -> [MeasuredTask] {
+    switch precision {
+    case .fp32: KernelTasks<Float>(config: config, sequences: sequences, length: length).all
+    case .bf16: KernelTasks<BFloat16>(config: config, sequences: sequences, length: length).all
+    }
+}
+
+private struct KernelTasks<Element: ActivationElement> {
+    let config: LLaMAConfig
+    let sequences: Int
+    let length: Int
+
+    private var tokens: Int { sequences * length }
+    private var hidden: Int { config.hiddenSize }
+    private var intermediate: Int { config.intermediateSize }
+    private var vocabulary: Int { config.vocabSize }
+    private var precision: String { Element.self == Float.self ? "fp32" : "bf16" }
+    private var elementSize: Int { MemoryLayout<Element>.stride }
+
+    var all: [MeasuredTask] {
+        elementwise + attention + [crossEntropy]
+            + [(hidden, hidden), (intermediate, hidden), (hidden, intermediate)].flatMap(products)
+    }
+
+    private func flops(_ count: Int) -> MeasuredTask.Cost { Element.self == Float.self ? .fp32(count) : .bf16(count) }
+
+    /// Work cut into the model's blocks of tokens.
+    private func blocks(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ block: Int) -> Void) {
+        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock)
+        pool.forEach(blocks.count) { block, _ in body(blocks[block], block) }
+    }
+
+    // MARK: - Bound by memory
+
+    private var elementwise: [MeasuredTask] {
+        let eps = Float(config.rmsNormEps)
+        return [
+            MeasuredTask("RMSNorm forward \(precision)", .bytes(tokens * hidden * (4 + elementSize))) { pool in
+                let (x, gain) = (noise(tokens, hidden), noise(hidden))
+                let y = Tensor<Element>(tokens, hidden)
+                return .init {
+                    blocks(pool) { rows, _ in
+                        RMSNorm.forward(x.matrix.rows(rows), gain: gain, eps: eps, into: y.matrix.rows(rows))
+                    }
+                }
+            },
+            MeasuredTask("RMSNorm backward \(precision)", .bytes(tokens * hidden * 16)) { pool in
+                let (dy, x, dx, gain) = (
+                    noise(tokens, hidden), noise(tokens, hidden), noise(tokens, hidden), noise(hidden)
+                )
+                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlock + 1, hidden)
+                return .init {
+                    blocks(pool) { rows, block in
+                        RMSNorm.backward(
+                            dy.matrix.rows(rows), x: x.matrix.rows(rows), gain: gain, eps: eps,
+                            addingTo: dx.matrix.rows(rows), dgain: dgain.matrix.row(block))
+                    }
+                }
+            },
+            MeasuredTask("RoPE \(precision)", .bytes(tokens * hidden * 2 * elementSize)) { pool in
+                let q = noise(tokens, hidden, of: Element.self)
+                let rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
+                return .init {
+                    blocks(pool) { rows, _ in
+                        rope.rotate(q.matrix.rows(rows), firstPosition: rows.lowerBound, period: length, .forward)
+                    }
+                }
+            },
+            MeasuredTask("SwiGLU forward \(precision)", .bytes(tokens * intermediate * 3 * elementSize)) { pool in
+                let gate = noise(tokens, intermediate, of: Element.self)
+                let up = noise(tokens, intermediate, of: Element.self)
+                let product = Tensor<Element>(tokens, intermediate)
+                return .init {
+                    blocks(pool) { rows, _ in
+                        SwiGLU.forward(
+                            gate: gate.matrix.rows(rows), up: up.matrix.rows(rows), into: product.matrix.rows(rows))
+                    }
+                }
+            },
+            MeasuredTask("SwiGLU backward \(precision)", .bytes(tokens * intermediate * (4 + 5 * elementSize))) {
+                pool in
+                let ds = noise(tokens, intermediate)
+                let original = noise(tokens, intermediate, of: Element.self)
+                let (gate, up, product) = (
+                    Tensor<Element>(tokens, intermediate), Tensor<Element>(tokens, intermediate),
+                    Tensor<Element>(tokens, intermediate)
+                )
+                return .init(reset: { [gate, up].forEach { $0.copy(from: original) } }) {
+                    blocks(pool) { rows, _ in
+                        SwiGLU.backward(
+                            ds.matrix.rows(rows), gate: gate.matrix.rows(rows), up: up.matrix.rows(rows),
+                            product: product.matrix.rows(rows))
+                    }
+                }
+            },
+        ] + (Element.self == Float.self ? float32Only : [])
+    }
+
+    /// What is float32 whatever the activations are.
+    private var float32Only: [MeasuredTask] {
+        let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
+        let logitRows = 512
+        return [
+            MeasuredTask("embedding forward", .bytes(tokens * hidden * 8)) { pool in
+                let (weight, x) = (noise(vocabulary, hidden), Tensor<Float>(tokens, hidden))
+                return .init {
+                    targets.withUnsafeBufferPointer { tokens in
+                        blocks(pool) { rows, _ in
+                            Embedding.forward(
+                                UnsafeBufferPointer(rebasing: tokens[rows]), weight: weight.matrix,
+                                into: x.matrix.rows(rows))
+                        }
+                    }
+                }
+            },
+            MeasuredTask("embedding backward", .bytes(tokens * hidden * 12)) { pool in
+                let (dx, gradient) = (noise(tokens, hidden), Tensor<Float>(vocabulary, hidden))
+                let columns = ranges(of: hidden, size: 64)
+                return .init {
+                    targets.withUnsafeBufferPointer { tokens in
+                        pool.forEach(columns.count) { block, _ in
+                            Embedding.backward(
+                                dx.matrix, tokens: tokens, columns: columns[block], addingTo: gradient.matrix)
+                        }
+                    }
+                }
+            },
+            MeasuredTask("softmax of the logits", .bytes(logitRows * vocabulary * 8)) { pool in
+                let logits = noise(logitRows, vocabulary)
+                return .init {
+                    pool.forEach(logitRows) { row, _ in
+                        let (_, sum) = Softmax.exponentials(logits.matrix.row(row), count: vocabulary)
+                        Softmax.scale(logits.matrix.row(row), count: vocabulary, by: 1 / sum)
+                    }
+                }
+            },
+            // Ten fused multiply-adds or what takes as long; the numbers stay in the first-level cache.
+            MeasuredTask("exp", .fp32(20 * 4096 * 4096)) { pool in
+                let values = (0..<4096 / 64).map { _ in (noise(4096), Tensor<Float>(4096)) }
+                return .init {
+                    pool.forEach(values.count) { block, _ in
+                        let (x, y) = values[block]
+                        for _ in 0..<64 {
+                            forEachLanes(4096) { i, count in
+                                Float.store(exp(Float.load(x.data + i, count: count)), y.data + i, count: count)
+                            }
+                        }
+                    }
+                }
+            },
+        ]
+    }
+
+    // MARK: - Bound by the multiply units
+
+    private var attention: [MeasuredTask] {
+        let attention = CausalSelfAttention(
+            heads: config.numAttentionHeads, keyValueHeads: config.numKeyValueHeads, headDim: config.headDim,
+            length: length)
+        let keyValue = config.numKeyValueHeads * config.headDim
+        // Half of each head's T x T scores.
+        let pairs = sequences * config.numAttentionHeads * length * length / 2 * config.headDim
+        func buffers(_ pool: WorkerPool) -> (q: Tensor<Element>, k: Tensor<Element>, v: Tensor<Element>, Workspace) {
+            let capacity = CausalSelfAttention.scratchSize(headDim: config.headDim, length: length)
+            return (
+                noise(tokens, hidden, of: Element.self), noise(tokens, keyValue, of: Element.self),
+                noise(tokens, keyValue, of: Element.self),
+                Workspace(workers: pool.workerCount, capacity: capacity)
+            )
+        }
+        func forward(
+            _ q: Tensor<Element>, _ k: Tensor<Element>, _ v: Tensor<Element>, _ output: Tensor<Element>,
+            _ logDenominators: Tensor<Float>, _ workspace: Workspace, _ pool: WorkerPool
+        ) {
+            pool.forEach(sequences * attention.heads) { task, worker in
+                let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
+                let rows = sequence * length..<(sequence + 1) * length
+                var scratch = workspace.scratch(of: worker)
+                attention.forward(
+                    head: head, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
+                    into: output.matrix.rows(rows), logDenominators: logDenominators.data + task * length,
+                    scratch: &scratch)
+            }
+        }
+        return [
+            MeasuredTask("attention forward \(precision)", flops(4 * pairs)) { pool in
+                let (q, k, v, workspace) = buffers(pool)
+                let (output, logDenominators) = (
+                    Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
+                )
+                return .init { forward(q, k, v, output, logDenominators, workspace, pool) }
+            },
+            MeasuredTask("attention backward \(precision)", flops(10 * pairs)) { pool in
+                let (q, k, v, workspace) = buffers(pool)
+                let (output, logDenominators) = (
+                    Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
+                )
+                forward(q, k, v, output, logDenominators, workspace, pool)
+                let original = [q, k, v].map { tensor in
+                    let copy = Tensor<Element>(tensor.shape)
+                    copy.copy(from: tensor)
+                    return (tensor, copy)
+                }
+                let doutput = noise(tokens, hidden, of: Element.self)
+                return .init(reset: { for (tensor, copy) in original { tensor.copy(from: copy) } }) {
+                    pool.forEach(sequences * attention.keyValueHeads) { task, worker in
+                        let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
+                        let rows = sequence * length..<(sequence + 1) * length
+                        var scratch = workspace.scratch(of: worker)
+                        attention.backward(
+                            group: group, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
+                            output: output.matrix.rows(rows), doutput: doutput.matrix.rows(rows),
+                            logDenominators: { head in
+                                UnsafePointer(logDenominators.data + (sequence * attention.heads + head) * length)
+                            }, scratch: &scratch)
+                    }
+                }
+            },
+        ]
+    }
+
+    private var crossEntropy: MeasuredTask {
+        MeasuredTask("head and cross-entropy \(precision)", flops(6 * hidden * vocabulary * tokens)) { pool in
+            let loss = LinearCrossEntropy<Element>(maxRows: tokens, vocabularySize: vocabulary, pool: pool)
+            let h = noise(tokens, hidden, of: Element.self)
+            let weight = noise(vocabulary, hidden, scale: 0.02, of: Element.self)
+            let (dh, dweight) = (Tensor<Float>(tokens, hidden), Tensor<Float>(vocabulary, hidden))
+            let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
+            return .init {
+                _ = try targets.withUnsafeBufferPointer {
+                    try loss(
+                        h.matrix, weight: weight.matrix, targets: $0,
+                        gradient: (dh.matrix, dweight.matrix, 1e-3), cancellation: nil)
+                }
+            }
+        }
+    }
+
+    /// The three products with a weight [out, in].
+    private func products(out: Int, in inner: Int) -> [MeasuredTask] {
+        let cost = flops(2 * out * inner * tokens)
+        func linear() -> Linear<Element> {
+            let parameter = Parameter(name: "weight", shape: [out, inner], role: .matrix(.gate))
+            parameter.weight.copy(from: noise(out, inner, scale: 0.02))
+            let linear = Linear<Element>(parameter)
+            linear.round()
+            return linear
+        }
+        return [
+            MeasuredTask("gemm \(precision) y = x W', \(inner) to \(out)", cost) { pool in
+                let (linear, x, y) = (
+                    linear(), noise(tokens, inner, of: Element.self), Tensor<Element>(tokens, out)
+                )
+                return .init {
+                    blocks(pool) { rows, _ in
+                        multiply(x.matrix.rows(rows).plain, linear.weight.transposed, into: y.matrix.rows(rows))
+                    }
+                }
+            },
+            MeasuredTask("gemm \(precision) dx = dy W, \(out) to \(inner)", cost) { pool in
+                let (linear, dy, dx) = (linear(), noise(tokens, out, of: Element.self), Tensor<Float>(tokens, inner))
+                return .init {
+                    blocks(pool) { rows, _ in
+                        multiply(
+                            dy.matrix.rows(rows).plain, linear.weight.plain, into: dx.matrix.rows(rows),
+                            accumulating: false)
+                    }
+                }
+            },
+            MeasuredTask("gemm \(precision) dW += dy' x, \(out) x \(inner)", cost) { pool in
+                let (linear, dy, x) = (
+                    linear(), noise(tokens, out, of: Element.self), noise(tokens, inner, of: Element.self)
+                )
+                let context = BlockContext(
+                    config: config, pool: pool, workspace: Workspace(workers: pool.workerCount, capacity: 1),
+                    rope: RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta), cancellation: nil,
+                    sequences: sequences, length: length)
+                return .init { try addWeightGradients([(linear, dy.matrix, x.matrix)], context) }
+            },
+        ]
+    }
+}

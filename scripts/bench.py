@@ -1,0 +1,205 @@
+"""Compares cosmos-train with PyTorch: the part of scripts/bench.sh that does the statistics and writes the tables.
+
+Programs of one comparison run in turns, round by round, and only one at a time. A round gives one ratio; medians and
+spreads are of these ratios, so that a machine that is slower for some minutes is so for both.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench_programs import THREADS, Server, Training, alternate, read_model, say, write_shard
+
+SCRIPTS = os.path.dirname(os.path.abspath(__file__))
+VOCABULARY = 32000
+
+# Model, sequences a step, their length.
+SHAPES = {"60m": ("llama60m", 8, 256), "130m": ("llama130m", 4, 1024)}
+# PyTorch's seconds over ours, at least.
+SPEED_TARGETS = {"60m-bf16": 2, "130m-bf16": 2, "60m-fp32": 1.15, "130m-fp32": 1.3}
+# Our peak over PyTorch's, at most.
+MEMORY_TARGETS = {"eager": 0.5, "compile": 0.75}
+# Our seconds over those of PyTorch's fused AdamW on the same matrices, at most.
+OPTIMIZER_TARGETS = {"muon": 28, "cosmos": 49, "soap": 97}
+GEMM_TARGET = 0.35
+ROWS = [*SPEED_TARGETS, "adamw", *OPTIMIZER_TARGETS, "gemm"]
+
+# The 84 hidden matrices of llama130m, and what else it has.
+MATRICES = 12 * (4 * [[768, 768]] + 2 * [[2048, 768]] + [[768, 2048]])
+PARAMETERS = [[VOCABULARY, 768]] * 2 + MATRICES + 25 * [[768]]
+
+
+def spread(ratios, digits=2):
+    low, high = min(ratios), max(ratios)
+    return f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def verdict(reached):
+    return "reached" if reached else "**missed**"
+
+
+def compare_training(row, options, folder):
+    size, precision = row.split("-")
+    config, batch, length = SHAPES[size]
+    file = os.path.join(SCRIPTS, "..", "configs", config + ".cfg")
+    shard = os.path.join(folder, "random.bin")
+    if not os.path.exists(shard):
+        write_shard(shard, 200_000, VOCABULARY)
+    settings = ["--config", file, "--set", f"data={{train: {shard}, validation: null, tokenizer: null}}"]
+    for setting in [
+        f"data.sequence_length={length}", f"training.batch_size={batch}", f"training.micro_batch_size={batch}",
+        f"training.precision={precision}", f"training.threads={THREADS}", "training.steps=1000000",
+        "output.checkpoint_every=0", "output.checkpoint_minutes=0",
+    ]:  # fmt: skip
+        settings += ["--set", setting]
+    shape = {"model": read_model(file), "batch": batch, "length": length, "precision": precision, "shard": shard}
+    programs = {"cosmos": Training(row, options.program, folder, settings)}
+    try:
+        for mode in ["eager", "compile"]:
+            programs[mode] = Server(mode, [*options.pytorch, "train", mode, json.dumps(shape)])
+        steps = options.steps or min(16, max(1, round(4 / programs["cosmos"].measure(1))))
+        alternate(programs, options.rounds, dict.fromkeys(programs, steps))
+        medians = {name: statistics.median(program.seconds) for name, program in programs.items()}
+        better = min(["eager", "compile"], key=medians.get)
+        ratios = [theirs / ours for theirs, ours in zip(programs[better].seconds, programs["cosmos"].seconds)]
+        target = SPEED_TARGETS[row]
+        rates = {name: f"{batch * length / seconds:,.0f}" for name, seconds in medians.items()}
+        speed = [
+            f"{size.upper()} {precision}, {batch} x {length}", rates["cosmos"], rates["eager"], rates["compile"],
+            spread(ratios), f"{target}", verdict(statistics.median(ratios) >= target),
+        ]  # fmt: skip
+        peaks = {name: program.peak for name, program in programs.items()}
+        shares = {mode: peaks["cosmos"] / peaks[mode] for mode in MEMORY_TARGETS}
+        memory = [speed[0], *(f"{peaks[name] / 1e9:.2f}" for name in programs)]
+        memory += [f"{share:.2f}" for share in shares.values()]
+        memory.append(verdict(all(shares[mode] <= most for mode, most in MEMORY_TARGETS.items())))
+        return speed, memory
+    finally:
+        for program in programs.values():
+            program.close()
+
+
+def compare_optimizer(name, options, shapes):
+    """Seconds of our step, of PyTorch's fused AdamW and, beside Muon, of its own Muon; our shares of the limit."""
+    programs = {}
+    try:
+        what = "AdamW 130M" if name == "adamw" else f"optimizer step {name}"
+        programs[name] = Server(what, [options.benchmarks, "--serve", what])
+        programs["fused AdamW"] = Server("fused AdamW", [*options.pytorch, "optimizer", "adamw", json.dumps(shapes)])
+        if name == "muon":
+            programs["torch.optim.Muon"] = Server("Muon", [*options.pytorch, "optimizer", "muon", json.dumps(shapes)])
+        cheap = ["fused AdamW", "adamw"]
+        alternate(programs, options.rounds, {program: 10 if program in cheap else 1 for program in programs})
+        shares = [answer["share"] for answer in programs[name].answers if "share" in answer]
+        return {**{key: program.seconds for key, program in programs.items()}, "shares": shares}
+    finally:
+        for program in programs.values():
+            program.close()
+
+
+def compare_gemm(options):
+    say("  products of the model")
+    output = subprocess.run(
+        [options.benchmarks, "--filter", "gemm", "--json"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def table(header, rows):
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]) + "\n"
+
+
+def machine(options):
+    info = open("/proc/cpuinfo").read()
+    model = re.search(r"model name\s*: (.*)", info)
+    flags = (re.search(r"flags\s*: (.*)", info) or [None, ""])[1].split()
+    units = [name for name, flag in [("AVX-512", "avx512f"), ("AVX-512 BF16", "avx512_bf16")] if flag in flags]
+    units.append("AMX" if "amx_bf16" in flags else "no AMX")
+    memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read())[1]) >> 20
+    versions = subprocess.run(
+        [options.pytorch[0], "-c", "import torch, transformers; print(torch.__version__, transformers.__version__)"],
+        check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout.split()  # fmt: skip
+    return (
+        f"{datetime.date.today()}, {THREADS} threads, {model[1] if model else 'unknown CPU'} ({', '.join(units)}), "
+        f"{memory} GiB, PyTorch {versions[0]}, transformers {versions[1]}, {options.rounds} rounds"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for option in ["--program", "--benchmarks", "--venv", "--only", "--out"]:
+        parser.add_argument(option, default="")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0)
+    options = parser.parse_args()
+    options.pytorch = [f"{options.venv}/bin/python", os.path.join(SCRIPTS, "bench_pytorch.py")]
+    chosen = options.only.split(",") if options.only else ROWS
+    if unknown := [row for row in chosen if row not in ROWS]:
+        print(f"error: there is no row {unknown[0]}\nhint: rows are {', '.join(ROWS)}", file=sys.stderr)
+        sys.exit(64)
+
+    speed, memory, optimizers, sections = [], [], [], [machine(options) + "\n"]
+    started = time.time()
+    with tempfile.TemporaryDirectory(prefix="cosmos-bench-") as folder:
+        for row in chosen:
+            say(f"{row} ({time.time() - started:.0f} s)")
+            if row in SPEED_TARGETS:
+                cells = compare_training(row, options, folder)
+                speed.append(cells[0])
+                memory.append(cells[1])
+            elif row == "adamw":
+                result = compare_optimizer(row, options, PARAMETERS)
+                ratios = [ours / theirs for ours, theirs in zip(result["adamw"], result["fused AdamW"])]
+                share = statistics.median(result["shares"])
+                good = statistics.median(ratios) <= 1 and share >= 0.7
+                cells = [f"{statistics.median(result[key]) * 1e3:.0f} ms" for key in ["adamw", "fused AdamW"]]
+                text = f"{spread(ratios)}; {share:.0%} of the copy bandwidth"
+                optimizers.append(["AdamW, 130M parameters", *cells, text, "1; 70%", verdict(good)])
+            elif row in OPTIMIZER_TARGETS:
+                result = compare_optimizer(row, options, MATRICES)
+                ratios = [ours / theirs for ours, theirs in zip(result[row], result["fused AdamW"])]
+                cells = [f"{statistics.median(result[key]):.3f} s" for key in [row, "fused AdamW"]]
+                target = OPTIMIZER_TARGETS[row]
+                text = spread(ratios, 1)
+                if "torch.optim.Muon" in result:
+                    text += f"; torch.optim.Muon {statistics.median(result['torch.optim.Muon']):.3f} s"
+                good = statistics.median(ratios) <= target
+                optimizers.append([f"{row}, its 84 matrices", *cells, text, str(target), verdict(good)])
+            else:
+                rows = compare_gemm(options)
+                worst = min(line["share"] for line in rows if "bf16" in line["name"])
+                cells = [
+                    [row["name"], f"{row['rate']:,.0f}", f"{row['limit']:,.0f}", row["unit"], f"{row['share']:.0%}"]
+                    for row in rows
+                ]
+                sections.append(table(["product", "GFLOP/s", "limit", "of", "share"], cells))
+                reached = verdict(worst >= GEMM_TARGET)
+                sections.append(f"Target in bf16: {GEMM_TARGET:.0%}, least {worst:.0%}: {reached}\n")
+    ratio = "ratio: median (least to largest)"
+    if optimizers:
+        header = ["optimizer step", "cosmos-train", "PyTorch's fused AdamW", ratio + " of the two", "at most", ""]
+        sections.insert(1, table(header, optimizers))
+    if memory:
+        header = ["peak memory, GB", "cosmos-train", "eager", "compiled", "of eager", "of compiled"]
+        header.append("at most " + ", ".join(str(most) for most in MEMORY_TARGETS.values()))
+        sections.insert(1, table(header, memory))
+    if speed:
+        header = ["training, tokens/s", "cosmos-train", "eager", "compiled", ratio + " to the better", "at least", ""]
+        sections.insert(1, table(header, speed))
+    report = "\n".join(sections)
+    print(report)
+    if options.out:
+        with open(options.out, "w") as file:
+            file.write(report)
+    say(f"done in {time.time() - started:.0f} s")
+
+
+main()
