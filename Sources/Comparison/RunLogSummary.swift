@@ -27,10 +27,7 @@ public struct RunLogSummary: Sendable {
     /// Reads a log. A last line that is being written, or that a killed process left unfinished, does not
     /// count. Throws where the file can't be read, or a line is not a log's.
     public init(path: String) throws {
-        let data: Data
-        do { data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) } catch {
-            throw UserError.system("read", path, code: errno)
-        }
+        let data = try RegularFile.contents(of: path, limit: .max)
         let newline = UInt8(ascii: "\n")
         guard let whole = data.lastIndex(of: newline) else { return }
         var columns: [Int] = []

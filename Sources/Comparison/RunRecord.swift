@@ -127,22 +127,15 @@ public func findRuns(_ paths: [String]) throws -> [RunRecord] {
     var folders: [String] = []
     for given in paths {
         let path = given.count > 1 && given.hasSuffix("/") ? String(given.dropLast()) : given
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw UserError.system("read", path, code: ENOENT)
-        }
-        guard isFolder.boolValue else {
+        guard access(path, F_OK) == 0 else { throw UserError.system("read", path, code: errno) }
+        guard isFolder(path) else {
             throw UserError(.usage, "\(path) is a file, not the folder of a run", hint: "give the folder that holds it")
         }
         if RunDirectory.holdsRun(path) {
             folders.append(path)
             continue
         }
-        let names: [String]
-        do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch {
-            throw UserError.system("read", path, code: errno)
-        }
-        let found = names.sorted { $0.compare($1, options: .numeric) == .orderedAscending }
+        let found = try folderContents(path).sorted { $0.compare($1, options: .numeric) == .orderedAscending }
             .filter { !$0.hasPrefix(".") && $0.firstMatch(of: /\.old-\d+$/) == nil }
             .map { Configuration.path(of: $0, in: path) }.filter(RunDirectory.holdsRun)
         guard !found.isEmpty else {

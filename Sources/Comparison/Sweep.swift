@@ -39,13 +39,8 @@ public final class Sweep {
         self.plan = plan
         self.jobsAtOnce = jobsAtOnce
         self.cancellation = cancellation
-        do {
-            try FileManager.default.createDirectory(
-                atPath: plan.folder + "/output", withIntermediateDirectories: true)
-        } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            throw UserError.system("create the folder", plan.folder, code: cause.map { Int32($0.code) } ?? EACCES)
-        }
+        try makeFolder(plan.folder)
+        try makeFolder(plan.folder + "/output")
         lock = try RunDirectory.lock(plan.folder)
         table = SweepTable(names: plan.runs.map(\.name))
         jobs = try plan.runs.map { run in
@@ -113,9 +108,9 @@ public final class Sweep {
             ["train", "--config", plan.base] + run.assignments.flatMap { ["--set", $0] }
             + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
         let output = outputFile(of: run)
-        guard FileManager.default.createFile(atPath: output, contents: nil),
-            let stream = FileHandle(forWritingAtPath: output)
-        else { throw UserError.system("create", output, code: errno) }
+        let descriptor = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+        if descriptor < 0 { throw UserError.system("create", output, code: errno) }
+        let stream = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         defer { try? stream.close() }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = stream

@@ -24,7 +24,7 @@ public final class AtomicFile {
         {
             throw UserError(.inputOutput, "cannot create \(path): it is a device or a pipe", hint: "name a file")
         }
-        temporary = Self.temporaryPath(for: path, ending: Self.unfinished)
+        temporary = try Self.temporaryPath(for: path, ending: Self.unfinished)
         descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("create", path, code: errno) }
     }
@@ -83,14 +83,14 @@ public final class AtomicFile {
     public static func writeFolder<Result>(
         _ path: String, _ body: (_ temporary: String) throws -> Result
     ) throws -> Result {
-        let temporary = temporaryPath(for: path, ending: unfinished)
+        let temporary = try temporaryPath(for: path, ending: unfinished)
         if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
         do {
             let result = try body(temporary)
             try synchronize(folder: temporary)
             // A folder cannot be renamed over another one that holds files: the old one goes aside
             // first, and `removeLeftovers` puts it back should the process die in between.
-            let replaced = temporaryPath(for: path, ending: Self.replaced)
+            let replaced = try temporaryPath(for: path, ending: Self.replaced)
             let isReplacing = rename(path, replaced) == 0
             if rename(temporary, path) != 0 {
                 let code = errno
@@ -109,7 +109,7 @@ public final class AtomicFile {
     /// Removes a file or folder with all that it holds. It loses its name first, so that a removal
     /// that is killed half way leaves nothing that looks whole.
     public static func remove(_ path: String) throws {
-        let nameless = temporaryPath(for: path, ending: unfinished)
+        let nameless = try temporaryPath(for: path, ending: unfinished)
         if rename(path, nameless) != 0 { throw UserError.system("remove", path, code: errno) }
         try synchronizeFolder(of: path)
         try? FileManager.default.removeItem(atPath: nameless)
@@ -147,6 +147,12 @@ public final class AtomicFile {
     package static func write(
         _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, of path: String, at offset: Int?
     ) throws {
+        let code = writeAll(bytes, to: descriptor, at: offset)
+        if code != 0 { throw UserError.system("write", path, code: code) }
+    }
+
+    /// Writes all of `bytes`, appending or at an offset; the system's error number, 0 for none.
+    package static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int?) -> Int32 {
         var done = 0
         while done < bytes.count {
             // Linux moves at most 2 GiB a call.
@@ -157,10 +163,11 @@ public final class AtomicFile {
                 }
             if written < 0 {
                 if errno == EINTR { continue }
-                throw UserError.system("write", path, code: errno)
+                return errno
             }
             done += written
         }
+        return 0
     }
 
     private static let unfinished = ".tmp-"
@@ -168,7 +175,8 @@ public final class AtomicFile {
     private static let counter = Atomic<Int>(0)
 
     /// A name beside `path` that no other thread or process uses.
-    private static func temporaryPath(for path: String, ending: String) -> String {
+    private static func temporaryPath(for path: String, ending: String) throws -> String {
+        if path.isEmpty { throw UserError.system("create", path, code: ENOENT) }
         let (folder, name) = folderAndName(of: path)
         let number = counter.add(1, ordering: .relaxed).newValue
         return Configuration.path(of: ".\(name)\(ending)\(getpid())-\(number)", in: folder)

@@ -56,7 +56,9 @@ public struct Field<Section>: Sendable {
                 }
                 _ = set(value, &section)
             } catch let problem as FieldProblem {
-                throw UserError(.usage, "\(node.source): \(path): \(problem.problem)", hint: problem.hint)
+                throw UserError(
+                    .usage, "\(node.source): \(path): \(problem.problem)",
+                    hint: problem.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
             }
         }
         encode = { .value(get($0)) }

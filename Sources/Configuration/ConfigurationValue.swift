@@ -27,13 +27,19 @@ extension ConfigurationNode {
             : FieldProblem("\(summary) is not \(typeName)", hint: hint)
     }
 
-    /// The number written here, unquoted, finite, decimal; underscores may group its digits.
+    /// The number written here, unquoted, finite, decimal; underscores between digits may group them.
     var number: Double? {
         guard case .scalar(let text, isQuoted: false) = kind, text.contains(where: \.isNumber),
-            text.allSatisfy({ "0123456789+-.eE_".contains($0) }),
+            text.allSatisfy({ "0123456789+-.eE_".contains($0) }), text.firstMatch(of: /(^|\D)_|_(\D|$)/) == nil,
             let value = Double(text.replacing("_", with: "")), value.isFinite
         else { return nil }
         return value
+    }
+
+    /// Refuses what one reader of YAML takes for decimal and another for octal: 020.
+    func refuseLeadingZero() throws {
+        guard number != nil, let text, text.contains(/^[-+]?0[0-9_]/) else { return }
+        throw FieldProblem("\(text) may be read as decimal or octal", hint: "write it without the leading zero")
     }
 }
 
@@ -42,6 +48,7 @@ extension Int: ConfigurationValue {
 
     /// Accepts `5.0e9` where it is a whole number.
     public init(configuration node: ConfigurationNode) throws {
+        try node.refuseLeadingZero()
         if node.number != nil, let text = node.text, let exact = Int(text.replacing("_", with: "")) {
             self = exact
         } else if let number = node.number, let exact = Int(exactly: number), number.magnitude <= 0x1p53 {
@@ -57,9 +64,15 @@ extension Int: ConfigurationValue {
 extension Double: ConfigurationValue {
     public static var typeName: String { "a number" }
 
-    /// Never NaN or infinite.
+    /// Never NaN or infinite, and a float32 can hold it, for that is what most numbers become.
     public init(configuration node: ConfigurationNode) throws {
         guard let number = node.number else { throw node.mismatch(Self.typeName, hint: "write it as 0.001 or 1.0e-3") }
+        try node.refuseLeadingZero()
+        let (least, greatest) = (Double(Float.leastNormalMagnitude), Double(Float.greatestFiniteMagnitude))
+        guard number == 0 || (least...greatest).contains(number.magnitude) else {
+            throw FieldProblem(
+                "\(node.summary) is outside the range of a float32, 1.2e-38 to 3.4e38")
+        }
         self = number
     }
 
@@ -110,6 +123,11 @@ extension String: ConfigurationValue {
         }
         return "\"" + escaped.joined() + "\""
     }
+}
+
+extension String {
+    /// Whether it can be the name of a file or folder.
+    @Sendable public static func isPath(_ text: String) -> Bool { !text.isEmpty && !text.contains("\0") }
 }
 
 extension Array: ConfigurationValue where Element: ConfigurationValue {
@@ -171,5 +189,5 @@ extension Check where Value == [Double] {
 }
 
 extension Check where Value == String {
-    public static var notEmpty: Self { Self("not empty") { !$0.isEmpty } }
+    public static var path: Self { Self("not empty, without zero bytes", String.isPath) }
 }

@@ -73,7 +73,7 @@ public final class StatusLine: Sendable {
     /// Progress is not worth an error: a closed terminal does not stop a run.
     private func emit(_ text: String) {
         var text = text
-        text.withUTF8 { try? AtomicFile.write(UnsafeRawBufferPointer($0), to: descriptor, of: "stderr", at: nil) }
+        _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: descriptor, at: nil) }
     }
 
     /// Seconds on a clock that never jumps.

@@ -1,10 +1,15 @@
-import Foundation
+import Glibc
 
 extension UserError {
     /// The failure of a system call on a file: "cannot write runs/a/log.csv: No space left on device",
     /// with the remedy where there is a usual one. Pass `errno` at once, before another call sets it.
     public static func system(_ action: String, _ path: String, code: Int32) -> UserError {
-        UserError(
+        if path.isEmpty {
+            return UserError(
+                .usage, "cannot \(action) a file or folder whose name is empty",
+                hint: "give its name; a variable of the shell that is not set gives none")
+        }
+        return UserError(
             .inputOutput, "cannot \(action) \(path): \(String(cString: strerror(code)))", hint: remedy(code, path))
     }
 
@@ -24,12 +29,11 @@ extension UserError {
     }
 
     private static func missing(_ path: String, in folder: String) -> String {
-        guard FileManager.default.fileExists(atPath: folder) else {
+        guard access(folder, F_OK) == 0 else {
             return "the folder \(folder) does not exist: create it, or check the path"
         }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         let name = folderAndName(of: path).name
-        if let near = closestMatch(to: name, in: names) { return "did you mean \(near)?" }
+        if let near = closestMatch(to: name, in: (try? folderContents(folder)) ?? []) { return "did you mean \(near)?" }
         return "check the path"
     }
 }

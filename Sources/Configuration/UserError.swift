@@ -32,7 +32,10 @@ public func closestMatch(to word: String, in candidates: [String]) -> String? {
     let word = folded(word)
     let nearest = candidates.map { (name: $0, distance: editDistance(word, folded($0))) }
         .min { $0.distance < $1.distance }
-    guard let nearest, nearest.distance <= max(1, min(word.count, nearest.name.count) / 3) else { return nil }
+    guard let nearest, nearest.distance <= max(1, min(word.count, nearest.name.count) / 3),
+        // Of one letter nothing would remain.
+        nearest.distance < max(word.count, nearest.name.count), !word.isEmpty
+    else { return nil }
     return nearest.name
 }
 

@@ -8,23 +8,17 @@ extension ConfigurationNode {
     /// UTF-8, and on a key given twice.
     public init(contentsOfFile path: String) throws {
         let sizeLimit = 1 << 20
-        let data: Data
-        do {
-            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-            defer { try? file.close() }
-            data = try file.read(upToCount: sizeLimit + 1) ?? Data()
-        } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            throw UserError.system("read", path, code: Int32(cause?.code ?? Int(EIO)))
-        }
-        guard data.count <= sizeLimit else {
+        guard try RegularFile(path).size <= sizeLimit else {
             throw UserError(
                 .usage, "\(path): larger than \(sizeLimit) bytes, so not a configuration",
                 hint: "configurations are short YAML files such as those in configs/")
         }
-        guard let text = String(validating: data, as: UTF8.self) else {
+        var bytes = try RegularFile.contents(of: path, limit: sizeLimit)
+        // A byte order mark says nothing: UTF-8 has one order.
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
             throw UserError(
-                .usage, "\(path):\(data.lineOfInvalidUTF8): not UTF-8 text", hint: "save the file as UTF-8")
+                .usage, "\(path):\(bytes.lineOfInvalidUTF8): not UTF-8 text", hint: "save the file as UTF-8")
         }
         try self.init(yaml: text, file: path)
     }
@@ -67,7 +61,12 @@ extension ConfigurationNode {
 /// Composes YAML into nodes; `place` turns a line into a source.
 private func parse(_ text: String, _ file: String, place: (Int) -> String) throws -> ConfigurationNode? {
     func failure(_ line: Int, _ problem: String, hint: String? = nil) -> UserError {
-        UserError(.usage, "\(place(line)): \(problem)", hint: hint)
+        UserError(
+            .usage, "\(place(line)): \(problem)",
+            hint: hint
+                ?? (file.hasPrefix("--set")
+                    ? "the value is YAML; write text with special characters in \"quotes\""
+                    : "write `key: value`, indented below its section; text with special characters in \"quotes\""))
     }
     var nodeCount = 0
     func convert(_ node: Node) throws -> ConfigurationNode {
@@ -123,7 +122,7 @@ private func parse(_ text: String, _ file: String, place: (Int) -> String) throw
     }
 }
 
-extension Data {
+extension [UInt8] {
     /// The line, from 1, of the first byte that is not UTF-8.
     fileprivate var lineOfInvalidUTF8: Int {
         var decoder = UTF8()

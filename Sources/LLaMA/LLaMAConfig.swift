@@ -25,19 +25,23 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
     /// The dimension of one attention head.
     public var headDim: Int { hiddenSize / numAttentionHeads }
 
-    /// Bounded so that products of two sizes can't overflow.
-    private static let sizes = Check<Int>.range(1...1 << 30)
+    /// The longest sequence. These bounds are far beyond any model that a CPU trains; with them, and a bound on
+    /// the tokens of a micro-batch, no size in bytes that follows from them overflows.
+    package static let longestSequence = 1 << 20
+    private static let widths = Check<Int>.range(1...1 << 16)
 
     public static let fields: [Field<LLaMAConfig>] = [
-        .required("hidden_size", \.hiddenSize, "width of the residual stream", sizes),
-        .required("intermediate_size", \.intermediateSize, "width of the MLP", sizes),
-        .required("num_hidden_layers", \.numHiddenLayers, "number of transformer blocks", sizes),
-        .required("num_attention_heads", \.numAttentionHeads, "number of attention heads", .positive),
+        .required("hidden_size", \.hiddenSize, "width of the residual stream", widths),
+        .required("intermediate_size", \.intermediateSize, "width of the MLP", .range(1...1 << 18)),
+        .required("num_hidden_layers", \.numHiddenLayers, "number of transformer blocks", .range(1...1 << 10)),
+        .required("num_attention_heads", \.numAttentionHeads, "number of attention heads", widths),
         .optional(
             "num_key_value_heads", \.givenKeyValueHeads,
-            "number of key/value heads; as many as attention heads unless given", sizes),
-        .required("vocab_size", \.vocabSize, "number of token ids", .range(2...Int(Int32.max))),
-        .init("max_position_embeddings", \.maxPositionEmbeddings, "longest sequence in tokens", sizes),
+            "number of key/value heads; as many as attention heads unless given", widths),
+        .required("vocab_size", \.vocabSize, "number of token ids", .range(2...1 << 20)),
+        .init(
+            "max_position_embeddings", \.maxPositionEmbeddings, "longest sequence in tokens",
+            .range(1...longestSequence)),
         .init("rms_norm_eps", \.rmsNormEps, "added to the mean square in RMSNorm", .positive),
         .init("rope_theta", \.ropeTheta, "base of the rotary frequencies", .positive),
         .init("tie_word_embeddings", \.tieWordEmbeddings, "one matrix for the embedding and the output head"),
@@ -59,7 +63,8 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
         givenKeyValueHeads = numKeyValueHeads
         guard numAttentionHeads % numKeyValueHeads == 0 else {
             throw FieldError(
-                "num_key_value_heads", "\(numKeyValueHeads) does not divide num_attention_heads, \(numAttentionHeads)")
+                "num_key_value_heads", "\(numKeyValueHeads) does not divide num_attention_heads, \(numAttentionHeads)",
+                hint: "heads share keys and values in groups of one size: choose a divisor of \(numAttentionHeads)")
         }
     }
 }

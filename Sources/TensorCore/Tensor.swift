@@ -22,7 +22,12 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
             return
         }
         guard let memory = calloc(count * MemoryLayout<Element>.stride + 64, 1) else {
-            fatalError("out of memory: \(count * MemoryLayout<Element>.stride) bytes for a tensor \(shape)")
+            // Plans refuse what cannot fit, so this is a limit that they do not know, such as `ulimit -v`.
+            let message = Array(
+                ("error: the system gives no memory: \(count * MemoryLayout<Element>.stride) bytes for a tensor of "
+                    + "shape \(shape)\nhint: see `ulimit -v`, free some memory, or choose a smaller model\n").utf8)
+            write(STDERR_FILENO, message, message.count)
+            exit(74)
         }
         allocation = memory
         let aligned = (UInt(bitPattern: memory) + 63) & ~63

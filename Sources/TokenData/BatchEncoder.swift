@@ -25,7 +25,8 @@ final class BatchEncoder: @unchecked Sendable {
     /// The blocks of `batch` in order, and the result of `readNext`, which one worker runs meanwhile.
     /// `isParsingOnly` looks for bad records alone.
     func encode(
-        _ batch: DocumentBatch, with pool: WorkerPool, isParsingOnly: Bool, readNext: () throws -> Bool
+        _ batch: DocumentBatch, with pool: WorkerPool, isParsingOnly: Bool,
+        cancellation: CancellationFlag?, readNext: () throws -> Bool
     ) throws -> ([EncodedBlock], Bool) {
         let ranges = Self.blocks(of: batch.records)
         var blocks = [EncodedBlock](repeating: EncodedBlock(), count: ranges.count)
@@ -33,7 +34,7 @@ final class BatchEncoder: @unchecked Sendable {
         try batch.bytes.withUnsafeBytes { bytes in
             try blocks.withUnsafeMutableBufferPointer { blocks in
                 // The reading comes first: it takes longest, and the other blocks fill the time.
-                try pool.forEach(ranges.count + 1, cancellation: nil) { block, worker in
+                try pool.forEach(ranges.count + 1, cancellation: cancellation) { block, worker in
                     if block == 0 {
                         hasNext = try readNext()
                     } else {

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import TensorCore
 
 /// A part of an input file as it was read, before any parsing.
 struct DocumentRecord {
@@ -42,6 +43,7 @@ final class DocumentReader {
     private var current: OpenFile?
     private let pieceSize: Int
     private let lineLimit: Int
+    private let cancellation: CancellationFlag?
 
     private struct OpenFile {
         let file: InputFile
@@ -59,7 +61,10 @@ final class DocumentReader {
 
     /// `inputs`: files, folders or globs. One that is missing or unreadable is told here, before any
     /// work is done.
-    init(inputs: [String], pieceSize: Int = textPieceSize, lineLimit: Int = 1 << 28) throws {
+    init(
+        inputs: [String], pieceSize: Int = textPieceSize, lineLimit: Int = 1 << 28,
+        cancellation: CancellationFlag? = nil
+    ) throws {
         paths = try inputs.flatMap {
             try expandPath($0, endings: Self.lineEndings + Self.textEndings, what: "documents")
         }
@@ -73,6 +78,7 @@ final class DocumentReader {
         totalSize = try paths.reduce(0) { try $0 + InputFile.readableSize(of: $1) }
         self.pieceSize = pieceSize
         self.lineLimit = lineLimit
+        self.cancellation = cancellation
     }
 
     /// Replaces `batch` by the next records: at least `size` bytes of them unless the files end.
@@ -105,7 +111,7 @@ final class DocumentReader {
         guard nextPath < paths.count else { return false }
         let path = paths[nextPath]
         nextPath += 1
-        let file = try InputFile(path)
+        let file = try InputFile(path, cancellation: cancellation)
         current = OpenFile(
             file: file, stream: path.hasSuffix(".gz") ? GzipFile(file) : file,
             isText: Self.textEndings.contains(where: path.hasSuffix))
@@ -116,8 +122,6 @@ final class DocumentReader {
     private func fill(_ bytes: inout [UInt8], to count: Int) throws -> Bool {
         let chunk = 1 << 18
         repeat {
-            let old = bytes.count
-            bytes.reserveCapacity(old + chunk)
             let read = try withUnsafeTemporaryAllocation(byteCount: chunk, alignment: 64) { buffer in
                 let read = try current?.stream.read(into: buffer) ?? 0
                 bytes.append(contentsOf: UnsafeRawBufferPointer(buffer)[..<read])

@@ -1,17 +1,13 @@
 import Configuration
-import Foundation
+import Glibc
 
 /// The files that `path` stands for, sorted by name: a file itself; a folder's files whose names end
 /// in one of `endings`; or those that match a glob (`*`, `?`, `[...]`), whatever their ending.
 func expandPath(_ path: String, endings: [String], what: String) throws -> [String] {
-    if FileManager.default.fileExists(atPath: path) {
-        guard isFolder(path) else { return [path] }
-        let names: [String]
-        do {
-            names = try FileManager.default.contentsOfDirectory(atPath: path)
-        } catch {
-            throw UserError.system("read", path, code: errno == 0 ? EACCES : errno)
-        }
+    var status = stat()
+    if stat(path, &status) == 0 {
+        guard status.st_mode & S_IFMT == S_IFDIR else { return [path] }
+        let names = try folderContents(path)
         let files = names.filter { name in !name.hasPrefix(".") && endings.contains { name.hasSuffix($0) } }
         if files.isEmpty {
             throw UserError(
@@ -20,9 +16,8 @@ func expandPath(_ path: String, endings: [String], what: String) throws -> [Stri
         }
         return files.sorted().map { Configuration.path(of: $0, in: path) }
     }
-    guard path.contains(where: { "*?[".contains($0) }) else {
-        throw UserError.system("open", path, code: ENOENT)
-    }
+    let code = errno
+    guard path.contains(where: { "*?[".contains($0) }) else { throw UserError.system("open", path, code: code) }
     var matches = glob_t()
     defer { globfree(&matches) }
     var files: [String] = []
@@ -35,10 +30,4 @@ func expandPath(_ path: String, endings: [String], what: String) throws -> [Stri
             hint: "check with `ls \(path)`; quote a glob so that the shell leaves it alone")
     }
     return files.sorted()
-}
-
-/// Whether `path` is a folder, or leads to one.
-func isFolder(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
 }

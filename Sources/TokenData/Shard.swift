@@ -11,7 +11,7 @@ final class Shard {
 
     init(_ path: String) throws {
         self.path = path
-        map = try InputFile(path).map()
+        map = try RegularFile(path).map()
         do {
             header = try ShardHeader(of: map, path: path)
         } catch {

@@ -96,6 +96,18 @@ struct ShardHeader: Equatable {
         }
         if tokenCount == 0 { throw UserError(.data, "\(path) is empty: it has no tokens", hint: remake) }
         if word(3) == 0 { return }
+        guard word(3) <= Self.maximalVocabularySize else {
+            throw UserError(
+                .data,
+                "\(path) has an impossible vocabulary size, \(Int32(bitPattern: word(3))), at offset 12: "
+                    + "16-bit tokens allow \(Self.maximalVocabularySize)", hint: remake)
+        }
+        guard word(5) < word(3) else {
+            throw UserError(
+                .data,
+                "\(path) has an impossible end-of-text id, \(Int32(bitPattern: word(5))), at offset 20: "
+                    + "its vocabulary has the ids 0 to \(word(3) - 1)", hint: remake)
+        }
         extras = Extras(
             vocabularySize: Int(word(3)), checksum: word(4), endOfTextID: Int32(bitPattern: word(5)),
             tokenizerFingerprint: UInt64(word(7)) << 32 | UInt64(word(6)), index: Int(word(8)), isLast: word(9) == 1)

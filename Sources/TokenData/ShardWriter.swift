@@ -33,8 +33,11 @@ final class ShardWriter {
             throw UserError(
                 .usage, "a shard of \(shardTokens) tokens: it can have 1 to \(ShardHeader.maximalTokenCount)")
         }
-        if prefix.isEmpty || prefix.contains("/") || prefix.hasPrefix(".") {
-            throw UserError(.usage, "`\(prefix)` cannot begin a file name", hint: "such as: --prefix train")
+        if prefix.isEmpty || prefix.hasPrefix(".") || prefix.contains(/[\/*?\[\]\p{Cc}]/) {
+            throw UserError(
+                .usage,
+                "a prefix of \(prefix.debugDescription): it begins the names of files, and so has no slash, "
+                    + "no sign of a glob, no control character and no dot in front", hint: "such as --prefix train")
         }
         self.folder = folder
         self.prefix = prefix
@@ -43,11 +46,7 @@ final class ShardWriter {
             vocabularySize: vocabularySize, checksum: 0, endOfTextID: endOfTextID,
             tokenizerFingerprint: tokenizerFingerprint, index: 0, isLast: false)
         staging = folder + "/.\(prefix).tmp-tokenize"
-        do {
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        } catch {
-            throw UserError.system("create the folder", folder, code: errno)
-        }
+        try makeFolder(folder)
         if !force, let present = Self.shards(in: folder, prefix: prefix).first {
             throw UserError(
                 .usage, "\(folder) already holds shards: \(present)",

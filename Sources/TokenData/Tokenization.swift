@@ -45,11 +45,13 @@ public struct Tokenization: Sendable {
     }
 
     /// Does the work. `notice` is given what a person should know, such as lines that were skipped.
+    /// `cancellation` ends it with a `CancellationError`, and nothing is left behind.
     public func run(
-        tokenizer: Tokenizer, pool: WorkerPool, notice: @escaping (String) -> Void = { _ in }
+        tokenizer: Tokenizer, pool: WorkerPool, cancellation: CancellationFlag? = nil,
+        notice: @escaping (String) -> Void = { _ in }
     ) throws -> Summary {
         let endOfText = try checkedEndOfText(tokenizer)
-        let reader = try DocumentReader(inputs: inputs)
+        let reader = try DocumentReader(inputs: inputs, cancellation: cancellation)
         let writer = try ShardWriter(
             folder: output, prefix: prefix, shardTokens: shardTokens, vocabularySize: tokenizer.vocabularySize,
             endOfTextID: endOfText, tokenizerFingerprint: tokenizer.fingerprint, force: force)
@@ -67,7 +69,9 @@ public struct Tokenization: Sendable {
         var hasBatch = try reader.read(into: &batch, size: batchSize)
         var reported = 0
         while hasBatch {
-            let (blocks, hasNext) = try encoder.encode(batch, with: pool, isParsingOnly: badLines.isStopping) {
+            let (blocks, hasNext) = try encoder.encode(
+                batch, with: pool, isParsingOnly: badLines.isStopping, cancellation: cancellation
+            ) {
                 try reader.read(into: &next, size: batchSize)
             }
             for block in blocks {

@@ -26,7 +26,7 @@ public final class Tokenizer: @unchecked Sendable {
 
     /// Reads a `.model` file: T5's, LLaMA's or one's own.
     public init(modelFile path: String) throws {
-        let bytes = try InputFile.contents(of: path, limit: 1 << 30)
+        let bytes = try RegularFile.contents(of: path, limit: 1 << 30)
         let hint =
             "give a SentencePiece model (T5's spiece.model, LLaMA's tokenizer.model, or what "
             + "`cosmos-train tokenizer` makes), not a tokenizer.json or a vocabulary list"

@@ -177,6 +177,8 @@ private final class SentenceSource {
     /// The text that is being split, and where the next sentence begins in it.
     private var text: [UInt8] = []
     private var position = 0
+    /// Where the line ends in which `position` lies; before it: not known yet.
+    private var newline = -1
     /// What belongs before the next text.
     private var unfinishedLine: [UInt8] = []
 
@@ -193,7 +195,8 @@ private final class SentenceSource {
     func next() throws -> [UInt8]? {
         while true {
             while position < text.count {
-                let newline = text[position...].firstIndex(of: 0x0A) ?? text.count
+                // Looked for once a line, not once a sentence of it.
+                if newline < position { newline = text[position...].firstIndex(of: 0x0A) ?? text.count }
                 let end =
                     text.withUnsafeBytes {
                         pieceEnd(
@@ -226,7 +229,7 @@ private final class SentenceSource {
                     unfinishedLine = []
                 }
                 if badLines.isStopping { continue }
-                position = 0
+                (position, newline) = (0, -1)
                 if record.kind == .text {
                     // The next piece of the file goes on in the middle of a line.
                     if let newline = text.lastIndex(of: 0x0A) {

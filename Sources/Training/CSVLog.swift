@@ -128,7 +128,8 @@ public final class CSVLog {
     }
 
     /// Continues a log after `step`, the step of the checkpoint: later rows, and a last row that a killed
-    /// process left unfinished, are cut off. Throws where a row up to `step` is missing or damaged.
+    /// process left unfinished, are cut off. Throws where a row up to `step` is missing or damaged; but a log
+    /// that was lost may have begun anew with any step up to the next.
     public init(resuming path: String, after step: Int) throws {
         self.path = path
         let length = try Self.lengthToKeep(path, upTo: step)
@@ -160,14 +161,12 @@ public final class CSVLog {
                 .data, "\(path): \(what), so the run up to step \(step) is not in it",
                 hint: "move the file away to resume with a new log, or start the run anew")
         }
-        let data: Data
-        do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
-            throw UserError.system("read", path, code: errno)
-        }
+        let data = try RegularFile.contents(of: path, limit: .max)
         var kept = 0
-        var lastStep = 0
+        // nil: no row yet.
+        var lastStep: Int?
         var number = 0
-        while lastStep < step || number == 0, let end = data[kept...].firstIndex(of: UInt8(ascii: "\n")) {
+        while lastStep ?? 0 < step || number == 0, let end = data[kept...].firstIndex(of: UInt8(ascii: "\n")) {
             let fields = data[kept..<end].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
                 .map { String(decoding: $0, as: UTF8.self) }
             number += 1
@@ -176,14 +175,18 @@ public final class CSVLog {
                     throw damaged("line 1 has other columns than this version writes")
                 }
             } else {
-                guard fields.count == LogRow.columns.count, let rowStep = Int(fields[0]), rowStep == lastStep + 1 else {
-                    throw damaged("line \(number) is not the row of step \(lastStep + 1)")
+                guard fields.count == LogRow.columns.count, let rowStep = Int(fields[0]),
+                    lastStep.map({ rowStep == $0 + 1 }) ?? (1...step + 1).contains(rowStep)
+                else {
+                    throw damaged("line \(number) is not the row of step \((lastStep ?? 0) + 1)")
                 }
+                if rowStep > step { break }
                 lastStep = rowStep
             }
             kept = end + 1
         }
-        guard number > 0, lastStep == step else { throw damaged("the last whole row is that of step \(lastStep)") }
+        if number == 0 { throw damaged("the line of its columns is missing") }
+        if let lastStep, lastStep < step { throw damaged("the last whole row is that of step \(lastStep)") }
         return kept
     }
 }

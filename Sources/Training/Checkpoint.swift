@@ -79,7 +79,7 @@ public struct Checkpoint: Sendable {
             UserError(.data, "\(path) is no good checkpoint: \(what)", hint: "use another one, or copy it again")
         }
         let manifestPath = "\(path)/\(Self.manifestName)"
-        guard access(manifestPath, F_OK) == 0 else { throw damaged("\(Self.manifestName) is missing") }
+        guard RegularFile.exists(manifestPath) else { throw damaged("\(Self.manifestName) is missing") }
         let manifest: [String: FileSummary] = try JSONFile.read(path: manifestPath)
         for name in ["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]
         where manifest[name] == nil {
@@ -88,7 +88,7 @@ public struct Checkpoint: Sendable {
         // Sizes first: they cost nothing.
         for (name, summary) in manifest.sorted(by: { $0.key < $1.key }) {
             guard !name.contains("/") else { throw damaged("\(Self.manifestName) names \(name)") }
-            guard access("\(path)/\(name)", F_OK) == 0 else { throw damaged("\(name) is missing") }
+            guard RegularFile.exists("\(path)/\(name)") else { throw damaged("\(name) is missing") }
             let size = try FileBytes.size(of: "\(path)/\(name)")
             guard size == summary.bytes else { throw damaged("\(name) has \(size) bytes instead of \(summary.bytes)") }
         }

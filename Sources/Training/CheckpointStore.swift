@@ -18,14 +18,12 @@ public struct CheckpointStore: Sendable {
     /// The steps of all checkpoints, good or not, in order.
     public func steps() throws -> [Int] {
         guard access(folder, F_OK) == 0 else { return [] }
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
-                guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), name == Self.name(step: step) else {
-                    return nil
-                }
-                return step
-            }.sorted()
-        } catch { throw UserError.system("read", folder, code: errno) }
+        return try folderContents(folder).compactMap { name in
+            guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), name == Self.name(step: step) else {
+                return nil
+            }
+            return step
+        }.sorted()
     }
 
     /// Writes a checkpoint, points `latest` at it, and deletes all but the newest `keep` of those up to

@@ -75,7 +75,7 @@ enum JSONFile {
 
     /// Reads a file; `what` names it in messages. A file above 64 MB is none of ours.
     static func read<Value: Decodable>(_: Value.Type = Value.self, path: String) throws -> Value {
-        let data = Data(try FileBytes.contents(of: path, limit: 1 << 26))
+        let data = Data(try RegularFile.contents(of: path, limit: 1 << 26))
         do { return try JSONDecoder().decode(Value.self, from: data) } catch let error as DecodingError {
             throw UserError(
                 .data, "\(path): \(error.readable)", hint: "the file is damaged, or not of the kind that is expected")

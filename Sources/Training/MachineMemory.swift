@@ -11,6 +11,9 @@ public struct MachineMemory: Codable, Equatable, Sendable {
     /// Whether a control group sets the limit.
     public var isLimitedByGroup: Bool
 
+    /// Whose limit it is, for messages.
+    var owner: String { isLimitedByGroup ? "the limit of this control group" : "this machine's memory and swap" }
+
     public init(limit: Int, available: Int, isLimitedByGroup: Bool = false) {
         (self.limit, self.available, self.isLimitedByGroup) = (limit, available, isLimitedByGroup)
     }

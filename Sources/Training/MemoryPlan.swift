@@ -111,11 +111,10 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     /// Throws where the machine could never hold the run. Otherwise a warning where it can't now, or nil.
     public func check(on machine: MachineMemory?) throws -> String? {
         guard let machine else { return nil }
-        let owner = machine.isLimitedByGroup ? "the limit of this control group" : "this machine's memory and swap"
         guard required <= machine.limit else {
             throw UserError(
                 .usage,
-                "the run takes \(Format.bytes(required)), \(owner) is \(Format.bytes(machine.limit)): \(summary)",
+                "the run takes \(Format.bytes(required)), \(machine.owner) is \(Format.bytes(machine.limit)): \(summary)",
                 hint: model.activations > required / 4
                     ? "choose a smaller training.micro_batch_size: it changes memory, not results"
                     : "choose a smaller model, or an optimizer with less state: `cosmos-train plan --all-optimizers`")

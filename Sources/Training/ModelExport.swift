@@ -18,8 +18,7 @@ extension ModelFolder {
         guard access(folder, F_OK) != 0 else {
             throw UserError(.usage, "\(folder) is already there", hint: "give --output a folder that does not exist")
         }
-        let model = LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
-        try loadWeights(into: model)
+        let model = try loadModel(pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
         let weights = model.parameters.map { NamedTensor($0.name, $0.weight) }
         let bar = ProgressBar(
             "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)
@@ -31,7 +30,7 @@ extension ModelFolder {
                 contentsOf: path + "/config.json", dtype: dtype == .bf16 ? "bfloat16" : "float32")
             try json.withUnsafeBytes { try AtomicFile.write($0, to: temporary + "/config.json") }
             for name in Self.companions where access("\(path)/\(name)", F_OK) == 0 {
-                let bytes = try FileBytes.contents(of: "\(path)/\(name)", limit: 1 << 30)
+                let bytes = try RegularFile.contents(of: "\(path)/\(name)", limit: 1 << 30)
                 try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
             }
             return file.bytes

@@ -17,6 +17,7 @@ public struct ModelFolder: Sendable {
     /// Finds the model; `path` may be the folder of a run.
     public init(_ path: String) throws {
         var path = path
+        if path.isEmpty { throw UserError.system("open", path, code: ENOENT) }
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
         if RunDirectory.holdsRun(path) {
             guard FileManager.default.fileExists(atPath: path + "/checkpoints/latest") else {

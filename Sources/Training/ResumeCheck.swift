@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 
 /// The state of `checkpoint`, if `configuration` may continue it.
 ///
@@ -11,6 +12,13 @@ func resumableState(
     resetOptimizer: Bool
 ) throws -> TrainerState {
     let state = checkpoint.state
+    guard access(directory.configuration, F_OK) == 0 else {
+        throw UserError(
+            .usage,
+            "\(directory.configuration) is missing: it says with which settings the run was started, which must "
+                + "not change",
+            hint: "copy it back, or write the settings of the run there (a configuration with all values in one file)")
+    }
     let old = try RunConfiguration(file: directory.configuration)
     guard state.step <= configuration.steps else {
         throw UserError(

@@ -24,6 +24,11 @@ public struct RunConfiguration: Sendable {
             for assignment in assignments.dropFirst() {
                 changes = changes.overlaid(by: try ConfigurationNode(assignment: assignment))
             }
+            if changes["base"] != nil {
+                throw UserError(
+                    .usage, "--set base: only a file can rest on another one",
+                    hint: "name the file with --config, or write `base: FILE` in it")
+            }
             root = overlay(root, changes)
         }
         try self.init(root)
@@ -113,6 +118,12 @@ public struct RunConfiguration: Sendable {
                 "\(data.sequenceLength) is more than model.max_position_embeddings, \(model.maxPositionEmbeddings)",
                 "make it at most \(model.maxPositionEmbeddings), or raise model.max_position_embeddings")
         }
+        guard training.microBatchSize <= (1 << 24) / data.sequenceLength else {
+            throw failure(
+                "training", "micro_batch_size",
+                "\(training.microBatchSize) sequences of \(data.sequenceLength) tokens are more than can be computed "
+                    + "at once, \(1 << 24) tokens", "choose a smaller one: it changes memory, not results")
+        }
         guard steps <= (1 << 60) / tokensPerStep else {
             throw failure(
                 "training", "steps", "\(steps) steps of \(tokensPerStep) tokens are more than can be counted",
@@ -133,7 +144,7 @@ public struct RunConfiguration: Sendable {
 private func loadLayers(_ file: String, above: [String] = []) throws -> ConfigurationNode {
     let root = try ConfigurationNode(contentsOfFile: file)
     guard let node = root["base"] else { return root }
-    guard let name = node.text, !node.isNull, !name.isEmpty else {
+    guard let name = node.text, !node.isNull, String.isPath(name) else {
         throw UserError(
             .usage, "\(node.source): base: \(node.summary) is not a file", hint: "for example llama130m.cfg")
     }

@@ -27,6 +27,8 @@ public final class RunDirectory {
     public var checkpoints: String { path + "/checkpoints" }
     /// Where `replace` left the run that was here.
     public let replacedRun: String?
+    /// Whether the folder was made by this start.
+    private let isNew: Bool
     private let lock: Int32
 
     /// Creates or opens the folder and locks it. Throws `UserError` where it holds a run that `purpose`
@@ -34,7 +36,8 @@ public final class RunDirectory {
     public init(_ path: String, for purpose: Purpose) throws {
         self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         if purpose == .resume { try Self.check(self.path, for: purpose) }
-        try Self.makeFolder(self.path)
+        var isNew = !isFolder(self.path)
+        try makeFolder(self.path)
         var descriptor = try Self.lock(self.path)
         var replacedRun: String?
         do {
@@ -43,17 +46,18 @@ public final class RunDirectory {
                 replacedRun = try Self.setAside(self.path)
                 close(descriptor)
                 descriptor = -1
-                try Self.makeFolder(self.path)
+                try makeFolder(self.path)
+                isNew = true
                 descriptor = try Self.lock(self.path)
             }
-            try Self.makeFolder(self.path + "/checkpoints")
+            try makeFolder(self.path + "/checkpoints")
             AtomicFile.removeLeftovers(in: self.path)
             AtomicFile.removeLeftovers(in: self.path + "/checkpoints")
         } catch {
             if descriptor >= 0 { close(descriptor) }
             throw error
         }
-        self.replacedRun = replacedRun
+        (self.replacedRun, self.isNew) = (replacedRun, isNew)
         lock = descriptor
     }
 
@@ -61,6 +65,18 @@ public final class RunDirectory {
         // Not by `close` alone: a process that another thread is just forking has the descriptor, too.
         flock(lock, LOCK_UN)
         close(lock)
+    }
+
+    /// Takes back what a new run has made so far: a start that failed before the first step leaves no run, and
+    /// the run that it replaced returns.
+    func abandon() {
+        if isNew {
+            try? FileManager.default.removeItem(atPath: path)
+        } else {
+            for file in [configuration, log] { unlink(file) }
+            rmdir(checkpoints)
+        }
+        if let replacedRun { rename(replacedRun, path) }
     }
 
     /// Throws where the folder holds a run that `purpose` does not expect, or lacks one that it does.
@@ -81,15 +97,6 @@ public final class RunDirectory {
     /// Whether a folder holds what a run leaves behind.
     public static func holdsRun(_ path: String) -> Bool {
         ["config.resolved.cfg", "log.csv", "checkpoints"].contains { access("\(path)/\($0)", F_OK) == 0 }
-    }
-
-    private static func makeFolder(_ path: String) throws {
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            throw UserError.system("create the folder", path, code: cause.map { Int32($0.code) } ?? EACCES)
-        }
     }
 
     /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.

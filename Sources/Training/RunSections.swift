@@ -14,10 +14,12 @@ public struct DataSettings: ConfigurationSection {
     public init() {}
 
     public static let fields: [Field<DataSettings>] = [
-        .required("train", \.train, "training shards: a folder, a file or a glob of .bin files", .notEmpty),
-        .optional("validation", \.validation, "validation shards; without them nothing is validated", .notEmpty),
-        .optional("tokenizer", \.tokenizer, "SentencePiece model, copied into every checkpoint", .notEmpty),
-        .required("sequence_length", \.sequenceLength, "tokens of a training sequence", .positive),
+        .required("train", \.train, "training shards: a folder, a file or a glob of .bin files", .path),
+        .optional("validation", \.validation, "validation shards; without them nothing is validated", .path),
+        .optional("tokenizer", \.tokenizer, "SentencePiece model, copied into every checkpoint", .path),
+        .required(
+            "sequence_length", \.sequenceLength, "tokens of a training sequence",
+            .range(1...LLaMAConfig.longestSequence)),
         .init(
             "packing", \.packing,
             "stream: documents one after the other; documents: one a sequence, cut or padded"),
@@ -51,7 +53,7 @@ public struct TrainingSettings: ConfigurationSection {
         .optional(
             "micro_batch_size", \.givenMicroBatchSize,
             "sequences computed at once: memory, not mathematics; 8 unless given",
-            .positive),
+            .range(1...1 << 24)),
         .init(
             "precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
         .init(
@@ -61,7 +63,7 @@ public struct TrainingSettings: ConfigurationSection {
         .init("seed", \.seed, "seed of the initial weights", .nonNegative),
         .optional(
             "init_from", \.initFrom,
-            "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .notEmpty),
+            "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .path),
         .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),
     ]
 
@@ -109,7 +111,7 @@ public struct OutputSettings: ConfigurationSection {
     public init() {}
 
     public static let fields: [Field<OutputSettings>] = [
-        .required("run_dir", \.runDirectory, "folder of the run", .notEmpty),
+        .required("run_dir", \.runDirectory, "folder of the run", .path),
         .init("checkpoint_every", \.checkpointEvery, "steps between checkpoints; 0: not by steps", .nonNegative),
         .init(
             "checkpoint_minutes", \.checkpointMinutes, "minutes after which a checkpoint is due; 0: not by time",

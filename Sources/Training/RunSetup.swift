@@ -82,11 +82,16 @@ public final class RunSetup {
         self.model = model
         if purpose != .resume { try Self.initialize(model, configuration, tokenizer: tokenizer) }
 
+        self.tokenizer = try tokenizer.map(TokenizerFile.init)
+        let optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
+        self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
         let limit = MachineLimit.measured(pool: pool)
         self.limit = (training.precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32).flopsPerSecond
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
+        var isComplete = false
+        defer { if !isComplete, purpose != .resume { directory.abandon() } }
         let log = try RunLog(path: directory.trainLog, status: status)
         let store = CheckpointStore(folder: directory.checkpoints)
         (self.directory, self.log, self.store) = (directory, log, store)
@@ -98,7 +103,6 @@ public final class RunSetup {
                 resetOptimizer: resetOptimizer)
         }
 
-        optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
             model.weightsChanged()
@@ -117,20 +121,25 @@ public final class RunSetup {
                 model: model, dataset: $0, tokens: configuration.evaluation.tokens,
                 sequencesAtOnce: training.microBatchSize)
         }
-        self.tokenizer = try tokenizer.map(TokenizerFile.init)
         identity =
             start?.run ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
 
         let loggedSteps = start.map { $0.pendingRow == nil ? $0.step : $0.step - 1 } ?? 0
         // There may be a log without a checkpoint: of a run that was killed before its first one.
+        let hasLog = access(directory.log, F_OK) == 0
         csv =
-            try start != nil || FileManager.default.fileExists(atPath: directory.log)
+            try hasLog
             ? CSVLog(resuming: directory.log, after: loggedSteps) : CSVLog(creating: directory.log)
+        if !hasLog, loggedSteps > 0 {
+            try log.print(
+                "warning: \(directory.log) is missing: it begins anew, the rows of steps 1 to \(loggedSteps) are lost")
+        }
         events =
             try configuration.output.tensorboard
             ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
         try AtomicFile.write(configuration.yaml, to: directory.configuration)
         for text in notices(validationData: validationData, memory, memoryWarning) { try log.print(text) }
+        isComplete = true
     }
 
     /// The weights that a run begins with: random, or those of a model that has no other tokenizer.

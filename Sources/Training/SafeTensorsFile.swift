@@ -20,26 +20,18 @@ public final class SafeTensorsFile {
     /// In the order of their data.
     public let entries: [Entry]
     private let index: [String: Int]
-    private let descriptor: Int32
+    private let file: RegularFile
 
     /// Opens and checks a file. Throws `UserError`: `inputOutput` where it cannot be read, `data` where
     /// it is damaged or no such file.
     public init(path: String) throws {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw UserError.system("open", path, code: errno) }
-        do {
-            let (header, dataStart, fileSize) = try Self.readHeader(descriptor, path)
-            metadata = header.metadata
-            entries = try Self.checked(header, dataStart: dataStart, fileSize: fileSize, path)
-            index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
-        } catch {
-            close(descriptor)
-            throw error
-        }
+        file = try RegularFile(path)
+        let (header, dataStart) = try Self.readHeader(file, path)
+        metadata = header.metadata
+        entries = try Self.checked(header, dataStart: dataStart, fileSize: file.size, path)
+        index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
     }
-
-    deinit { close(descriptor) }
 
     /// The tensor of this name; an error names what is missing.
     public func entry(_ name: String) throws -> Entry {
@@ -74,14 +66,14 @@ public final class SafeTensorsFile {
         let entry = try check(name, shape: tensor.shape)
         let target = UnsafeMutableRawBufferPointer(tensor.elements)
         if entry.dtype == .f32 {
-            return try FileBytes.read(descriptor, path, at: entry.range.lowerBound, into: target)
+            return try file.read(at: entry.range.lowerBound, into: target)
         }
         var block = [UInt16](repeating: 0, count: min(tensor.count, FileBytes.blockBytes / 2))
         for start in stride(from: 0, to: tensor.count, by: block.count) {
             let count = min(block.count, tensor.count - start)
             try block.withUnsafeMutableBytes { bytes in
                 let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(2 * count)])
-                try FileBytes.read(descriptor, path, at: entry.range.lowerBound + 2 * start, into: part)
+                try file.read(at: entry.range.lowerBound + 2 * start, into: part)
             }
             let output = tensor.data + start
             if entry.dtype == .bf16 {
@@ -101,12 +93,12 @@ public final class SafeTensorsFile {
     }
 
     private static func readHeader(
-        _ descriptor: Int32, _ path: String
-    ) throws -> (header: SafeTensorsHeader, dataStart: Int, fileSize: Int) {
-        let fileSize = try FileBytes.size(of: descriptor, path)
+        _ file: RegularFile, _ path: String
+    ) throws -> (header: SafeTensorsHeader, dataStart: Int) {
+        let fileSize = file.size
         guard fileSize >= 8 else { throw damaged(path, "only \(fileSize) bytes, too short for a header") }
         var length: UInt64 = 0
-        try withUnsafeMutableBytes(of: &length) { try FileBytes.read(descriptor, path, at: 0, into: $0) }
+        try withUnsafeMutableBytes(of: &length) { try file.read(at: 0, into: $0) }
         length = UInt64(littleEndian: length)
         guard length <= UInt64(fileSize - 8) else {
             throw damaged(path, "the header should be \(length) bytes long, but the file has only \(fileSize)")
@@ -115,8 +107,8 @@ public final class SafeTensorsFile {
             throw damaged(path, "a header of \(length) bytes is beyond the limit of \(SafeTensors.maxHeaderBytes)")
         }
         var bytes = [UInt8](repeating: 0, count: Int(length))
-        try bytes.withUnsafeMutableBytes { try FileBytes.read(descriptor, path, at: 8, into: $0) }
-        return (try parse(bytes, path), 8 + bytes.count, fileSize)
+        try bytes.withUnsafeMutableBytes { try file.read(at: 8, into: $0) }
+        return (try parse(bytes, path), 8 + bytes.count)
     }
 
     private static func parse(_ bytes: [UInt8], _ path: String) throws -> SafeTensorsHeader {

@@ -35,7 +35,7 @@ public final class TextGenerator {
     /// Writes `prompt` and its continuation with `emit`, piece by piece as it comes, and returns the number
     /// of tokens made. It ends with the end of text, after `maxTokens`, or where the context is full.
     public func generate(
-        prompt: String, maxTokens: Int, sampling: Sampling, random: inout Random, emit: (String) -> Void
+        prompt: String, maxTokens: Int, sampling: Sampling, random: inout Random, emit: (String) throws -> Void
     ) throws -> (tokens: Int, ending: Ending) {
         decoder.reset()
         let promptIDs = try tokenizer.encode(prompt)
@@ -49,7 +49,7 @@ public final class TextGenerator {
                 .usage, "the prompt has \(context.count) tokens, the context of the model \(decoder.maxLength)",
                 hint: "give a shorter --prompt")
         }
-        emit(prompt)
+        try emit(prompt)
         var stream = TextStream(tokenizer: tokenizer, prompt: promptIDs)
         var count = 0
         while true {
@@ -58,18 +58,18 @@ public final class TextGenerator {
                 throw UserError(.data, "the model gives logits that are not finite", hint: "use an earlier checkpoint")
             }
             if count == maxTokens {
-                emit(try stream.rest())
+                try emit(stream.rest())
                 return (count, .maxTokens)
             }
             let token = sampling.next(logits, random: &random)
             if token == tokenizer.endOfTextID {
-                emit(try stream.rest())
+                try emit(stream.rest())
                 return (count, .endOfText)
             }
             count += 1
-            emit(try stream.append(token))
+            try emit(stream.append(token))
             if decoder.position == decoder.maxLength {
-                emit(try stream.rest())
+                try emit(stream.rest())
                 return (count, .contextLength)
             }
             context = [token]

@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import TokenData
 
@@ -12,7 +13,7 @@ public struct TokenizerFile: Sendable {
     let configuration: Data?
 
     public init(_ tokenizer: Tokenizer) throws {
-        bytes = try FileBytes.contents(of: tokenizer.modelFile, limit: 1 << 30)
+        bytes = try RegularFile.contents(of: tokenizer.modelFile, limit: 1 << 30)
         beginOfTextID = tokenizer.beginOfTextID
         endOfTextID = tokenizer.endOfTextID
         padID = tokenizer.padID

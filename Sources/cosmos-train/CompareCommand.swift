@@ -26,7 +26,9 @@ struct CompareCommand: ParsableCommand {
     @Argument(help: "Folders of runs, or folders that hold runs, such as a sweep's.")
     var runs: [String]
 
-    @Option(help: "Show when each run reached this validation loss (default: the mean final loss of adamw).")
+    @Option(
+        parsing: .unconditional,
+        help: "Show when each run reached this validation loss (default: the mean final loss of adamw).")
     var targetLoss: Double?
 
     @Option(
@@ -65,11 +67,9 @@ struct CompareCommand: ParsableCommand {
             case .markdown: comparison.markdown
             case .csv: comparison.csv
             }
-        if let output { try AtomicFile.write(text, to: output) } else { print(text, terminator: "") }
+        if let output { try AtomicFile.write(text, to: output) } else { try printResult(text, terminator: "") }
         if let plots {
-            do {
-                try FileManager.default.createDirectory(atPath: plots, withIntermediateDirectories: true)
-            } catch { throw UserError.system("create the folder", plots, code: errno) }
+            try makeFolder(plots)
             for plot in comparison.plots { try AtomicFile.write(plot.svg + "\n", to: "\(plots)/\(plot.name).svg") }
         }
         if let report {

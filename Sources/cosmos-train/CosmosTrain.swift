@@ -8,6 +8,7 @@ import Training
 struct CosmosTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
+        version: version,
         subcommands: [
             TrainCommand.self, PlanCommand.self, EvalCommand.self, GenerateCommand.self, SweepCommand.self,
             CompareCommand.self,
@@ -25,6 +26,7 @@ struct CosmosTrain: ParsableCommand {
         openClosedStandardStreams()
         do {
             try refuseForeignCPU()
+            try refuseUnknownCommand(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot()
             try command.run()
         } catch let error as UserError {
@@ -34,6 +36,10 @@ struct CosmosTrain: ParsableCommand {
             printToStandardError(failure.description)
             Foundation.exit(70)
         } catch {
+            if let error = userError(error) {
+                printToStandardError(error.description)
+                Foundation.exit(error.kind.rawValue)
+            }
             exit(withError: error)
         }
     }

@@ -15,11 +15,12 @@ struct DoctorCommand: ParsableCommand {
         let indent = String(repeating: " ", count: 6 + 15)
         for finding in findings {
             let mark = (marks[finding.verdict] ?? "").padding(toLength: 6, withPad: " ", startingAt: 0)
-            print(mark + finding.subject.padding(toLength: 15, withPad: " ", startingAt: 0) + finding.detail)
-            if let remedy = finding.remedy { print(indent + "-> " + remedy) }
+            try printResult(mark + finding.subject.padding(toLength: 15, withPad: " ", startingAt: 0) + finding.detail)
+            if let remedy = finding.remedy { try printResult(indent + "-> " + remedy) }
         }
         let (warnings, failures) = (findings.count { $0.verdict == .warn }, findings.count { $0.verdict == .fail })
-        print("\n\(failures == 0 && warnings == 0 ? "all is well" : "\(failures) failures, \(warnings) warnings")")
+        try printResult(
+            "\n\(failures == 0 && warnings == 0 ? "all is well" : "\(failures) failures, \(warnings) warnings")")
         if failures > 0 { throw ExitCode.failure }
     }
 }

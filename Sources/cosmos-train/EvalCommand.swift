@@ -35,10 +35,12 @@ struct EvalCommand: ParsableCommand {
     @Option(help: "Token shards: a folder, a file or a glob (default: the run's data.validation).")
     var data: String?
 
-    @Option(help: "Tokens to evaluate, spread evenly over the data (default: all).")
+    @Option(parsing: .unconditional, help: "Tokens to evaluate, spread evenly over the data (default: all).")
     var tokens: Int?
 
-    @Option(help: "Tokens of a sequence (default: the run's data.sequence_length, or the model's maximum).")
+    @Option(
+        parsing: .unconditional,
+        help: "Tokens of a sequence (default: the run's data.sequence_length, or the model's maximum).")
     var sequenceLength: Int?
 
     @Option(help: "stream or documents: how documents become sequences (default: the run's data.packing, or stream).")
@@ -47,13 +49,13 @@ struct EvalCommand: ParsableCommand {
     @Option(name: .customLong("protocol"), help: "Print the number of another evaluation beside the exact one: galore.")
     var comparison: EvaluationProtocol?
 
-    @Option(help: "With --protocol: sequences of a batch, on which its number depends.")
+    @Option(parsing: .unconditional, help: "With --protocol: sequences of a batch, on which its number depends.")
     var batchSize = 256
 
-    @Option(help: "Sequences computed at once.")
+    @Option(parsing: .unconditional, help: "Sequences computed at once.")
     var microBatchSize = 8
 
-    @Option(help: "Threads; 0: all cores.")
+    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
     var threads = 0
 
     func validate() throws {
@@ -85,8 +87,7 @@ struct EvalCommand: ParsableCommand {
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,
             packing: packing ?? folder.run?.data.packing ?? .stream, pool: pool)
-        let model = LLaMA(config: folder.config, pool: pool, maxSequences: microBatchSize, sequenceLength: length)
-        try folder.loadWeights(into: model)
+        let model = try folder.loadModel(pool: pool, maxSequences: microBatchSize, sequenceLength: length)
         let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, sequencesAtOnce: microBatchSize)
 
         let bar = ProgressBar("evaluating", total: evaluator.tokenCount, unit: .items("tokens"))
@@ -115,6 +116,6 @@ struct EvalCommand: ParsableCommand {
                 ("perplexity by GaLore's code", "\(exp(number))"),
             ]
         }
-        print(alignedTable(rows))
+        try printResult(alignedTable(rows))
     }
 }

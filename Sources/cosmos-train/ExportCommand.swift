@@ -25,7 +25,7 @@ struct ExportCommand: ParsableCommand {
         let folder = try ModelFolder(model)
         let dtype: SafeTensors.DType = bf16 ? .bf16 : .f32
         let bytes = try folder.export(to: output, as: dtype)
-        print(
+        try printResult(
             alignedTable([
                 ("model", folder.path), ("written to", output),
                 ("weights", "\(dtype.rawValue), \(Format.bytes(bytes))"),

@@ -21,31 +21,35 @@ struct GenerateCommand: ParsableCommand {
     @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
     var model: String
 
-    @Option(help: "The text to continue (default: the beginning of a document).")
+    @Option(parsing: .unconditional, help: "The text to continue (default: the beginning of a document).")
     var prompt = ""
 
-    @Option(help: "The most tokens to add.")
+    @Option(parsing: .unconditional, help: "The most tokens to add.")
     var maxTokens = 200
 
-    @Option(help: "Divides the logits: below 1 safer, above 1 wilder; 0 takes the most probable token.")
+    @Option(
+        parsing: .unconditional,
+        help: "Divides the logits: below 1 safer, above 1 wilder; 0 takes the most probable token.")
     var temperature = 0.8
 
-    @Option(help: "Choose among this many most probable tokens; 0: all.")
+    @Option(parsing: .unconditional, help: "Choose among this many most probable tokens; 0: all.")
     var topK = 0
 
-    @Option(help: "Choose among the most probable tokens that together have this probability; 1: all.")
+    @Option(
+        parsing: .unconditional,
+        help: "Choose among the most probable tokens that together have this probability; 1: all.")
     var topP = 0.95
 
-    @Option(help: "Of the random choices.")
+    @Option(parsing: .unconditional, help: "Of the random choices.")
     var seed: UInt64 = 1
 
-    @Option(help: "Number of texts.")
+    @Option(parsing: .unconditional, help: "Number of texts.")
     var samples = 1
 
     @Option(help: "A SentencePiece model (default: the model's tokenizer.model).")
     var tokenizer: String?
 
-    @Option(help: "Threads; 0: all cores.")
+    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
     var threads = 0
 
     func validate() throws {
@@ -66,9 +70,7 @@ struct GenerateCommand: ParsableCommand {
             throw UserError(.usage, "\(folder.path) has no tokenizer.model", hint: "name one with --tokenizer")
         }
         let tokenizer = try Tokenizer(modelFile: tokenizerFile)
-        let model = LLaMA(
-            config: folder.config, pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: 1)
-        try folder.loadWeights(into: model)
+        let model = try folder.loadModel(pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: 1)
         let generator = try TextGenerator(
             model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),
             maxLength: folder.config.maxPositionEmbeddings)
@@ -76,11 +78,11 @@ struct GenerateCommand: ParsableCommand {
         let started = StatusLine.now()
         var tokens = 0
         for sample in 1...samples {
-            if samples > 1 { write("\(sample == 1 ? "" : "\n")--- sample \(sample) of \(samples) ---\n") }
+            if samples > 1 { try write("\(sample == 1 ? "" : "\n")--- sample \(sample) of \(samples) ---\n") }
             var random = Random(seed: seed, stream: "sample \(sample)")
             let (count, ending) = try generator.generate(
                 prompt: prompt, maxTokens: maxTokens, sampling: sampling, random: &random, emit: write)
-            write("\n")
+            try write("\n")
             tokens += count
             if ending == .contextLength {
                 printToStandardError(
@@ -92,5 +94,5 @@ struct GenerateCommand: ParsableCommand {
             "\(tokens) tokens in \(Format.duration(seconds)), \(Format.rate(Double(tokens) / seconds)) tokens/s")
     }
 
-    private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+    private func write(_ text: String) throws { try printResult(text, terminator: "") }
 }

@@ -24,7 +24,7 @@ struct LogitsCommand: ParsableCommand {
     @Option(help: "The file to write; it must not exist.")
     var output: String
 
-    @Option(help: "Threads; 0: all cores.")
+    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
     var threads = 0
 
     func validate() throws {
@@ -43,12 +43,11 @@ struct LogitsCommand: ParsableCommand {
         guard !FileManager.default.fileExists(atPath: output) else {
             throw UserError(.usage, "\(output) is already there", hint: "give --output a file that does not exist")
         }
-        let model = LLaMA(
-            config: config, pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: tokens.count)
-        try folder.loadWeights(into: model)
+        let model = try folder.loadModel(
+            pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: tokens.count)
         let logits = try model.logits(tokens: tokens, sequences: 1)
         try SafeTensors.write([NamedTensor("logits", logits)], to: output)
-        print(
+        try printResult(
             alignedTable([
                 ("model", folder.path), ("logits", "\(output), \(tokens.count) x \(config.vocabSize)"),
             ]))

@@ -18,15 +18,15 @@ struct OptimizersCommand: ParsableCommand {
 
     func run() throws {
         guard let name else {
-            print(
+            try printResult(
                 aligned([["name", "state", "idea"]] + optimizerRules.map { [$0.name, $0.stateFormula, $0.summary] }))
-            print("\n`cosmos-train optimizers NAME` shows one with its settings.")
+            try printResult("\n`cosmos-train optimizers NAME` shows one with its settings.")
             return
         }
         guard let rule = optimizerRules.first(where: { $0.name == name }) else {
             throw unknownOptimizer(name)
         }
-        print(description(of: rule))
+        try printResult(description(of: rule))
     }
 
     private func description<Rule: OptimizerRule>(of rule: Rule.Type) -> String {

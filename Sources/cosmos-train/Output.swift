@@ -6,7 +6,22 @@ func alignedTable(_ rows: [(name: String, value: String?)]) -> String {
     aligned(rows.compactMap { row in row.value.map { [row.name, $0] } })
 }
 
+/// Prints a command's result. Where it cannot be written, the command has failed and says so; but a reader
+/// who has seen enough (`| head`) ends the program as any other: quietly.
+func printResult(_ text: String, terminator: String = "\n") throws {
+    var text = text + terminator
+    let code = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO, at: nil) }
+    if code == EPIPE { exit(128 + SIGPIPE) }
+    if code != 0 {
+        throw UserError(
+            .inputOutput, "cannot write to the standard output: \(String(cString: strerror(code)))",
+            hint: "see where it leads, and whether there is space")
+    }
+}
+
 /// Prints what is not a command's result.
 func printToStandardError(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+    var text = line + "\n"
+    // Where nobody listens there is nobody to tell.
+    _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
 }

@@ -18,8 +18,7 @@ struct PlanCommand: ParsableCommand {
               cosmos-train plan --config configs/llama60m.cfg --set training.micro_batch_size=4 --json
             """)
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
-    var config: String
+    @OptionGroup var given: ConfigurationOption
 
     @Option(
         name: .customLong("set"), parsing: .unconditionalSingleValue,
@@ -38,7 +37,7 @@ struct PlanCommand: ParsableCommand {
     var probe = true
 
     func run() throws {
-        let configuration = try RunConfiguration(file: config, assignments: assignments)
+        let configuration = try RunConfiguration(file: given.file, assignments: assignments)
         let (program, machine) = (residentBytes(), MachineMemory())
         let pool = WorkerPool(threads: configuration.training.threads)
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
@@ -59,13 +58,13 @@ struct PlanCommand: ParsableCommand {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             encoder.keyEncodingStrategy = .convertToSnakeCase
-            print(
+            try printResult(
                 String(
                     decoding: allOptimizers ? try encoder.encode(plans) : try encoder.encode(plans[0]), as: UTF8.self))
         } else if allOptimizers {
-            print(PlanText.comparison(plans, configured: configuration.optimizer.name))
+            try printResult(PlanText.comparison(plans, configured: configuration.optimizer.name))
         } else {
-            print(PlanText.report(plans[0], configuration))
+            try printResult(PlanText.report(plans[0], configuration))
         }
     }
 }

@@ -28,8 +28,7 @@ struct SweepCommand: ParsableCommand {
               cosmos-train compare runs/sweep1 --report runs/sweep1/report.html
             """)
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration that all runs start from.", valueName: "file"))
-    var config: String
+    @OptionGroup var given: ConfigurationOption
 
     @Option(
         parsing: .unconditionalSingleValue,
@@ -41,13 +40,14 @@ struct SweepCommand: ParsableCommand {
     @Option(help: ArgumentHelp("A grid for each optimizer (see above).", valueName: "file"))
     var file: String?
 
-    @Option(help: "Seeds 1 ... n, each for weights (training.seed) and data order (data.seed).")
+    @Option(
+        parsing: .unconditional, help: "Seeds 1 ... n, each for weights (training.seed) and data order (data.seed).")
     var seeds: Int?
 
     @Option(help: ArgumentHelp("The folder of the sweep.", valueName: "folder"))
     var out: String
 
-    @Option(help: "Runs at a time; each gets its share of the cores (training.threads).")
+    @Option(parsing: .unconditional, help: "Runs at a time; each gets its share of the cores (training.threads).")
     var jobs = 1
 
     @Flag(help: "Check everything and list the runs, but make none.")
@@ -62,10 +62,10 @@ struct SweepCommand: ParsableCommand {
 
     func run() throws {
         let plan = try SweepPlan(
-            base: config, vary: vary, gridFile: file, seeds: seeds, folder: out,
+            base: given.file, vary: vary, gridFile: file, seeds: seeds, folder: out,
             threads: jobs > 1 ? availableCoreCount / jobs : nil)
         if dryRun {
-            for run in plan.runs { print(run.folder) }
+            for run in plan.runs { try printResult(run.folder) }
             return
         }
         Interruption.install()

@@ -3,6 +3,7 @@ import Configuration
 import Foundation
 import TensorCore
 import TokenData
+import Training
 
 struct TokenizeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -26,16 +27,18 @@ struct TokenizeCommand: ParsableCommand {
     @Option(help: "The folder for the shards; made if it is not there.")
     var output: String
 
-    @Option(help: "Tokens in a shard.")
+    @Option(parsing: .unconditional, help: "Tokens in a shard.")
     var shardTokens = 100_000_000
 
     @Option(help: "What the shards' names begin with.")
     var prefix = "train"
 
-    @Option(name: .customLong("end-of-text-id"), help: "Id after each document (default: the tokenizer's </s>).")
+    @Option(
+        name: .customLong("end-of-text-id"), parsing: .unconditional,
+        help: "Id after each document (default: the tokenizer's </s>).")
     var endOfTextID: Int32?
 
-    @Option(help: "Threads; 0: all cores.")
+    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
     var threads = 0
 
     @Flag(help: "Go on after lines that hold no document, and count them.")
@@ -56,9 +59,16 @@ struct TokenizeCommand: ParsableCommand {
         tokenization.endOfTextID = endOfTextID
         tokenization.skipsBadLines = skipBadLines
         tokenization.force = force
-        let summary = try tokenization.run(
-            tokenizer: Tokenizer(modelFile: tokenizer), pool: WorkerPool(threads: threads),
-            notice: printToStandardError)
+        Interruption.install()
+        let summary: Tokenization.Summary
+        do {
+            summary = try tokenization.run(
+                tokenizer: Tokenizer(modelFile: tokenizer), pool: WorkerPool(threads: threads),
+                cancellation: Interruption.flag, notice: printToStandardError)
+        } catch is CancellationError {
+            printToStandardError("stopped; no shards were written")
+            throw ExitCode(75)
+        }
         let seconds = StatusLine.now() - start
 
         func share(_ part: Int) -> String? {
@@ -66,7 +76,7 @@ struct TokenizeCommand: ParsableCommand {
             return Format.grouped(part) + String(format: " (%.3f %%)", 100 * Double(part) / Double(summary.tokens))
         }
         let speed = Format.bytes(Int(Double(summary.textBytes) / max(seconds, 1e-9)))
-        print(
+        try printResult(
             alignedTable([
                 ("documents", Format.grouped(summary.documents)),
                 ("empty documents left out", summary.emptyDocuments > 0 ? Format.grouped(summary.emptyDocuments) : nil),

@@ -19,7 +19,7 @@ struct TokenizerCommand: ParsableCommand {
     @Option(help: "The model file to write.")
     var output: String
 
-    @Option(help: "Number of pieces, special ones included (up to 65536).")
+    @Option(parsing: .unconditional, help: "Number of pieces, special ones included (up to 65536).")
     var vocabSize: Int
 
     @Option(help: "Algorithm: \(names(TokenizerTraining.ModelType.self)).")
@@ -34,25 +34,25 @@ struct TokenizerCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Id of the begin-of-text piece <s>; -1: none.")
     var bosID = -1
 
-    @Option(help: "Id of the unknown piece <unk>.")
+    @Option(parsing: .unconditional, help: "Id of the unknown piece <unk>.")
     var unkID = 2
 
     @Flag(help: "Write characters outside the vocabulary as their UTF-8 bytes (adds 256 pieces), not as <unk>.")
     var byteFallback = false
 
-    @Option(help: "Share of the text's characters that the vocabulary must cover, 0.98 to 1.")
+    @Option(parsing: .unconditional, help: "Share of the text's characters that the vocabulary must cover, 0.98 to 1.")
     var characterCoverage = 0.9995
 
     @Option(help: "What text goes through first: \(names(TokenizerTraining.Normalization.self)).")
     var normalization = TokenizerTraining.Normalization.nmt_nfkc
 
-    @Option(help: "Sentences to use, sampled from all of them; 0: all. Memory grows with it.")
+    @Option(parsing: .unconditional, help: "Sentences to use, sampled from all of them; 0: all. Memory grows with it.")
     var maxSentences = 1_000_000
 
-    @Option(help: "Longest sentence in bytes; a longer line is split at spaces.")
+    @Option(parsing: .unconditional, help: "Longest sentence in bytes; a longer line is split at spaces.")
     var maxSentenceLength = 4192
 
-    @Option(help: "Seed of the sampling.")
+    @Option(parsing: .unconditional, help: "Seed of the sampling.")
     var seed: UInt32 = 1
 
     @Flag(help: "Go on after lines that hold no document, and count them.")
@@ -77,7 +77,7 @@ struct TokenizerCommand: ParsableCommand {
         training.skipsBadLines = skipBadLines
         training.force = force
         let summary = try training.run(notice: printToStandardError)
-        print(
+        try printResult(
             alignedTable([
                 ("tokenizer", output),
                 ("pieces", Format.grouped(summary.vocabularySize)),

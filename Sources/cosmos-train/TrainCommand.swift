@@ -21,8 +21,7 @@ struct TrainCommand: ParsableCommand {
               cosmos-train --config configs/quickstart.cfg --resume
             """)
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
-    var config: String
+    @OptionGroup var given: ConfigurationOption
 
     @Option(
         name: .customLong("set"), parsing: .unconditionalSingleValue,
@@ -48,7 +47,7 @@ struct TrainCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try RunConfiguration(file: config, assignments: assignments)
+        let configuration = try RunConfiguration(file: given.file, assignments: assignments)
         let setup = try RunSetup(
             configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer)
         Interruption.install()

@@ -131,4 +131,34 @@ import Testing
                 try FileManager.default.contentsOfDirectory(atPath: folder.path + "/shards") == ["train_000000.bin"])
         }
     }
+
+    /// The input is a pipe that gives a part and then nothing: the program waits for more when it is stopped.
+    @Test(arguments: ["TERM", "INT"]) func aStoppedRunLeavesNothing(signal: String) throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, lines: 20_000)
+            let command = try run(
+                "bash",
+                [
+                    "-c",
+                    """
+                    set -m  # with job control a background job has SIGINT switched on
+                    mkfifo slow.jsonl
+                    (cat text.jsonl; cat text.jsonl; sleep 30) > slow.jsonl & feeder=$!
+                    '\(program)' tokenize --tokenizer t.model --threads 1 --shard-tokens 10000 \\
+                        --output shards --input slow.jsonl & tokenizer=$!
+                    for i in $(seq 200); do
+                        [ -e shards/.train.tmp-tokenize ] && break
+                        sleep 0.05
+                    done
+                    sleep 0.3
+                    ls -A shards
+                    kill -\(signal) $tokenizer; wait $tokenizer; echo "status: $?"
+                    kill -KILL -- -$feeder
+                    """,
+                ], in: folder)
+            #expect(command.output == ".train.tmp-tokenize\nstatus: 75\n", "\(command.output) \(command.errorOutput)")
+            #expect(command.errorOutput.contains("stopped; no shards were written"))
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/shards") == [])
+        }
+    }
 }

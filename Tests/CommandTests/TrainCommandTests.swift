@@ -161,8 +161,8 @@ import Testing
                 (["--set", "model.vocab_size=16"], 65, "error: train.bin: token "),
                 (["--set", "output.run_dir=/proc/run"], 74, "error: cannot create the folder /proc/run"),
                 (["--resume"], 64, "error: there is no run to resume in run"),
-                (["--resume", "--replace"], 64, "Error: --resume continues a run, --replace begins anew"),
-                (["--reset-optimizer"], 64, "Error: --reset-optimizer goes with --resume"),
+                (["--resume", "--replace"], 64, "error: --resume continues a run, --replace begins anew"),
+                (["--reset-optimizer"], 64, "error: --reset-optimizer goes with --resume"),
             ] {
                 let command = try run(program, ["--config", "run.cfg"] + arguments, in: folder)
                 #expect(Int(command.status) == status, "\(arguments): \(command.errorOutput)")
@@ -172,7 +172,7 @@ import Testing
             #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
 
             let missing = try run(program, ["--config", "none.cfg"], in: folder)
-            #expect(missing.status == 74 && missing.errorOutput.hasPrefix("error: cannot read none.cfg: No such file"))
+            #expect(missing.status == 74 && missing.errorOutput.hasPrefix("error: cannot open none.cfg: No such file"))
             #expect(try train("--set", "training.steps=2", in: folder).status == 0)
             let existing = try train(in: folder)
             #expect(existing.status == 64 && existing.errorOutput.hasPrefix("error: run already holds a run\nhint: "))

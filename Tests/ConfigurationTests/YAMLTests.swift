@@ -61,16 +61,34 @@ struct YAMLTests {
         #expect(error?.message == "\(path):2: not UTF-8 text")
     }
 
+    @Test("A byte order mark is no part of the text")
+    func byteOrderMark() throws {
+        let path = NSTemporaryDirectory() + "mark-\(UUID()).cfg"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data([0xEF, 0xBB, 0xBF] + Array("a: 1\n".utf8)).write(to: URL(fileURLWithPath: path))
+        #expect(try ConfigurationNode(contentsOfFile: path)["a"]?.text == "1")
+    }
+
+    /// Opening a pipe waits for its writer; there is none.
+    @Test("A pipe is refused at once")
+    func pipe() throws {
+        let path = NSTemporaryDirectory() + "pipe-\(UUID()).cfg"
+        #expect(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let error = #expect(throws: UserError.self) { try ConfigurationNode(contentsOfFile: path) }
+        #expect(error?.message == "cannot open \(path): it is a pipe, a regular file is expected")
+    }
+
     @Test("A file that can't be read says why")
     func unreadable() throws {
         let missing = #expect(throws: UserError.self) { try ConfigurationNode(contentsOfFile: "/nowhere/a.cfg") }
-        #expect(missing?.message == "cannot read /nowhere/a.cfg: No such file or directory")
+        #expect(missing?.message == "cannot open /nowhere/a.cfg: No such file or directory")
         #expect(missing?.kind == .inputOutput)
         let folder = #expect(throws: UserError.self) { try ConfigurationNode(contentsOfFile: "/tmp") }
         #expect(
-            folder?.message == "cannot read /tmp: Is a directory")
+            folder?.message == "cannot open /tmp: Is a directory")
         let endless = #expect(throws: UserError.self) { try ConfigurationNode(contentsOfFile: "/dev/zero") }
-        #expect(endless?.message == "/dev/zero: larger than 1048576 bytes, so not a configuration")
+        #expect(endless?.message == "cannot open /dev/zero: it is a device, a regular file is expected")
     }
 
     @Test("An overlay joins maps key by key and replaces the rest")

@@ -103,7 +103,7 @@ struct DocumentIndexTests {
             _ = try folder.write("foreign.bin", foreignShard([5, 6, 1, 7, 1]))
             _ = try folder.write("a.bin", shard([5, 1]))
             _ = try folder.write("b.bin", shard([5, 2], endOfTextID: 2))
-            _ = try folder.write("c.bin", shard([5, 1], endOfTextID: 60_000))
+            _ = try folder.write("c.bin", shard([5, 1], endOfTextID: 60))
             let foreign = try userError { try open(folder, "foreign.bin", length: 4) }
             #expect(foreign?.kind == .data)
             #expect(foreign?.message.contains("foreign.bin does not say which id ends a document") == true)

@@ -90,9 +90,11 @@ func tokens(inShard bytes: [UInt8]) -> [Int32] {
     stride(from: 1024, to: bytes.count, by: 2).map { Int32(bytes[$0]) | Int32(bytes[$0 + 1]) << 8 }
 }
 
-/// A shard as llm.c writes it: no extras.
-func foreignShard(_ tokens: [UInt16], magic: UInt32 = 20_240_520, version: UInt32 = 1, count: Int? = nil) -> [UInt8] {
-    let words = [magic, version, UInt32(count ?? tokens.count)] + [UInt32](repeating: 0, count: 253)
+/// A shard as llm.c writes it: no extras, but for further `words` of the header.
+func foreignShard(
+    _ tokens: [UInt16], magic: UInt32 = 20_240_520, version: UInt32 = 1, count: Int? = nil, words: [Int: UInt32] = [:]
+) -> [UInt8] {
+    let words = [magic, version, UInt32(count ?? tokens.count)] + (3..<256).map { words[$0] ?? 0 }
     return words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
         + tokens.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
 }

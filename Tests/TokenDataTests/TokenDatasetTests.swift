@@ -143,6 +143,18 @@ import TokenData
         BadShard(
             name: "count beyond the file", bytes: foreignShard([1], count: 2_000_000_000), says: ["2000000000 tokens"]),
         BadShard(name: "negative count", bytes: foreignShard([1], count: 4_294_967_295), says: ["-1"]),
+        BadShard(
+            name: "vocabulary", bytes: foreignShard([1, 2, 3, 4, 5], words: [3: 70_000]),
+            says: ["vocabulary size, 70000", "offset 12", "65536"]),
+        BadShard(
+            name: "negative vocabulary", bytes: foreignShard([1, 2, 3, 4, 5], words: [3: .max]),
+            says: ["vocabulary size, -1"]),
+        BadShard(
+            name: "end of text", bytes: foreignShard([1, 2, 3, 4, 5], words: [3: 10, 5: 10]),
+            says: ["end-of-text id, 10", "offset 20", "0 to 9"]),
+        BadShard(
+            name: "negative end of text", bytes: foreignShard([1, 2, 3, 4, 5], words: [3: 10, 5: .max]),
+            says: ["end-of-text id, -1"]),
         BadShard(name: "no tokens", bytes: foreignShard([]), says: ["empty", "no tokens"]),
         BadShard(name: "short", bytes: foreignShard([1, 2, 3, 4]), says: ["4 tokens", "4 + 1"]),
         BadShard(

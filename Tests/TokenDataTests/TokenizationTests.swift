@@ -334,7 +334,9 @@ import TokenData
                 try userError { try tokenize([input], in: folder, change) }
             }
             #expect(try error { $0.shardTokens = 0 }?.kind == .usage)
-            #expect(try error { $0.prefix = "a/b" }?.kind == .usage)
+            for prefix in ["a/b", "", ".a", "a*", "a?", "[a]", "a\nb", "a\0"] {
+                #expect(try error { $0.prefix = prefix }?.kind == .usage, "\(prefix)")
+            }
             #expect(try error { $0.output = input }?.kind == .inputOutput)
             #expect(try error { $0.output = "/proc/shards" }?.kind == .inputOutput)
         }

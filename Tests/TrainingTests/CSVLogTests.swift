@@ -48,6 +48,21 @@ private func row(_ step: Int) -> LogRow {
         #expect(try folder.bytes("log.csv") == straight)
     }
 
+    /// Of a run whose log was lost, the new one begins with the step after the checkpoint.
+    @Test func aLogThatBeganLaterIsContinued() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("log.csv")
+        do { _ = try CSVLog(creating: path) }
+        for (step, next) in [(4, 5), (5, 6), (4, 5), (6, 7)] {
+            if step == 6 {
+                #expect(throws: UserError.self) { try CSVLog(resuming: path, after: step) }
+            } else {
+                try CSVLog(resuming: path, after: step).append(row(next))
+            }
+        }
+        #expect(try folder.text("log.csv").split(separator: "\n").map { $0.prefix(2) } == ["st", "5,"])
+    }
+
     /// A process killed in the middle of a write leaves a part of a row.
     @Test func aLastRowCutAnywhereIsDropped() throws {
         let folder = try TemporaryFolder()

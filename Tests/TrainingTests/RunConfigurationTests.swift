@@ -138,7 +138,7 @@ struct RunConfigurationTests {
 
     @Test(
         "A base that is missing, or rests on its own overlay, is refused at its line",
-        arguments: [("nowhere.cfg", "run.cfg:1: base: cannot read "), ("run.cfg", "run.cfg:1: base: run.cfg rests on")])
+        arguments: [("nowhere.cfg", "run.cfg:1: base: cannot open "), ("run.cfg", "run.cfg:1: base: run.cfg rests on")])
     func badBase(name: String, message: String) throws {
         let error = #expect(throws: UserError.self) {
             try withFiles([("run.cfg", "base: \(name)\n")]) { try RunConfiguration(file: $0) }
@@ -157,7 +157,7 @@ struct RunConfigurationTests {
             ("model.hiden_size=8", "unknown key `model.hiden_size`"),
             ("modle.hidden_size=8", "unknown key `modle`"),
             ("data.sequence_length=9", "data.sequence_length: 9 is more than model.max_position_embeddings, 8"),
-            ("data.sequence_length=0", "data.sequence_length: 0 must be greater than 0"),
+            ("data.sequence_length=0", "data.sequence_length: 0 must be from 1 to 1048576"),
             ("data.train=", "data.train: has no value"),
             ("optimizer.lr=-1", "optimizer.lr: -1 must be"),
             ("optimizer.lr=.inf", "optimizer.lr: .inf is not a number"),

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Configuration
+import Foundation
+
+extension CosmosTrain {
+    /// What `--version` prints.
+    static let version = "0.1.0"
+
+    /// A first word that is no command would be taken for an argument of `train`.
+    static func refuseUnknownCommand(_ arguments: [String]) throws {
+        let commands = configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
+        guard let word = arguments.first, !word.hasPrefix("-"), !commands.contains(word) else { return }
+        throw UserError(
+            .usage, "unknown command `\(word)`",
+            hint: closestMatch(to: word, in: commands).map { "did you mean `\($0)`?" }
+                ?? "the commands are " + commands.joined(separator: ", "))
+    }
+
+    /// What the argument parser throws, in the form of all our errors; nil where it only asks for a page of
+    /// help or an exit code.
+    static func userError(_ error: any Error) -> UserError? {
+        guard exitCode(for: error) == .validationFailure else { return nil }
+        // Its text: "Error: ...", perhaps "Help:  --option <value>  ...", the usage, "See 'COMMAND --help' ...".
+        let (message, text) = (message(for: error), fullMessage(for: error))
+        let command = text.firstMatch(of: /See '([^']*)'/).map { String($0.1) } ?? "cosmos-train --help"
+        let about = text.firstMatch(of: /\nHelp: +([^\n]*)/).map { $0.1.replacing(/\ {2,}/, with: ": ") }
+        var (problem, hint) = (message, "`\(command)` tells more")
+        if let guess = message.firstMatch(of: /\.? (Did you mean .*|Please provide .*)$/) {
+            problem = String(message[..<guess.range.lowerBound])
+            hint = guess.1.prefix(1).lowercased() + guess.1.dropFirst()
+        } else if let about {
+            hint = about.replacing(/\.$/, with: "") + "; " + hint
+        }
+        return UserError(.usage, problem.prefix(1).lowercased() + problem.dropFirst(), hint: hint)
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What every command owes a user who gives it something bad: a message, a hint, an exit code, and no traces.
+@Suite struct BadInputTests {
+    /// Data, `run.cfg` and, where asked for, the run that it describes.
+    private func prepare(_ folder: URL, trained: Bool = false) throws {
+        try writeShard(learnableTokens(2_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
+        let text = """
+            model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 32,
+                    max_position_embeddings: 32}
+            data: {train: train.bin, validation: train.bin, sequence_length: 32}
+            optimizer: {name: adamw, lr: 1.0e-2}
+            training: {steps: 4, batch_size: 4, threads: 1}
+            output: {run_dir: run, checkpoint_every: 2}
+            """
+        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+        if trained { #expect(try run(program, ["--config", "run.cfg"], in: folder).status == 0) }
+    }
+
+    private func shell(_ command: String, in folder: URL) throws -> FinishedCommand {
+        try run("bash", ["-c", command], environment: ["P": program], in: folder)
+    }
+
+    @Test(arguments: ["optimizers", "optimizers cosmos", "eval run --threads 1", "plan --config run.cfg --no-probe"])
+    func aResultThatCannotBeWrittenIsAnError(command: String) throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, trained: command.hasPrefix("eval"))
+            let full = try shell("$P \(command) > /dev/full", in: folder)
+            #expect(full.status == 74)
+            #expect(full.errorOutput.hasPrefix("error: cannot write to the standard output: No space left on device\n"))
+            // A closed pipe, with the signal and where a parent has switched it off.
+            for prefix in ["", "trap '' PIPE; "] {
+                let closed = try shell("(\(prefix)sleep 0.1; $P \(command); echo $? >&2) | true", in: folder)
+                #expect(closed.errorOutput == "141\n", "\(closed.errorOutput)")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("foo", "error: unknown command `foo`\nhint: the commands are train, plan"),
+        ("evla run", "error: unknown command `evla`\nhint: did you mean `eval`?"),
+        ("", "error: missing expected argument '--config <file>"),
+        ("eval", "error: missing expected argument '<model>'\nhint: <model>: The folder of a run"),
+        ("generate run --frob", "error: unknown option '--frob'\nhint: `cosmos-train generate --help` tells more\n"),
+        ("generate run --temprature 1", "error: unknown option '--temprature'\nhint: did you mean '--temperature'?\n"),
+        ("generate run --temperature -1", "error: --temperature -1.0: must be 0 or greater"),
+        ("generate run --samples --top-p 0.5", "error: the value '--top-p' is invalid for '--samples <samples>'"),
+        ("tokenizer --input a --output b --vocab-size 60 --unk-id -1", "error: --unk-id -1: SentencePiece needs"),
+        ("--config a.cfg --config b.cfg", "error: --config is given 2 times: a.cfg, b.cfg"),
+        ("--config ''", "error: cannot open a file or folder whose name is empty"),
+        ("generate ''", "error: cannot open a file or folder whose name is empty"),
+        ("--config run.cfg --set base=x.cfg", "error: --set base: only a file can rest on another one"),
+        ("--config run.cfg --set model.hidden_size=1000000000", "error: --set model.hidden_size: model.hidden_size: "),
+        ("--config run.cfg --set model.hidden_size=65536", "error: the run takes "),
+        (
+            "--config run.cfg --set training.batch_size=16777216 --set training.micro_batch_size=16777216",
+            "error: --set training.micro_batch_size: training.micro_batch_size: 16777216 sequences of 32 tokens"
+        ),
+    ])
+    func misuseIsToldInOneForm(arguments: String, message: String) throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let command = try shell("$P \(arguments)", in: folder)
+            #expect(command.status == 64, "\(command.errorOutput)")
+            #expect(command.errorOutput.hasPrefix(message), "\(command.errorOutput)")
+            #expect(command.errorOutput.contains("\nhint: "))
+            #expect(command.output == "")
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+        }
+    }
+
+    @Test func theVersionIsPrinted() throws {
+        let command = try run(program, ["--version"])
+        #expect(command.status == 0 && command.output.contains(/^\d+\.\d+\.\d+\n$/))
+    }
+
+    @Test func pipesWhereFilesBelongDoNotHang() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, trained: true)
+            try #require(mkfifo(folder.path + "/pipe", 0o600) == 0)
+            for arguments in [
+                "--config pipe", "--config run.cfg --replace --set data.train=pipe",
+                "--config run.cfg --replace --set data.tokenizer=pipe", "eval run --data pipe",
+                "generate run --tokenizer pipe", "tokenize --tokenizer pipe --input a.txt --output shards",
+            ] {
+                let command = try shell("timeout 20 $P \(arguments)", in: folder)
+                #expect(command.status == 74, "\(arguments): \(command.errorOutput)")
+                #expect(
+                    command.errorOutput.hasPrefix("error: cannot open pipe: it is a pipe, a regular file is expected"))
+            }
+        }
+    }
+
+    /// What fails when the folder is there already takes it away again, and puts back what it replaced.
+    @Test func aStartThatFailsLeavesNoRun() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            // A limit on the size of files stands in for a full disk.
+            let start = "ulimit -f 0; exec $P --config run.cfg"
+            #expect(try shell(start, in: folder).status == 74)
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+            #expect(try run(program, ["--config", "run.cfg"], in: folder).status == 0)
+            #expect(try shell(start + " --replace", in: folder).status == 74)
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted().contains("run.old-1") == false
+            )
+            #expect(FileManager.default.fileExists(atPath: folder.path + "/run/checkpoints/step-00000004"))
+        }
+    }
+
+    @Test func lostPiecesOfARunAreToldAndTheRestGoesOn() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, trained: true)
+            let newest = folder.path + "/run/checkpoints/step-00000004/MANIFEST.json"
+            try FileManager.default.removeItem(atPath: newest)
+            try FileManager.default.createDirectory(atPath: newest, withIntermediateDirectories: false)
+            try FileManager.default.removeItem(atPath: folder.path + "/run/log.csv")
+            let resumed = try run(program, ["--config", "run.cfg", "--resume"], in: folder)
+            #expect(resumed.status == 0, "\(resumed.errorOutput)")
+            #expect(resumed.errorOutput.contains("MANIFEST.json is missing; trying the one before"))
+            #expect(resumed.errorOutput.contains("warning: run/log.csv is missing: it begins anew"))
+            let log = try String(contentsOf: folder.appending(path: "run/log.csv"), encoding: .utf8)
+            #expect(log.split(separator: "\n").dropFirst().map { $0.prefix(2) } == ["3,", "4,"])
+
+            try FileManager.default.removeItem(atPath: folder.path + "/run/config.resolved.cfg")
+            let unknown = try run(program, ["--config", "run.cfg", "--resume"], in: folder)
+            #expect(unknown.status == 64)
+            #expect(unknown.errorOutput.hasPrefix("error: run/config.resolved.cfg is missing"))
+        }
+    }
+}
