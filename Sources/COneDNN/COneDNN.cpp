@@ -13,13 +13,14 @@ namespace {
 /// Everything that a matmul primitive is made for; two calls with the same key share it.
 struct Key {
     int64_t m, n, k, a_stride, b_stride, c_stride;
-    bool a_transposed, b_transposed, bf16_output;
+    cosmos_dnnl_layout a_layout, b_layout;
+    bool bf16_output;
     float beta;
 
     bool operator==(const Key &other) const {
         return m == other.m && n == other.n && k == other.k && a_stride == other.a_stride
-            && b_stride == other.b_stride && c_stride == other.c_stride && a_transposed == other.a_transposed
-            && b_transposed == other.b_transposed && bf16_output == other.bf16_output
+            && b_stride == other.b_stride && c_stride == other.c_stride && a_layout == other.a_layout
+            && b_layout == other.b_layout && bf16_output == other.bf16_output
             && beta == other.beta;
     }
 };
@@ -28,7 +29,7 @@ struct KeyHash {
     size_t operator()(const Key &key) const {
         size_t hash = 0;
         for (int64_t part : {key.m, key.n, key.k, key.a_stride, key.b_stride, key.c_stride,
-                 int64_t(key.a_transposed) | key.b_transposed << 1 | key.bf16_output << 2, int64_t(key.beta * 0x1p16)})
+                 int64_t(key.a_layout) | key.b_layout << 2 | key.bf16_output << 4, int64_t(key.beta * 0x1p16)})
             hash = (hash ^ size_t(part)) * 0x9e3779b97f4a7c15u;
         return hash ^ (hash >> 32);
     }
@@ -45,6 +46,15 @@ memory::desc matrix(int64_t rows, int64_t columns, memory::data_type type, int64
     return memory::desc({rows, columns}, type, transposed ? memory::dims {1, stride} : memory::dims {stride, 1});
 }
 
+dnnl::matmul::primitive_desc matmul(const dnnl::engine &engine, const memory::desc &a, const memory::desc &b,
+    const memory::desc &c, const dnnl::primitive_attr &attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl::matmul::primitive_desc(engine, a, b, c, attributes);
+#else
+    return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine);
+#endif
+}
+
 /// What one thread needs: oneDNN objects are not shared, so no call waits for another.
 struct Thread {
     dnnl::engine engine {dnnl::engine::kind::cpu, 0};
@@ -59,12 +69,22 @@ struct Thread {
         if (auto set = reinterpret_cast<set_threads>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(1);
     }
 
+    /// What oneDNN chooses for a k x n right operand beside the model's usual block of rows.
+    memory::desc packed(int64_t k, int64_t n) {
+        constexpr int64_t rows = 256;
+        auto type = memory::data_type::bf16;
+        memory::desc any({k, n}, type, memory::format_tag::any);
+        return matmul(engine, matrix(rows, k, type, k, false), any, matrix(rows, n, type, n, false), {}).weights_desc();
+    }
+
     Product &product(const Key &key) {
         auto found = products.find(key);
         if (found != products.end()) return found->second;
         auto output = key.bf16_output ? memory::data_type::bf16 : memory::data_type::f32;
-        auto a = matrix(key.m, key.k, memory::data_type::bf16, key.a_stride, key.a_transposed);
-        auto b = matrix(key.k, key.n, memory::data_type::bf16, key.b_stride, key.b_transposed);
+        auto a = matrix(key.m, key.k, memory::data_type::bf16, key.a_stride, key.a_layout == COSMOS_DNNL_TRANSPOSED);
+        auto b = key.b_layout == COSMOS_DNNL_PACKED
+            ? packed(key.k, key.n)
+            : matrix(key.k, key.n, memory::data_type::bf16, key.b_stride, key.b_layout == COSMOS_DNNL_TRANSPOSED);
         auto c = matrix(key.m, key.n, output, key.c_stride, false);
         dnnl::primitive_attr attributes;
         if (key.beta != 0) {
@@ -72,12 +92,7 @@ struct Thread {
             sum.append_sum(key.beta);
             attributes.set_post_ops(sum);
         }
-#if DNNL_VERSION_MAJOR >= 3
-        dnnl::matmul::primitive_desc description(engine, a, b, c, attributes);
-#else
-        dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), attributes, engine);
-#endif
-        Product product {dnnl::matmul(description), memory(a, engine, nullptr), memory(b, engine, nullptr),
+        Product product {dnnl::matmul(matmul(engine, a, b, c, attributes)), memory(a, engine, nullptr), memory(b, engine, nullptr),
             memory(c, engine, nullptr), {}};
         product.arguments = {
             {DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}};
@@ -85,15 +100,42 @@ struct Thread {
     }
 };
 
+Thread &thread() {
+    static thread_local Thread thread;
+    return thread;
+}
+
 }  // namespace
+
+int64_t cosmos_dnnl_packed_bytes(int64_t k, int64_t n) {
+    try {
+        return int64_t(thread().packed(k, n).get_size());
+    } catch (const std::exception &) { return 0; }
+}
+
+const char *cosmos_dnnl_pack(
+    int64_t k, int64_t n, const float *values, int64_t stride, bool transposed, uint16_t *packed) {
+    Thread &thread = ::thread();
+    try {
+        memory source(matrix(k, n, memory::data_type::f32, stride, transposed), thread.engine,
+            const_cast<float *>(values));
+        memory target(thread.packed(k, n), thread.engine, packed);
+        dnnl::reorder(source, target).execute(thread.stream, source, target);
+        thread.stream.wait();
+        return nullptr;
+    } catch (const std::exception &error) {
+        thread.error = error.what();
+        return thread.error.c_str();
+    }
+}
 
 const char *cosmos_dnnl_multiply(
     int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c, int64_t stride,
     bool bf16_output, float beta) {
-    static thread_local Thread thread;
+    Thread &thread = ::thread();
     try {
         Product &product = thread.product(
-            {m, n, k, a.stride, b.stride, stride, a.transposed, b.transposed, bf16_output, beta});
+            {m, n, k, a.stride, b.stride, stride, a.layout, b.layout, bf16_output, beta});
         product.a.set_data_handle(const_cast<uint16_t *>(a.data));
         product.b.set_data_handle(const_cast<uint16_t *>(b.data));
         product.c.set_data_handle(c);

@@ -30,22 +30,24 @@ struct BlockParameters {
     }
 }
 
-/// A parameter as the operand of products.
+/// A parameter as the right operand of products.
 final class Linear<Element: ActivationElement> {
     let parameter: Parameter
-    private let tensor: OperandTensor<Element>
+    /// By blocks of rows, in order.
+    let blocks: [(rows: Range<Int>, weight: WeightOperand<Element>)]
 
-    init(_ parameter: Parameter) {
+    /// One block, or blocks of `blockRows` output features.
+    init(_ parameter: Parameter, blockRows: Int? = nil) {
         self.parameter = parameter
-        tensor = OperandTensor(parameter.weight)
+        let weight = parameter.weight.matrix
+        blocks = ranges(of: weight.rows, size: blockRows ?? weight.rows).map {
+            ($0, WeightOperand(weight.rows($0)))
+        }
     }
 
-    /// [out_features, in_features].
-    var weight: Matrix<Element> { tensor.operand }
+    /// The whole weight, [out_features, in_features], of a layer of one block.
+    var weight: WeightOperand<Element> { blocks[0].weight }
 
-    /// The bytes of the operand beside the parameter itself.
-    var operandByteCount: Int { tensor.operandByteCount }
-
-    /// Brings `weight` up to date after the parameter has changed.
-    func round() { tensor.round(rows: 0..<parameter.weight.matrix.rows) }
+    /// The bytes of the operands beside the parameter itself.
+    var operandByteCount: Int { blocks.reduce(0) { $0 + $1.weight.byteCount } }
 }

@@ -227,16 +227,17 @@ private struct KernelTasks<Element: ActivationElement> {
 
     private var crossEntropy: MeasuredTask {
         MeasuredTask("head and cross-entropy \(precision)", flops(6 * hidden * vocabulary * tokens)) { pool in
-            let loss = LinearCrossEntropy<Element>(maxRows: tokens, vocabularySize: vocabulary, pool: pool)
-            let h = noise(tokens, hidden, of: Element.self)
-            let weight = noise(vocabulary, hidden, scale: 0.02, of: Element.self)
-            let (dh, dweight) = (Tensor<Float>(tokens, hidden), Tensor<Float>(vocabulary, hidden))
+            let parameter = Parameter(name: "head", shape: [vocabulary, hidden], role: .head)
+            parameter.weight.copy(from: noise(vocabulary, hidden, scale: 0.02))
+            let head = Linear<Element>(parameter, blockRows: LinearCrossEntropy<Element>.vocabularyBlock)
+            for block in head.blocks { block.weight.update() }
+            let loss = LinearCrossEntropy<Element>(maxRows: tokens, head: head, pool: pool)
+            let (h, dh) = (noise(tokens, hidden, of: Element.self), Tensor<Float>(tokens, hidden))
             let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
             return .init {
                 _ = try targets.withUnsafeBufferPointer {
                     try loss(
-                        h.matrix, weight: weight.matrix, targets: $0,
-                        gradient: (dh.matrix, dweight.matrix, 1e-3), cancellation: nil)
+                        h.matrix, head: head, targets: $0, gradient: (dh.matrix, 1e-3), cancellation: nil)
                 }
             }
         }
@@ -249,7 +250,7 @@ private struct KernelTasks<Element: ActivationElement> {
             let parameter = Parameter(name: "weight", shape: [out, inner], role: .matrix(.gate))
             parameter.weight.copy(from: noise(out, inner, scale: 0.02))
             let linear = Linear<Element>(parameter)
-            linear.round()
+            linear.weight.update()
             return linear
         }
         return [

@@ -6,7 +6,8 @@
 // h: [tokens, hidden_size]; W: [vocab_size, hidden_size]; c is the weight of a token's loss (one over
 // the step's token count). A target below zero is ignored: no loss, no gradient.
 // The logits of a batch are never held: a chunk's logits become its dz in place, and are spent on dh
-// and dW before the next chunk. Chunk and block sizes depend on the model alone, so the sums do not
+// and dW before the next chunk. They lie by blocks of the vocabulary, each [chunk rows, block], as the
+// products write and read them. Chunk and block sizes depend on the model alone, so the sums do not
 // depend on the number of workers.
 // Numerics: float32 logits shifted by their maximum; dz is rounded to the activations' type for its
 // products; a chunk adds its part to dW in chunk order. The loss of the batch is summed over tokens
@@ -44,60 +45,70 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     private let chunkRows: Int
     private let pool: WorkerPool
 
+    /// Rows of W in one block of logits.
+    static var vocabularyBlock: Int { 1024 }
     /// Chunks of at most this many logits (64 MB).
     private static var chunkElements: Int { 16 << 20 }
-    /// Rows of W in one block of logits, rows of dz in one block of dh.
-    private static var vocabularyBlock: Int { 1024 }
+    /// Rows of dz in one block of dh.
     private static var tokenBlock: Int { 128 }
 
-    init(maxRows: Int, vocabularySize: Int, pool: WorkerPool) {
+    init(maxRows: Int, head: Linear<Element>, pool: WorkerPool) {
+        let vocabularySize = head.parameter.weight.matrix.rows
         let fitting = Self.chunkElements / vocabularySize / Self.tokenBlock * Self.tokenBlock
         chunkRows = min(maxRows, max(Self.tokenBlock, fitting))
-        logits = OperandTensor(Tensor(chunkRows, vocabularySize))
+        logits = OperandTensor(Tensor(chunkRows * vocabularySize))
         rowLosses = Tensor(maxRows)
         self.pool = pool
     }
 
     var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
 
-    /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to dW.
+    /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
+    private func block<Number>(_ vocabulary: Range<Int>, rows: Int, of whole: Matrix<Number>) -> Matrix<Number> {
+        Matrix(
+            whole.base + chunkRows * vocabulary.lowerBound, rows: rows, columns: vocabulary.count,
+            stride: vocabulary.count)
+    }
+
+    /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to W's gradient.
     func callAsFunction(
-        _ h: Matrix<Element>, weight: Matrix<Element>, targets: UnsafeBufferPointer<Int32>,
-        gradient: (dh: Matrix<Float>, dweight: Matrix<Float>, lossScale: Float)?,
-        cancellation: CancellationFlag?
+        _ h: Matrix<Element>, head: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
+        gradient: (dh: Matrix<Float>, lossScale: Float)?, cancellation: CancellationFlag?
     ) throws -> TokenLoss {
         precondition(h.rows == targets.count, "\(h.rows) hidden states, \(targets.count) targets")
-        let vocabularySize = weight.rows
-        let vocabularyBlocks = ranges(of: vocabularySize, size: Self.vocabularyBlock)
+        let blocks = head.blocks
         for start in stride(from: 0, to: h.rows, by: chunkRows) {
             let rows = start..<min(start + chunkRows, h.rows)
             let chunk = h.rows(rows)
-            let z = logits.values.matrix.rows(0..<rows.count)
-            try pool.forEach(vocabularyBlocks.count, cancellation: cancellation) { block, _ in
-                let range = vocabularyBlocks[block]
-                multiply(chunk.plain, weight.rows(range).transposed, into: z.columns(range), accumulating: false)
+            let z = blocks.map { block($0.rows, rows: rows.count, of: logits.values.matrix) }
+            let dz = blocks.map { block($0.rows, rows: rows.count, of: logits.operand) }
+            try pool.forEach(blocks.count, cancellation: cancellation) { index, _ in
+                multiply(chunk.plain, blocks[index].weight.transposed, into: z[index], accumulating: false)
             }
             let tokenBlocks = ranges(of: rows.count, size: Self.tokenBlock)
-            try pool.forEach(tokenBlocks.count, cancellation: cancellation) { block, _ in
-                for i in tokenBlocks[block] {
-                    rowLosses.data[start + i] = loss(
-                        z.row(i), target: targets[start + i], count: vocabularySize,
-                        gradientScale: gradient?.lossScale)
+            try pool.forEach(tokenBlocks.count, cancellation: cancellation) { index, _ in
+                for row in tokenBlocks[index] {
+                    rowLosses.data[start + row] = loss(
+                        z, row: row, target: targets[start + row], gradientScale: gradient?.lossScale)
                 }
-                if gradient != nil { logits.round(rows: tokenBlocks[block]) }
+                guard gradient != nil else { return }
+                for (z, dz) in zip(z, dz) {
+                    Element.round(z.rows(tokenBlocks[index]), storage: dz.rows(tokenBlocks[index]))
+                }
             }
             guard let gradient else { continue }
-            let dz = logits.operand.rows(0..<rows.count)
-            try pool.forEach(tokenBlocks.count + vocabularyBlocks.count, cancellation: cancellation) { block, _ in
-                if block < tokenBlocks.count {
-                    let range = tokenBlocks[block]
+            let dweight = head.parameter.gradient.matrix
+            try pool.forEach(tokenBlocks.count + blocks.count, cancellation: cancellation) { task, _ in
+                if task < tokenBlocks.count {
+                    let range = tokenBlocks[task]
                     let dh = gradient.dh.rows(start + range.lowerBound..<start + range.upperBound)
-                    multiply(dz.rows(range).plain, weight.plain, into: dh, accumulating: false)
+                    for (index, block) in blocks.enumerated() {
+                        multiply(dz[index].rows(range).plain, block.weight.plain, into: dh, accumulating: index > 0)
+                    }
                 } else {
-                    let range = vocabularyBlocks[block - tokenBlocks.count]
+                    let index = task - tokenBlocks.count
                     multiply(
-                        dz.columns(range).transposed, chunk.plain, into: gradient.dweight.rows(range),
-                        accumulating: true)
+                        dz[index].transposed, chunk.plain, into: dweight.rows(blocks[index].rows), accumulating: true)
                 }
             }
         }
@@ -108,19 +119,24 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         return total
     }
 
-    /// The loss of one row of logits. Spends the row: with `gradientScale` it becomes its gradient.
-    private func loss(
-        _ z: UnsafeMutablePointer<Float>, target: Int32, count: Int, gradientScale: Float?
-    ) -> Float {
+    /// The loss of one row of logits, which lies over `blocks`. Spends the row: with `gradientScale` it
+    /// becomes its gradient.
+    private func loss(_ blocks: [Matrix<Float>], row: Int, target: Int32, gradientScale: Float?) -> Float {
         guard target >= 0 else {
-            if gradientScale != nil { z.update(repeating: 0, count: count) }
+            if gradientScale != nil {
+                for z in blocks { z.row(row).update(repeating: 0, count: z.columns) }
+            }
             return 0
         }
-        let targetLogit = z[Int(target)]
-        let (shift, sum) = Softmax.exponentials(z, count: count)
+        let targetPlace = blocks[Int(target) / Self.vocabularyBlock].row(row) + Int(target) % Self.vocabularyBlock
+        let targetLogit = targetPlace.pointee
+        let shift = blocks.reduce(-Float.infinity) { max($0, Softmax.max($1.row(row), count: $1.columns)) }
+        let sum = blocks.reduce(Float(0)) {
+            $0 + Softmax.exponentials($1.row(row), count: $1.columns, shift: shift)
+        }
         if let gradientScale {
-            Softmax.scale(z, count: count, by: gradientScale / sum)
-            z[Int(target)] -= gradientScale
+            for z in blocks { Softmax.scale(z.row(row), count: z.columns, by: gradientScale / sum) }
+            targetPlace.pointee -= gradientScale
         }
         return log(sum) + (shift - targetLogit)
     }

@@ -48,13 +48,13 @@ final class ModelPasses<Element: ActivationElement> {
         embedding = model.embedding
         blocks = model.blocks.map(TransformerBlock.init)
         finalNorm = model.finalNorm
-        head = Linear(model.head)
+        head = Linear(model.head, blockRows: LinearCrossEntropy<Element>.vocabularyBlock)
 
         let maxTokens = maxSequences * length
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
         workspace = Workspace(
             workers: pool.workerCount, capacity: BlockContext.scratchSize(config, length: length))
-        loss = LinearCrossEntropy(maxRows: maxTokens, vocabularySize: config.vocabSize, pool: pool)
+        loss = LinearCrossEntropy(maxRows: maxTokens, head: head, pool: pool)
         self.recompute = recompute
         let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
         activations =
@@ -80,8 +80,8 @@ final class ModelPasses<Element: ActivationElement> {
 
     /// Brings the operands up to date with the weights.
     func roundWeights() {
-        let linears = linears
-        pool.forEach(linears.count) { index, _ in linears[index].round() }
+        let weights = linears.flatMap { $0.blocks.map(\.weight) }
+        pool.forEach(weights.count) { index, _ in weights[index].update() }
     }
 
     func accumulateGradients(_ batch: MicroBatch, lossScale: Float) throws -> TokenLoss {
@@ -101,8 +101,8 @@ final class ModelPasses<Element: ActivationElement> {
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
-                    normalized.matrix.rows(rows), weight: head.weight, targets: $0,
-                    gradient: (dh, head.parameter.gradient.matrix, lossScale), cancellation: batch.cancellation)
+                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
+                    cancellation: batch.cancellation)
             }
             let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
@@ -137,8 +137,8 @@ final class ModelPasses<Element: ActivationElement> {
         try forwardOnly(batch.tokens, context)
         return try batch.targets.withUnsafeBufferPointer {
             try loss(
-                normalized.matrix.rows(0..<context.tokens), weight: head.weight, targets: $0,
-                gradient: nil, cancellation: batch.cancellation)
+                normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
+                cancellation: batch.cancellation)
         }
     }
 
@@ -146,9 +146,15 @@ final class ModelPasses<Element: ActivationElement> {
         let context = context(batch)
         try forwardOnly(batch.tokens, context)
         let result = Tensor<Float>(context.tokens, config.vocabSize)
-        multiply(
-            normalized.matrix.rows(0..<context.tokens).plain, head.weight.transposed, into: result.matrix,
-            accumulating: false)
+        for (columns, weight) in head.blocks {
+            let block = Tensor<Float>(context.tokens, columns.count)
+            withExtendedLifetime(block) {
+                multiply(
+                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
+                    accumulating: false)
+                copy(block.matrix, to: result.matrix.columns(columns))
+            }
+        }
         return result
     }
 

@@ -8,18 +8,32 @@ enum Softmax {
     static func exponentials(
         _ x: UnsafeMutablePointer<Float>, count: Int, scale: Float = 1
     ) -> (max: Float, sum: Float) {
+        let shift = max(x, count: count) * scale
+        return (shift, exponentials(x, count: count, scale: scale, shift: shift))
+    }
+
+    /// The largest x_j.
+    @inline(__always)
+    static func max(_ x: UnsafePointer<Float>, count: Int) -> Float {
         var largest = Lanes(repeating: -.infinity)
         forEachLanes(count) { j, n in
             largest = pointwiseMax(largest, padded(Float.load(x + j, count: n), n, with: -.infinity))
         }
-        let shift = largest.laneMax * scale
+        return largest.laneMax
+    }
+
+    /// Replaces each x_j by e_j = exp(scale x_j - shift) and returns the sum of the e_j.
+    @inline(__always)
+    static func exponentials(
+        _ x: UnsafeMutablePointer<Float>, count: Int, scale: Float = 1, shift: Float
+    ) -> Float {
         var sums = Lanes.zero
         forEachLanes(count) { j, n in
             let exponentials = exp(Float.load(x + j, count: n) * scale - shift)
             Float.store(exponentials, x + j, count: n)
             sums += padded(exponentials, n, with: 0)
         }
-        return (shift, sums.laneSum)
+        return sums.laneSum
     }
 
     /// Multiplies each x_j by `factor`.

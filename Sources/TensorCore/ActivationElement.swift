@@ -12,6 +12,12 @@ public protocol ActivationElement: TensorElement {
     static func operand(_ values: Matrix<Float>, storage: Matrix<Self>) -> Matrix<Self>
     /// Rounds `values` into `storage`, where that is where operands are.
     static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
+    /// The elements of a right operand of this shape when it is packed; 0 where packing is no use.
+    static func packedCount(rows: Int, columns: Int) -> Int
+    /// `values` as a right operand: in `storage`, once they are packed into it, or where they are.
+    static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>) -> Operand<Self>
+    /// Packs `values` into `storage`, where that is where operands are.
+    static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
 }
 
 /// A float32 tensor whose numbers are operands of products, too. Where these are float32 the second
@@ -71,6 +77,14 @@ extension Float: ActivationElement {
 
     @inlinable
     public static func round(_ values: Matrix<Float>, storage: Matrix<Float>) {}
+
+    public static func packedCount(rows: Int, columns: Int) -> Int { 0 }
+
+    public static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<Float>) -> Operand<Float> {
+        values
+    }
+
+    public static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Float>) {}
 }
 
 /// Copies rows of equal length, rounding where the target holds less.

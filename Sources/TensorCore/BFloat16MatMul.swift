@@ -38,6 +38,7 @@ extension BFloat16: ActivationElement {
         precondition(
             a.columns == b.rows && rows == a.rows && columns == b.columns,
             "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(rows)x\(columns)")
+        precondition(!a.isPacked && (!b.isPacked || stride == columns), "a packed operand beside a matrix with gaps")
         guard rows > 0, columns > 0 else { return }
         let message = cosmos_dnnl_multiply(
             Int64(rows), Int64(columns), Int64(a.columns), a.oneDNN, b.oneDNN, c, Int64(stride), isRounded,
@@ -50,12 +51,32 @@ extension BFloat16: ActivationElement {
     public static func operand(_ values: Matrix<Float>, storage: Matrix<BFloat16>) -> Matrix<BFloat16> { storage }
 
     public static func round(_ values: Matrix<Float>, storage: Matrix<BFloat16>) { copy(values, to: storage) }
+
+    public static func packedCount(rows: Int, columns: Int) -> Int {
+        Int(cosmos_dnnl_packed_bytes(Int64(rows), Int64(columns))) / MemoryLayout<BFloat16>.stride
+    }
+
+    public static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<BFloat16>) -> Operand<BFloat16> {
+        Operand(
+            Matrix(storage, rows: values.rows, columns: values.columns, stride: values.columns), isTransposed: false,
+            isPacked: true)
+    }
+
+    public static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<BFloat16>) {
+        let message = cosmos_dnnl_pack(
+            Int64(values.rows), Int64(values.columns), values.matrix.base, Int64(values.matrix.stride),
+            values.isTransposed, UnsafeMutableRawPointer(storage).assumingMemoryBound(to: UInt16.self))
+        if let message {
+            fatalError("oneDNN could not pack \(values.rows)x\(values.columns): \(String(cString: message))")
+        }
+    }
 }
 
 extension Operand<BFloat16> {
     fileprivate var oneDNN: cosmos_dnnl_operand {
         cosmos_dnnl_operand(
             data: UnsafeRawPointer(matrix.base).assumingMemoryBound(to: UInt16.self), stride: Int64(matrix.stride),
-            transposed: isTransposed)
+            layout: isPacked
+                ? COSMOS_DNNL_PACKED : isTransposed ? COSMOS_DNNL_TRANSPOSED : COSMOS_DNNL_PLAIN)
     }
 }

@@ -16,11 +16,14 @@ public enum LinearAlgebraLibrary {
 public struct Operand<Element: TensorElement> {
     @usableFromInline let matrix: Matrix<Element>
     @usableFromInline let isTransposed: Bool
+    /// In a layout of the library's own, for a right operand: `matrix` says no more than shape and place.
+    let isPacked: Bool
 
-    @inlinable
-    init(_ matrix: Matrix<Element>, isTransposed: Bool) {
+    @usableFromInline
+    init(_ matrix: Matrix<Element>, isTransposed: Bool, isPacked: Bool = false) {
         self.matrix = matrix
         self.isTransposed = isTransposed
+        self.isPacked = isPacked
     }
 
     @usableFromInline var rows: Int { isTransposed ? matrix.columns : matrix.rows }

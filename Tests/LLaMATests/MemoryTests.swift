@@ -26,6 +26,8 @@ import Testing
             switch value {
             case is WorkerPool: return 0
             case let operand as OperandTensor<Float>: return visit(operand.values)
+            // The weight itself is the operand.
+            case is WeightOperand<Float>: return 0
             case let tensor as Tensor<Float>: return tensor.byteCount
             case let tensor as Tensor<BFloat16>: return tensor.byteCount
             default: return Mirror(reflecting: value).children.reduce(0) { $0 + visit($1.value) }

@@ -7,16 +7,33 @@
 extern "C" {
 #endif
 
-/// One row-major operand: `stride` elements from row to row; `transposed` reads it as its transpose.
+typedef enum {
+    /// Row major, `stride` elements from row to row.
+    COSMOS_DNNL_PLAIN,
+    /// The same, read as its transpose.
+    COSMOS_DNNL_TRANSPOSED,
+    /// As `cosmos_dnnl_pack` left it; a right operand only.
+    COSMOS_DNNL_PACKED,
+} cosmos_dnnl_layout;
+
+/// One operand of a product.
 typedef struct {
     const uint16_t *data;
     int64_t stride;
-    bool transposed;
+    cosmos_dnnl_layout layout;
 } cosmos_dnnl_operand;
+
+/// Bytes of a k x n right operand as its products like it best; 0 where bfloat16 is not to be had.
+int64_t cosmos_dnnl_packed_bytes(int64_t k, int64_t n);
+
+/// Rounds a k x n float32 matrix (`transposed`: stored as its transpose) and brings it into that layout.
+/// Returns NULL, or what oneDNN had to say.
+const char *cosmos_dnnl_pack(
+    int64_t k, int64_t n, const float *values, int64_t stride, bool transposed, uint16_t *packed);
 
 /// C (m x n, row major, `stride` elements from row to row) = a b + beta C, with float32 accumulation,
 /// on the calling thread alone. C holds bfloat16 with `bf16_output`, else float32; it is not read with
-/// `beta` 0. Returns NULL, or what oneDNN had to say.
+/// `beta` 0. Beside a packed b, C has no gaps between its rows. Returns NULL, or what oneDNN had to say.
 const char *cosmos_dnnl_multiply(
     int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c, int64_t stride,
     bool bf16_output, float beta);
