@@ -116,7 +116,9 @@ public final class Sweep {
         process.standardOutput = stream
         process.standardError = stream
         do { try process.run() } catch {
-            throw UserError(.inputOutput, "cannot start a run: \(error.localizedDescription)")
+            throw UserError(
+                .inputOutput, "cannot start a run: \(error.localizedDescription)",
+                hint: "too many processes or too little memory may be the cause: see `ulimit -u` and `free -h`")
         }
         jobs[index].process = process
         jobs[index].state = .running

@@ -74,7 +74,7 @@ public struct ConfigurationNode: Sendable {
     /// For messages: what is written here.
     public var summary: String {
         switch kind {
-        case .scalar(let text, isQuoted: true): "\"\(text)\""
+        case .scalar(let text, isQuoted: true): text.debugDescription
         case .scalar(let text, isQuoted: false): text
         case .list(let items): "[" + items.map(\.summary).joined(separator: ", ") + "]"
         case .map(let entries): "a section with " + entries.map(\.key).joined(separator: ", ")

@@ -6,8 +6,8 @@ extension UserError {
     public static func system(_ action: String, _ path: String, code: Int32) -> UserError {
         if path.isEmpty {
             return UserError(
-                .usage, "cannot \(action) a file or folder whose name is empty",
-                hint: "give its name; a variable of the shell that is not set gives none")
+                .usage, "cannot \(action) \"\": the name is empty",
+                hint: "give one; a variable of the shell that is not set gives none")
         }
         return UserError(
             .inputOutput, "cannot \(action) \(path): \(String(cString: strerror(code)))", hint: remedy(code, path))
@@ -21,6 +21,7 @@ extension UserError {
         case EROFS: return "\(place) lies on a read-only file system: choose another place"
         case ENOENT: return missing(path, in: place)
         case ENOTDIR: return "a part of the path is a file, not a folder"
+        case EEXIST: return "something of that name is already there: choose another name"
         case EISDIR: return "\(path) is a folder; a file was expected"
         case EMFILE, ENFILE: return "too many files are open: raise the limit with `ulimit -n`"
         case EFBIG: return "the file system, or `ulimit -f`, does not allow a file of this size"

@@ -25,10 +25,12 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
     /// The dimension of one attention head.
     public var headDim: Int { hiddenSize / numAttentionHeads }
 
-    /// The longest sequence. These bounds are far beyond any model that a CPU trains; with them, and a bound on
-    /// the tokens of a micro-batch, no size in bytes that follows from them overflows.
+    /// The longest sequence. This and the other bounds are far beyond any model that a CPU trains; with them no
+    /// size in bytes that follows from them overflows.
     package static let longestSequence = 1 << 20
-    private static let widths = Check<Int>.range(1...1 << 16)
+    /// LAPACK's work space for an eigendecomposition of a larger order cannot be counted in 32 bits.
+    private static let widths = Check<Int>.range(1...1 << 14)
+    private static let mostParameters = 1 << 40
 
     public static let fields: [Field<LLaMAConfig>] = [
         .required("hidden_size", \.hiddenSize, "width of the residual stream", widths),
@@ -49,6 +51,13 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
     ]
 
     public mutating func validate() throws {
+        let most = numHiddenLayers * hiddenSize * (4 * hiddenSize + 3 * intermediateSize) + 2 * vocabSize * hiddenSize
+        guard most <= Self.mostParameters else {
+            throw FieldError(
+                "hidden_size",
+                "\(hiddenSize) and the other sizes make a model of some \(Format.count(most)) parameters",
+                hint: "sizes that make more than \(Format.count(Self.mostParameters)) are taken for a mistake")
+        }
         guard hiddenSize % numAttentionHeads == 0 else {
             throw FieldError(
                 "hidden_size", "\(hiddenSize) is not divisible by num_attention_heads, \(numAttentionHeads)",

@@ -31,7 +31,8 @@ final class ShardWriter {
     ) throws {
         if !(1...ShardHeader.maximalTokenCount).contains(shardTokens) {
             throw UserError(
-                .usage, "a shard of \(shardTokens) tokens: it can have 1 to \(ShardHeader.maximalTokenCount)")
+                .usage, "a shard of \(shardTokens) tokens: it can have 1 to \(ShardHeader.maximalTokenCount)",
+                hint: "such as --shard-tokens 100000000, 200 MB")
         }
         if prefix.isEmpty || prefix.hasPrefix(".") || prefix.contains(/[\/*?\[\]\p{Cc}]/) {
             throw UserError(

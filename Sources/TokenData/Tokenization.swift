@@ -112,7 +112,9 @@ public struct Tokenization: Sendable {
             throw UserError(
                 .usage,
                 "end-of-text id \(id) is outside the vocabulary of \(tokenizer.modelFile): "
-                    + "0 to \(tokenizer.vocabularySize - 1)")
+                    + "0 to \(tokenizer.vocabularySize - 1)",
+                hint: tokenizer.endOfTextID.map { "leave --end-of-text-id away to take </s>, \($0)" }
+                    ?? "say which of them ends a document with --end-of-text-id")
         }
         return id
     }

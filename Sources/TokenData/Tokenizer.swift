@@ -77,7 +77,8 @@ public final class Tokenizer: @unchecked Sendable {
     public func decode(_ ids: [Int32]) throws -> String {
         for id in ids where id < 0 || id >= vocabularySize {
             throw UserError(
-                .data, "token id \(id) is outside the vocabulary of \(modelFile), which has \(vocabularySize) ids")
+                .data, "token id \(id) is outside the vocabulary of \(modelFile), which has \(vocabularySize) ids",
+                hint: "use the tokenizer that the ids were made with")
         }
         var length = 0
         guard let text = cosmos_sentencepiece_decode(model, ids, ids.count, &length) else {

@@ -57,7 +57,7 @@ public struct TokenizerTraining: Sendable {
     public func run(notice: @escaping (String) -> Void = { _ in }) throws -> Summary {
         try validate()
         // An output that cannot be written is told now, not when the work is done.
-        let file = try AtomicFile(path: output)
+        _ = try AtomicFile(path: output)
         let start = StatusLine.now()
         let reader = try DocumentReader(inputs: inputs)
         let line = StatusLine()
@@ -80,8 +80,7 @@ public struct TokenizerTraining: Sendable {
             throw explain(failure.reason, sentences: sentences.summary.sentences)
         }
         heartbeat.stop()
-        try model.withUnsafeBytes { try file.write($0) }
-        try file.commit()
+        try model.withUnsafeBytes { try AtomicFile.write($0, to: output) }
         var summary = sentences.summary
         // Loading it is the proof that it is one.
         summary.vocabularySize = try Tokenizer(modelFile: output).vocabularySize

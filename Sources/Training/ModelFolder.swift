@@ -27,7 +27,8 @@ public struct ModelFolder: Sendable {
         } else {
             self.path = path
         }
-        guard FileManager.default.fileExists(atPath: self.path + "/config.json") else {
+        guard access(self.path + "/config.json", F_OK) == 0 else {
+            if errno != ENOENT { throw UserError.system("open", self.path + "/config.json", code: errno) }
             throw UserError(
                 .usage, "\(path) holds no model: there is no config.json",
                 hint: "give the folder of a run, of a checkpoint, or of a Hugging Face model")

@@ -23,7 +23,8 @@ func resumableState(
     guard state.step <= configuration.steps else {
         throw UserError(
             .usage,
-            "the run in \(directory.path) has made \(state.step) steps, more than the \(configuration.steps) asked for")
+            "the run in \(directory.path) has made \(state.step) steps, more than the \(configuration.steps) asked for",
+            hint: "ask for at least as many, or choose another output.run_dir")
     }
     var free = [
         "training.threads", "training.recompute", "output.", "evaluation.every", "data.train", "data.validation",

@@ -20,17 +20,32 @@ extension CosmosTrain {
     /// help or an exit code.
     static func userError(_ error: any Error) -> UserError? {
         guard exitCode(for: error) == .validationFailure else { return nil }
+        if let option = misspeltOption(in: Array(CommandLine.arguments.dropFirst())) { return option }
         // Its text: "Error: ...", perhaps "Help:  --option <value>  ...", the usage, "See 'COMMAND --help' ...".
         let (message, text) = (message(for: error), fullMessage(for: error))
         let command = text.firstMatch(of: /See '([^']*)'/).map { String($0.1) } ?? "cosmos-train --help"
         let about = text.firstMatch(of: /\nHelp: +([^\n]*)/).map { $0.1.replacing(/\ {2,}/, with: ": ") }
         var (problem, hint) = (message, "`\(command)` tells more")
-        if let guess = message.firstMatch(of: /\.? (Did you mean .*|Please provide .*)$/) {
+        if let guess = message.firstMatch(of: /\.? (Please provide .*)$/) {
             problem = String(message[..<guess.range.lowerBound])
             hint = guess.1.prefix(1).lowercased() + guess.1.dropFirst()
         } else if let about {
             hint = about.replacing(/\.$/, with: "") + "; " + hint
         }
         return UserError(.usage, problem.prefix(1).lowercased() + problem.dropFirst(), hint: hint)
+    }
+
+    /// The parser tells a misspelt option as the lack of the right one, if that must be given.
+    private static func misspeltOption(in arguments: [String]) -> UserError? {
+        let command: any ParsableCommand.Type =
+            configuration.subcommands.first { $0.configuration.commandName == arguments.first } ?? TrainCommand.self
+        let known = helpMessage(for: command).matches(of: /--[a-z0-9-]+/).map { String($0.output) }
+        for word in arguments where word.hasPrefix("--") {
+            let name = String(word.prefix { $0 != "=" })
+            if !known.contains(name), let near = closestMatch(to: name, in: known) {
+                return UserError(.usage, "unknown option '\(name)'", hint: "did you mean `\(near)`?")
+            }
+        }
+        return nil
     }
 }

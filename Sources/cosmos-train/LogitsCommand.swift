@@ -35,10 +35,14 @@ struct LogitsCommand: ParsableCommand {
         let folder = try ModelFolder(model)
         let config = folder.config
         if let id = tokens.first(where: { $0 < 0 || $0 >= config.vocabSize }) {
-            throw UserError(.usage, "token id \(id) is outside the model's vocabulary of \(config.vocabSize)")
+            throw UserError(
+                .usage, "token id \(id) is outside the model's vocabulary of \(config.vocabSize)",
+                hint: "ids run from 0 to \(config.vocabSize - 1)")
         }
         guard !tokens.isEmpty, tokens.count <= config.maxPositionEmbeddings else {
-            throw UserError(.usage, "\(tokens.count) tokens; the model takes 1 to \(config.maxPositionEmbeddings)")
+            throw UserError(
+                .usage, "\(tokens.count) tokens; the model takes 1 to \(config.maxPositionEmbeddings)",
+                hint: "give fewer with --tokens")
         }
         guard !FileManager.default.fileExists(atPath: output) else {
             throw UserError(.usage, "\(output) is already there", hint: "give --output a file that does not exist")

@@ -44,16 +44,23 @@ import Testing
         ("", "error: missing expected argument '--config <file>"),
         ("eval", "error: missing expected argument '<model>'\nhint: <model>: The folder of a run"),
         ("generate run --frob", "error: unknown option '--frob'\nhint: `cosmos-train generate --help` tells more\n"),
-        ("generate run --temprature 1", "error: unknown option '--temprature'\nhint: did you mean '--temperature'?\n"),
+        ("generate run --temprature 1", "error: unknown option '--temprature'\nhint: did you mean `--temperature`?\n"),
         ("generate run --temperature -1", "error: --temperature -1.0: must be 0 or greater"),
         ("generate run --samples --top-p 0.5", "error: the value '--top-p' is invalid for '--samples <samples>'"),
         ("tokenizer --input a --output b --vocab-size 60 --unk-id -1", "error: --unk-id -1: SentencePiece needs"),
         ("--config a.cfg --config b.cfg", "error: --config is given 2 times: a.cfg, b.cfg"),
-        ("--config ''", "error: cannot open a file or folder whose name is empty"),
-        ("generate ''", "error: cannot open a file or folder whose name is empty"),
+        ("--config ''", "error: cannot open \"\": the name is empty"),
+        ("generate ''", "error: cannot open \"\": the name is empty"),
         ("--config run.cfg --set base=x.cfg", "error: --set base: only a file can rest on another one"),
         ("--config run.cfg --set model.hidden_size=1000000000", "error: --set model.hidden_size: model.hidden_size: "),
-        ("--config run.cfg --set model.hidden_size=65536", "error: the run takes "),
+        ("--config run.cfg --set model.hidden_size=16384 --set model.num_hidden_layers=900", "error: the run takes "),
+        (
+            "plan --no-probe --config run.cfg --set model.hidden_size=16384 --set model.num_hidden_layers=1024",
+            "error: --set model.hidden_size: model.hidden_size: 16384 and the other sizes make a model of some 1.1"
+        ),
+        ("--config run.cfg --set output.run_dir=''", "error: --set output.run_dir: output.run_dir: has no value"),
+        ("--confg run.cfg", "error: unknown option '--confg'\nhint: did you mean `--config`?\n"),
+        ("sweep --config run.cfg --vary optimizer.lr=1,2 --out ''", "error: cannot create the folder \"\""),
         (
             "--config run.cfg --set training.batch_size=16777216 --set training.micro_batch_size=16777216",
             "error: --set training.micro_batch_size: training.micro_batch_size: 16777216 sequences of 32 tokens"
