@@ -3,6 +3,8 @@
 // Header only, so that each function is inlined into the kernel that calls it.
 
 typedef float cosmos_float16x __attribute__((ext_vector_type(16)));
+typedef unsigned short cosmos_ushort16x __attribute__((ext_vector_type(16)));
+typedef unsigned int cosmos_uint16x __attribute__((ext_vector_type(16)));
 
 /// Swift's `squareRoot()` on a SIMD vector becomes 16 scalar calls because of errno.
 static inline __attribute__((always_inline)) cosmos_float16x cosmos_sqrt(cosmos_float16x x) {
@@ -17,5 +19,23 @@ static inline __attribute__((always_inline)) cosmos_float16x cosmos_multiply_add
     return __builtin_elementwise_fma(a, b, c);
 #else
     return a * b + c;
+#endif
+}
+
+/// Each lane rounded to bfloat16: to nearest, ties to even; NaN stays NaN; what is subnormal in float32
+/// becomes zero, as in AVX-512 BF16's one instruction for it.
+static inline __attribute__((always_inline)) cosmos_ushort16x cosmos_round_to_bfloat16(cosmos_float16x x) {
+#if defined(__AVX512BF16__)
+    typedef __bf16 bfloat16x __attribute__((ext_vector_type(16)));
+    return (cosmos_ushort16x)__builtin_convertvector(x, bfloat16x);
+#else
+    cosmos_uint16x bits = (cosmos_uint16x)x;
+    cosmos_uint16x rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    // A NaN whose upper half is zero would round to infinity: force its quiet bit.
+    cosmos_uint16x is_nan = (cosmos_uint16x)(x != x);
+    cosmos_uint16x is_subnormal = (cosmos_uint16x)((bits & 0x7f800000) == 0);
+    rounded = (rounded & ~is_nan) | (((bits >> 16) | 0x40) & is_nan);
+    rounded = (rounded & ~is_subnormal) | ((bits >> 16) & 0x8000 & is_subnormal);
+    return __builtin_convertvector(rounded, cosmos_ushort16x);
 #endif
 }

@@ -56,11 +56,12 @@ struct CausalSelfAttention {
             let keys = 0..<firstPosition + rows.upperBound
             let scores = view(scoreMemory, rows.count, keys.count)
             multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, accumulating: false)
+            let p = Element.operand(scores, storage: view(operandMemory, rows.count, keys.count))
             for row in rows {
+                let i = row - rows.lowerBound
                 logDenominators[row] = softmax(
-                    scores.row(row - rows.lowerBound), visible: firstPosition + row + 1, of: keys.count)
+                    scores.row(i), visible: firstPosition + row + 1, of: keys.count, into: p.row(i))
             }
-            let p = rounded(scores, storage: view(operandMemory, rows.count, keys.count))
             multiply(p.plain, v.rows(keys).plain, into: output.rows(rows))
         }
     }
@@ -88,26 +89,28 @@ struct CausalSelfAttention {
             for rows in ranges(of: length, size: Self.queryBlock) {
                 let keys = 0..<rows.upperBound
                 let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
-                let p = view(probabilityMemory, rows.count, keys.count)
-                multiply(qRows.plain, k.rows(keys).transposed, into: p, accumulating: false)
+                let scores = view(probabilityMemory, rows.count, keys.count)
+                let p = Element.operand(scores, storage: view(probabilityOperands, rows.count, keys.count))
+                multiply(qRows.plain, k.rows(keys).transposed, into: scores, accumulating: false)
                 for row in rows {
                     let i = row - rows.lowerBound
                     rebuildProbabilities(
-                        p.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count)
+                        scores.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count,
+                        into: p.row(i))
                     rowDots[0, i] = dot(output.row(row), doutput.row(row))
                 }
-                let pOperand = rounded(p, storage: view(probabilityOperands, rows.count, keys.count))
-                multiply(pOperand.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
+                multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
 
-                let ds = view(gradientMemory, rows.count, keys.count)
-                multiply(doutputRows.plain, v.rows(keys).transposed, into: ds, accumulating: false)
+                let dp = view(gradientMemory, rows.count, keys.count)
+                let ds = Element.operand(dp, storage: view(gradientOperands, rows.count, keys.count))
+                multiply(doutputRows.plain, v.rows(keys).transposed, into: dp, accumulating: false)
                 for i in 0..<rows.count {
-                    scoreGradient(ds.row(i), probabilities: p.row(i), rowDot: rowDots[0, i], count: keys.count)
+                    scoreGradient(
+                        dp.row(i), probabilities: p.row(i), rowDot: rowDots[0, i], count: keys.count, into: ds.row(i))
                 }
-                let dsOperand = rounded(ds, storage: view(gradientOperands, rows.count, keys.count))
-                multiply(dsOperand.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
+                multiply(ds.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
                 // Later blocks read other rows of q, so these may give way to their gradient.
-                multiply(dsOperand.plain, k.rows(keys).plain, into: qRows)
+                multiply(ds.plain, k.rows(keys).plain, into: qRows)
             }
         }
         copy(dk, to: k)
@@ -118,44 +121,41 @@ struct CausalSelfAttention {
         x.columns(head * headDim..<(head + 1) * headDim)
     }
 
-    private func rounded<Element: ActivationElement>(
-        _ values: Matrix<Float>, storage: Matrix<Element>
-    ) -> Matrix<Element> {
-        Element.round(values, storage: storage)
-        return Element.operand(values, storage: storage)
-    }
-
     /// A block of query rows against the keys up to its end, packed densely.
     private func view<Element>(_ memory: Matrix<Element>, _ queries: Int, _ keys: Int) -> Matrix<Element> {
         Matrix(memory.base, rows: queries, columns: keys, stride: keys)
     }
 
-    /// Softmax of the first `visible` products q k' in place, zero beyond; returns the log of its
-    /// denominator.
-    private func softmax(_ scores: UnsafeMutablePointer<Float>, visible: Int, of count: Int) -> Float {
+    /// Softmax of the first `visible` products q k', zero beyond, into `p`, which may be where the products
+    /// are; returns the log of its denominator.
+    private func softmax<Element: TensorElement>(
+        _ scores: UnsafeMutablePointer<Float>, visible: Int, of count: Int, into p: UnsafeMutablePointer<Element>
+    ) -> Float {
         let (shift, sum) = Softmax.exponentials(scores, count: visible, scale: scale)
-        Softmax.scale(scores, count: visible, by: 1 / sum)
-        for j in visible..<count { scores[j] = 0 }
+        Softmax.scale(scores, count: visible, by: 1 / sum, into: p)
+        for j in visible..<count { p[j] = Element(0) }
         return shift + log(sum)
     }
 
-    private func rebuildProbabilities(
-        _ scores: UnsafeMutablePointer<Float>, logDenominator: Float, visible: Int, of count: Int
+    private func rebuildProbabilities<Element: TensorElement>(
+        _ scores: UnsafePointer<Float>, logDenominator: Float, visible: Int, of count: Int,
+        into p: UnsafeMutablePointer<Element>
     ) {
         forEachLanes(visible) { j, n in
             let score = Float.load(scores + j, count: n) * scale
-            Float.store(exp(score - logDenominator), scores + j, count: n)
+            Element.store(exp(score - logDenominator), p + j, count: n)
         }
-        for j in visible..<count { scores[j] = 0 }
+        for j in visible..<count { p[j] = Element(0) }
     }
 
-    /// dS = P (dP - D) / sqrt(d), in place of dP.
-    private func scoreGradient(
-        _ gradient: UnsafeMutablePointer<Float>, probabilities: UnsafePointer<Float>, rowDot: Float, count: Int
+    /// dS = P (dP - D) / sqrt(d), into `ds`, which may be where dP is.
+    private func scoreGradient<Element: TensorElement>(
+        _ dp: UnsafePointer<Float>, probabilities: UnsafePointer<Element>, rowDot: Float, count: Int,
+        into ds: UnsafeMutablePointer<Element>
     ) {
         forEachLanes(count) { j, n in
-            let centered = Float.load(gradient + j, count: n) - rowDot
-            Float.store(Float.load(probabilities + j, count: n) * centered * scale, gradient + j, count: n)
+            let centered = Float.load(dp + j, count: n) - rowDot
+            Element.store(Element.load(probabilities + j, count: n) * centered * scale, ds + j, count: n)
         }
     }
 

@@ -136,7 +136,8 @@ private struct KernelTasks<Element: ActivationElement> {
                 return .init {
                     pool.forEach(logitRows) { row, _ in
                         let (_, sum) = Softmax.exponentials(logits.matrix.row(row), count: vocabulary)
-                        Softmax.scale(logits.matrix.row(row), count: vocabulary, by: 1 / sum)
+                        Softmax.scale(
+                            logits.matrix.row(row), count: vocabulary, by: 1 / sum, into: logits.matrix.row(row))
                     }
                 }
             },

@@ -89,11 +89,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             try pool.forEach(tokenBlocks.count, cancellation: cancellation) { index, _ in
                 for row in tokenBlocks[index] {
                     rowLosses.data[start + row] = loss(
-                        z, row: row, target: targets[start + row], gradientScale: gradient?.lossScale)
-                }
-                guard gradient != nil else { return }
-                for (z, dz) in zip(z, dz) {
-                    Element.round(z.rows(tokenBlocks[index]), storage: dz.rows(tokenBlocks[index]))
+                        z, dz, row: row, target: targets[start + row], gradientScale: gradient?.lossScale)
                 }
             }
             guard let gradient else { continue }
@@ -119,24 +115,27 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         return total
     }
 
-    /// The loss of one row of logits, which lies over `blocks`. Spends the row: with `gradientScale` it
-    /// becomes its gradient.
-    private func loss(_ blocks: [Matrix<Float>], row: Int, target: Int32, gradientScale: Float?) -> Float {
+    /// The loss of one row of logits, which lies over the blocks `z`. Spends them; with `gradientScale` the
+    /// row of `dz`, which may be where `z` is, becomes its gradient.
+    private func loss(
+        _ z: [Matrix<Float>], _ dz: [Matrix<Element>], row: Int, target: Int32, gradientScale: Float?
+    ) -> Float {
         guard target >= 0 else {
             if gradientScale != nil {
-                for z in blocks { z.row(row).update(repeating: 0, count: z.columns) }
+                for dz in dz { dz.row(row).update(repeating: Element(0), count: dz.columns) }
             }
             return 0
         }
-        let targetPlace = blocks[Int(target) / Self.vocabularyBlock].row(row) + Int(target) % Self.vocabularyBlock
-        let targetLogit = targetPlace.pointee
-        let shift = blocks.reduce(-Float.infinity) { max($0, Softmax.max($1.row(row), count: $1.columns)) }
-        let sum = blocks.reduce(Float(0)) {
-            $0 + Softmax.exponentials($1.row(row), count: $1.columns, shift: shift)
-        }
+        let (block, column) = Int(target).quotientAndRemainder(dividingBy: Self.vocabularyBlock)
+        let targetLogit = z[block][row, column]
+        let shift = z.reduce(-Float.infinity) { max($0, Softmax.max($1.row(row), count: $1.columns)) }
+        let sum = z.reduce(Float(0)) { $0 + Softmax.exponentials($1.row(row), count: $1.columns, shift: shift) }
         if let gradientScale {
-            for z in blocks { Softmax.scale(z.row(row), count: z.columns, by: gradientScale / sum) }
-            targetPlace.pointee -= gradientScale
+            let targetProbability = z[block][row, column] / sum
+            for (z, dz) in zip(z, dz) {
+                Softmax.scale(z.row(row), count: z.columns, by: gradientScale / sum, into: dz.row(row))
+            }
+            dz[block][row, column] = Element(gradientScale * (targetProbability - 1))
         }
         return log(sum) + (shift - targetLogit)
     }

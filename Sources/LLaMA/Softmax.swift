@@ -36,11 +36,13 @@ enum Softmax {
         return sums.laneSum
     }
 
-    /// Multiplies each x_j by `factor`.
+    /// y_j = factor x_j; y may be x.
     @inline(__always)
-    static func scale(_ x: UnsafeMutablePointer<Float>, count: Int, by factor: Float) {
+    static func scale<Element: TensorElement>(
+        _ x: UnsafePointer<Float>, count: Int, by factor: Float, into y: UnsafeMutablePointer<Element>
+    ) {
         forEachLanes(count) { j, n in
-            Float.store(Float.load(x + j, count: n) * factor, x + j, count: n)
+            Element.store(Float.load(x + j, count: n) * factor, y + j, count: n)
         }
     }
 

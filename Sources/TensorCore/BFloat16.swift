@@ -1,7 +1,7 @@
 /// bfloat16: the upper half of a float32 (8 exponent bits, 8 significant bits).
 ///
-/// Storage and operand format only. Conversion from float32 rounds to nearest, ties to even;
-/// NaN stays NaN, and values beyond the largest finite bfloat16 become infinite.
+/// Storage and operand format only. Conversion from float32 rounds to nearest, ties to even; NaN stays
+/// NaN, values beyond the largest finite bfloat16 become infinite, and subnormal ones zero.
 public struct BFloat16: TensorElement, Equatable {
     public var bits: UInt16
 
@@ -11,11 +11,14 @@ public struct BFloat16: TensorElement, Equatable {
     @inlinable @inline(__always)
     public init(_ value: Float) {
         let u = value.bitPattern
-        // A NaN whose upper half is zero would round to infinity: force its quiet bit.
-        bits =
-            value.isNaN
-            ? UInt16(truncatingIfNeeded: u >> 16) | 0x40
-            : UInt16(truncatingIfNeeded: (u &+ 0x7fff &+ ((u >> 16) & 1)) >> 16)
+        if value.isNaN {
+            // One whose upper half is zero would round to infinity: force its quiet bit.
+            bits = UInt16(truncatingIfNeeded: u >> 16) | 0x40
+        } else if u & 0x7f80_0000 == 0 {
+            bits = UInt16(truncatingIfNeeded: u >> 16) & 0x8000
+        } else {
+            bits = UInt16(truncatingIfNeeded: (u &+ 0x7fff &+ ((u >> 16) & 1)) >> 16)
+        }
     }
 
     @inlinable @inline(__always)
@@ -29,12 +32,6 @@ public struct BFloat16: TensorElement, Equatable {
 
     @inlinable @inline(__always)
     public static func store(_ lanes: Lanes, _ pointer: UnsafeMutablePointer<BFloat16>) {
-        let u = unsafeBitCast(lanes, to: SIMD16<UInt32>.self)
-        let rounded = (u &+ 0x7fff &+ ((u &>> 16) & 1)) &>> 16
-        let quiet = (u &>> 16) | 0x40
-        let isNaN = unsafeBitCast(lanes .!= lanes, to: SIMD16<Int32>.self) .!= 0
-        let half = rounded.replacing(with: quiet, where: isNaN)
-        UnsafeMutableRawPointer(pointer).storeBytes(
-            of: SIMD16<UInt16>(truncatingIfNeeded: half), as: SIMD16<UInt16>.self)
+        UnsafeMutableRawPointer(pointer).storeBytes(of: lanes.bfloat16Bits, as: SIMD16<UInt16>.self)
     }
 }

@@ -14,6 +14,10 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public var squareRoots: Lanes { cosmos_sqrt(self) }
 
+    /// Each lane as the bits of a `BFloat16`.
+    @inlinable @inline(__always)
+    public var bfloat16Bits: SIMD16<UInt16> { cosmos_round_to_bfloat16(self) }
+
     /// `self * b + c`, rounded once where this build has fused multiply-add and twice where not.
     @inlinable @inline(__always)
     public func multiplyAdd(_ b: Lanes, _ c: Lanes) -> Lanes { cosmos_multiply_add(self, b, c) }
