@@ -116,8 +116,11 @@ private var optimizerTasks: [MeasuredTask] {
             }
         }
     }
+    /// With the defaults of training in bf16 where this CPU can.
     func configuration<Rule: OptimizerRule>(_ rule: Rule.Type) -> OptimizerConfiguration {
-        OptimizerConfiguration(rule)
+        var settings = Rule.Hyperparameters()
+        settings.setDefaults(forBFloat16Training: BFloat16Library.isSupportedByCPU)
+        return OptimizerConfiguration(rule, settings)
     }
     let count = 2 * config.vocabSize * h + config.numHiddenLayers * (4 * h * h + 3 * h * i + 2 * h) + h
     return [step("AdamW 130M", .bytes(28 * count), of: OptimizerConfiguration(AdamW.self), on: wholeModel)]
