@@ -22,6 +22,27 @@ static inline __attribute__((always_inline)) cosmos_float16x cosmos_multiply_add
 #endif
 }
 
+/// x where it lies in low ... high, else the nearer of the two; NaN stays NaN. (Swift's `replacing` and its
+/// comparisons of vectors become loops over lanes.)
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_clamp(
+    cosmos_float16x x, float low, float high) {
+    cosmos_float16x lows = low, highs = high;
+    x = x > highs ? highs : x;
+    return x < lows ? lows : x;
+}
+
+/// y where x is not below the bound, else 0.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_zero_below(
+    cosmos_float16x x, float bound, cosmos_float16x y) {
+    cosmos_float16x bounds = bound, zero = 0;
+    return x < bounds ? zero : y;
+}
+
+/// The larger of each two lanes.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_max(cosmos_float16x x, cosmos_float16x y) {
+    return x > y ? x : y;
+}
+
 /// Each lane rounded to bfloat16: to nearest, ties to even; NaN stays NaN; what is subnormal in float32
 /// becomes zero, as in AVX-512 BF16's one instruction for it.
 static inline __attribute__((always_inline)) cosmos_ushort16x cosmos_round_to_bfloat16(cosmos_float16x x) {

@@ -16,10 +16,10 @@ enum Softmax {
     @inline(__always)
     static func max(_ x: UnsafePointer<Float>, count: Int) -> Float {
         var largest = Lanes(repeating: -.infinity)
-        forEachLanes(count) { j, n in
-            largest = pointwiseMax(largest, padded(Float.load(x + j, count: n), n, with: -.infinity))
-        }
-        return largest.laneMax
+        let whole = count - count % laneCount
+        for j in stride(from: 0, to: whole, by: laneCount) { largest = largest.larger(Float.load(x + j)) }
+        // The lanes beyond the end would be zero, which may be the largest.
+        return (whole..<count).reduce(largest.laneMax) { Swift.max($0, x[$1]) }
     }
 
     /// Replaces each x_j by e_j = exp(scale x_j - shift) and returns the sum of the e_j.
@@ -29,9 +29,11 @@ enum Softmax {
     ) -> Float {
         var sums = Lanes.zero
         forEachLanes(count) { j, n in
-            let exponentials = exp(Float.load(x + j, count: n) * scale - shift)
+            var exponentials = exp(Float.load(x + j, count: n) * scale - shift)
             Float.store(exponentials, x + j, count: n)
-            sums += padded(exponentials, n, with: 0)
+            // Beyond the end the lanes hold exp(-shift).
+            if n < laneCount { for lane in n..<laneCount { exponentials[lane] = 0 } }
+            sums += exponentials
         }
         return sums.laneSum
     }
@@ -44,13 +46,5 @@ enum Softmax {
         forEachLanes(count) { j, n in
             Element.store(Float.load(x + j, count: n) * factor, y + j, count: n)
         }
-    }
-
-    /// The first `count` lanes; the others become `value`.
-    @inline(__always)
-    private static func padded(_ lanes: Lanes, _ count: Int, with value: Float) -> Lanes {
-        var lanes = lanes
-        for lane in count..<laneCount { lanes[lane] = value }
-        return lanes
     }
 }

@@ -5,10 +5,7 @@
 /// it stays at e^88.3, so that no lane is ever denormal or infinite; NaN stays NaN.
 @inlinable @inline(__always)
 public func exp(_ x: Lanes) -> Lanes {
-    let isTiny = x .< -87.3
-    // The clamp is written so that NaN passes through: a comparison with NaN is false.
-    let x1 = x.replacing(with: 88.3, where: x .> 88.3)
-    let clamped = x1.replacing(with: -87.3, where: isTiny)
+    let clamped = x.clamped(-87.3, 88.3)
 
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
     let magic = Lanes(repeating: 12_582_912)
@@ -27,7 +24,7 @@ public func exp(_ x: Lanes) -> Lanes {
 
     let exponent = unsafeBitCast(shifted, to: SIMD16<Int32>.self) &<< 23
     let scaled = unsafeBitCast(unsafeBitCast(p, to: SIMD16<Int32>.self) &+ exponent, to: Lanes.self)
-    return scaled.replacing(with: 0, where: isTiny)
+    return scaled.zeroed(where: x, isBelow: -87.3)
 }
 
 /// The logistic function 1 / (1 + e^-x), lane by lane.

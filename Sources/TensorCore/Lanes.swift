@@ -22,6 +22,18 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public func multiplyAdd(_ b: Lanes, _ c: Lanes) -> Lanes { cosmos_multiply_add(self, b, c) }
 
+    /// Each lane, or the nearer end of the range; NaN stays NaN.
+    @inlinable @inline(__always)
+    public func clamped(_ low: Float, _ high: Float) -> Lanes { cosmos_clamp(self, low, high) }
+
+    /// Each lane, but 0 where the lane of `other` is below `bound`.
+    @inlinable @inline(__always)
+    public func zeroed(where other: Lanes, isBelow bound: Float) -> Lanes { cosmos_zero_below(other, bound, self) }
+
+    /// The larger of each two lanes.
+    @inlinable @inline(__always)
+    public func larger(_ other: Lanes) -> Lanes { cosmos_max(self, other) }
+
     /// The sum of the lanes as a fixed binary tree.
     @inlinable @inline(__always)
     public var laneSum: Float {
