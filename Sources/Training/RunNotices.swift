@@ -47,7 +47,12 @@ extension RunSetup {
                 "memory",
                 "\(Format.bytes(memory.required)): \(memory.summary)",
             ],
-            ["workers", "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"],
+            [
+                "workers",
+                "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"
+                    + (training.precision == .bf16 ? ", oneDNN \(BFloat16Library.version)" : ""),
+            ],
+            ["limit", "\(Format.rate(limit.flopsPerSecond)) FLOP/s of \(limit.unit), from registers, measured now"],
         ]
         rows += ruleRows.map { ["optimizer", $0] }
         if let evaluator {

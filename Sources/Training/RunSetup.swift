@@ -24,8 +24,8 @@ public final class RunSetup {
     let sampler: BatchSampler
     /// Operations of a token's forward and backward pass.
     let flopsPerToken: Double
-    /// Operations a second that the CPU's multiply units do at most, in this precision, on these threads.
-    let limit: Double
+    /// What the CPU's multiply units do at most, in this precision, on these threads.
+    let limit: MachineLimit.Rate
     /// The checkpoint's state that the run continues from; nil: from the beginning.
     let start: TrainerState?
     private let tokenizer: TokenizerFile?
@@ -87,7 +87,7 @@ public final class RunSetup {
         self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
         let limit = MachineLimit.measured(pool: pool)
-        self.limit = (training.precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32).flopsPerSecond
+        self.limit = training.precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         var isComplete = false
