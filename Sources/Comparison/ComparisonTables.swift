@@ -94,8 +94,8 @@ extension Comparison {
             table.rows.append(row)
         }
         table.remarks = [
-            "Means over the runs that reached it, between validations by a straight line. Before the end of a run its "
-                + "learning rate has not come down: a run planned for that length would have reached the loss earlier."
+            "Means over the runs that reached it, between validations by a straight line. Before the end of a run a "
+                + "falling learning rate has not come down: a run planned for that length would have been there earlier."
         ]
         if let speedUp { table.remarks += speedUpRemarks(speedUp) }
         return table
