@@ -47,8 +47,8 @@ final class LinearCrossEntropy<Element: ActivationElement> {
 
     /// Rows of W in one block of logits.
     static var vocabularyBlock: Int { 1024 }
-    /// Chunks of at most this many logits (32 MB).
-    private static var chunkElements: Int { 8 << 20 }
+    /// Chunks of at most this many logits (64 MB).
+    private static var chunkElements: Int { 16 << 20 }
     /// Rows of dz in one block of dh.
     private static var tokenBlock: Int { 128 }
 
