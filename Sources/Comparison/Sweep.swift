@@ -112,6 +112,8 @@ public final class Sweep {
         if descriptor < 0 { throw UserError.system("create", output, code: errno) }
         let stream = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         defer { try? stream.close() }
+        process.environment = ProcessInfo.processInfo.environment.merging(
+            [Interruption.parentVariable: "\(getpid())"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = stream
         process.standardError = stream
@@ -138,6 +140,7 @@ public final class Sweep {
         case (.exit, let status):
             jobs[index].state = .failed
             jobs[index].message = lastError(in: outputFile(of: jobs[index].run)) ?? "it ended with exit code \(status)"
+        case (_, SIGTERM) where isStopping, (_, SIGINT) where isStopping: jobs[index].state = .stopped
         case (_, let signal):
             jobs[index].state = .failed
             jobs[index].message =

@@ -28,6 +28,8 @@ public struct SweepPlan: Sendable {
     public let folder: String
     public let runs: [Run]
 
+    private static let mostRuns = 10_000
+
     /// - Parameters:
     ///   - base: the configuration file.
     ///   - vary: `section.key=value,value,...` each.
@@ -48,6 +50,14 @@ public struct SweepPlan: Sendable {
                 .usage, "the grid is empty: nothing varies",
                 hint:
                     "for example --vary optimizer.lr=1e-3,2e-3, or --seeds 3, or --file with a grid for each optimizer")
+        }
+        let count = grids.reduce(0) { sum, grid in
+            sum + grid.reduce(seeds ?? 1) { min($0 * $1.values.count, 1 << 30) }
+        }
+        guard count <= Self.mostRuns else {
+            throw UserError(
+                .usage, "the grid has \(Format.grouped(count)) runs, more than \(Format.grouped(Self.mostRuns))",
+                hint: "vary fewer keys at once, or give them fewer values")
         }
         var runs: [Run] = []
         for grid in grids {

@@ -22,6 +22,8 @@ extension UserError {
         case ENOENT: return missing(path, in: place)
         case ENOTDIR: return "a part of the path is a file, not a folder"
         case EEXIST: return "something of that name is already there: choose another name"
+        case ELOOP: return "a link leads back to itself: see `ls -l \(path)`"
+        case ENAMETOOLONG: return "choose a shorter name"
         case EISDIR: return "\(path) is a folder; a file was expected"
         case EMFILE, ENFILE: return "too many files are open: raise the limit with `ulimit -n`"
         case EFBIG: return "the file system, or `ulimit -f`, does not allow a file of this size"
@@ -34,6 +36,8 @@ extension UserError {
             return "the folder \(folder) does not exist: create it, or check the path"
         }
         let name = folderAndName(of: path).name
+        var status = stat()
+        if lstat(path, &status) == 0 { return "it is a link to something that does not exist" }
         if let near = closestMatch(to: name, in: (try? folderContents(folder)) ?? []) { return "did you mean \(near)?" }
         return "check the path"
     }

@@ -47,7 +47,7 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
         .init("rms_norm_eps", \.rmsNormEps, "added to the mean square in RMSNorm", .positive),
         .init("rope_theta", \.ropeTheta, "base of the rotary frequencies", .positive),
         .init("tie_word_embeddings", \.tieWordEmbeddings, "one matrix for the embedding and the output head"),
-        .init("initializer_range", \.initializerRange, "standard deviation of the initial weights", .positive),
+        .init("initializer_range", \.initializerRange, "standard deviation of the initial weights", .range(1e-6...10)),
     ]
 
     public mutating func validate() throws {

@@ -57,7 +57,9 @@ public final class GaLore: ElementwiseRule {
                 .init(
                     "rank", \.rank, "dimension of the projection (scripts: 128 for 60M, 256 for 130M and 350M)",
                     .atLeast(1)),
-                .init("update_proj_gap", \.updateProjGap, "steps between two bases (default: scripts)", .atLeast(1)),
+                .init(
+                    "update_proj_gap", \.updateProjGap, "steps between two bases (default: scripts)",
+                    .range(1...1 << 40)),
                 .init("scale", \.scale, "factor of a projected update (default: scripts)", .nonNegative),
                 .init("proj_type", \.projection, "which side is projected"),
                 .init("stagger", \.stagger, "spread the new bases over the gap instead of all at one step"),

@@ -76,7 +76,7 @@ public enum StepSpan: ConfigurationValue, Equatable {
         if let text = node.text, text.hasSuffix("%"), let percent = Double(text.dropLast()), (0...100).contains(percent)
         {
             self = .percent(percent)
-        } else if let steps = try? Int(configuration: node), steps >= 0 {
+        } else if let steps = try? Int(configuration: node), (0...1 << 40).contains(steps) {
             self = .steps(steps)
         } else {
             throw FieldProblem("\(node.text ?? "this") is not \(Self.typeName)")

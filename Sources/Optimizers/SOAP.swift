@@ -64,7 +64,8 @@ public final class SOAP: OptimizerRule {
                 .optional("shampoo_beta", \.shampooBeta, "decay of L and R; null: the second of betas", .range(0..<1)),
                 .init("eps", \.eps, "added before the bias correction", .positive),
                 .init("weight_decay", \.weightDecay, "decay after the update, lr * weight_decay a step", .nonNegative),
-                .init("precondition_frequency", \.preconditionFrequency, "steps between two bases", .atLeast(1)),
+                .init(
+                    "precondition_frequency", \.preconditionFrequency, "steps between two bases", .range(1...1 << 40)),
                 .init("max_precond_dim", \.maxPreconditionerDimension, "longer sides stay as they are", .atLeast(1)),
                 .init("sides", \.sides, "both, or only the input dimension (half the state or less)"),
                 .init("normalize_grads", \.normalizeGradients, "scale each update to root mean square 1"),

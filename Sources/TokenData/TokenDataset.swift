@@ -31,6 +31,8 @@ public final class TokenDataset: @unchecked Sendable {
     public let files: [String]
     /// Fingerprint of the tokenizer that made the shards, nil where the files do not say.
     public let tokenizerFingerprint: UInt64?
+    /// CRC-32 over the tokens of all shards, in order.
+    public let contentFingerprint: UInt32
     /// What a person should know about the files, though it is no error.
     public let notices: [String]
 
@@ -41,9 +43,10 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// Opens and checks the shards of `path`: a folder, a file, or a glob of `.bin` files. Every
     /// token is looked at: its id must be below `vocabularySize`, and the checksums must be right.
-    /// `pool`: who looks; nil: one thread.
+    /// `pool`: who looks; nil: one thread. `cancellation` ends that by `CancellationError`.
     public init(
-        path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil
+        path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil,
+        cancellation: CancellationFlag? = nil
     ) throws {
         precondition(sequenceLength > 0 && vocabularySize > 0)
         files = try expandPath(path, endings: [".bin"], what: "token shards")
@@ -61,7 +64,7 @@ public final class TokenDataset: @unchecked Sendable {
             windowCount = index.count
             targetCount = index.targetCount
             notices = set.notices + index.notices
-            try Self.check(shards, vocabularySize: vocabularySize, pool: pool)
+            contentFingerprint = try Self.check(shards, vocabularySize: vocabularySize, pool: pool, cancellation)
             return
         }
         documents = nil
@@ -82,7 +85,7 @@ public final class TokenDataset: @unchecked Sendable {
             + short.map {
                 "\($0.path) has only \($0.tokens.count) tokens, less than a window of \(sequenceLength) + 1; left out"
             }
-        try Self.check(shards, vocabularySize: vocabularySize, pool: pool)
+        contentFingerprint = try Self.check(shards, vocabularySize: vocabularySize, pool: pool, cancellation)
     }
 
     /// The size of the shards of `path`, without opening them.
@@ -131,8 +134,11 @@ public final class TokenDataset: @unchecked Sendable {
         return (low, index - firstWindows[low])
     }
 
-    /// Compares every shard's checksum and looks for ids beyond the vocabulary, in one pass.
-    private static func check(_ shards: [Shard], vocabularySize: Int, pool: WorkerPool) throws {
+    /// Compares every shard's checksum and looks for ids beyond the vocabulary, in one pass. The checksum of all.
+    private static func check(
+        _ shards: [Shard], vocabularySize: Int, pool: WorkerPool, _ cancellation: CancellationFlag?
+    ) throws -> UInt32 {
+        var whole: UInt32 = 0
         // Small enough that a chunk stays in the cache between the two looks at it.
         let chunkCount = 1 << 17
         let progress = ProgressBar("checking shards", total: shards.reduce(0) { $0 + $1.payload.count }, unit: .bytes)
@@ -141,7 +147,7 @@ public final class TokenDataset: @unchecked Sendable {
             let chunks = (shard.tokens.count + chunkCount - 1) / chunkCount
             var checksums = [UInt32](repeating: 0, count: chunks)
             try checksums.withUnsafeMutableBufferPointer { checksums in
-                try pool.forEach(chunks, cancellation: nil) { chunk, _ in
+                try pool.forEach(chunks, cancellation: cancellation) { chunk, _ in
                     let range = chunk * chunkCount..<min((chunk + 1) * chunkCount, shard.tokens.count)
                     let tokens = UnsafeBufferPointer(rebasing: shard.tokens[range])
                     if let bad = firstToken(of: tokens, notBelow: vocabularySize) {
@@ -150,27 +156,33 @@ public final class TokenDataset: @unchecked Sendable {
                             .data,
                             "\(shard.path): token \(position) (offset \(ShardHeader.byteCount + 2 * position)) has id "
                                 + "\(UInt16(littleEndian: tokens[bad])); the model's vocabulary has \(vocabularySize)",
-                            hint: "set model.vocab_size to the tokenizer's size"
-                                + (shard.header.extras.map { ", \($0.vocabularySize)" } ?? "")
-                                + ", or make the shards with the model's tokenizer")
+                            hint: hint(shard, id: Int(UInt16(littleEndian: tokens[bad]))))
                     }
-                    if shard.header.extras != nil { checksums[chunk] = crc32(UnsafeRawBufferPointer(tokens)) }
+                    checksums[chunk] = crc32(UnsafeRawBufferPointer(tokens))
                     progress.advance(by: 2 * range.count)
                 }
             }
-            guard let expected = shard.header.extras?.checksum else { continue }
             var actual: UInt32 = 0
             for (chunk, checksum) in checksums.enumerated() {
                 let count = min(chunkCount, shard.tokens.count - chunk * chunkCount)
                 actual = crc32(actual, followedBy: checksum, count: 2 * count)
             }
-            if actual != expected {
+            whole = crc32(whole, followedBy: actual, count: shard.payload.count)
+            if let expected = shard.header.extras?.checksum, actual != expected {
                 throw UserError(
                     .data,
                     "\(shard.path) is damaged: its tokens have CRC-32 \(hex(actual)), its header says \(hex(expected))",
                     hint: "copy it again, or make it again with `cosmos-train tokenize`")
             }
         }
+        return whole
+    }
+
+    private static func hint(_ shard: Shard, id: Int) -> String {
+        guard let size = shard.header.extras?.vocabularySize, id < size else {
+            return "the shard is damaged, or was not made with the model's tokenizer: make it again"
+        }
+        return "set model.vocab_size to the tokenizer's size, \(size), or make the shards with the model's tokenizer"
     }
 
     /// The index of the first id that is not below `limit`.

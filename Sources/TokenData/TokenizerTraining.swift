@@ -129,13 +129,15 @@ public struct TokenizerTraining: Sendable {
             }
         }
         if !(0.98...1).contains(characterCoverage) {
-            throw fail("--character-coverage \(characterCoverage): SentencePiece takes 0.98 to 1")
+            throw fail(
+                "--character-coverage \(characterCoverage): SentencePiece takes 0.98 to 1",
+                "0.9995 is usual; 1 keeps every character")
         }
         if maxSentences != 0, !(101...Int(Int32.max)).contains(maxSentences) {
             throw fail("--max-sentences \(maxSentences): SentencePiece samples more than 100 sentences", "0 uses all")
         }
         if !(16...(1 << 20)).contains(maxSentenceLength) {
-            throw fail("--max-sentence-length \(maxSentenceLength): 16 to \(1 << 20) bytes")
+            throw fail("--max-sentence-length \(maxSentenceLength): 16 to \(1 << 20) bytes", "4192 is usual")
         }
         if !force, FileManager.default.fileExists(atPath: output) {
             throw fail("\(output) already exists", "choose another --output, or replace it with --force")

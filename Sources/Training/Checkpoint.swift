@@ -75,33 +75,45 @@ public struct Checkpoint: Sendable {
     /// Opens a checkpoint and compares every file with the manifest. Throws `UserError` of kind `data`
     /// where it is damaged or incomplete.
     public init(verifying path: String, status: StatusLine = StatusLine()) throws {
-        func damaged(_ what: String) -> UserError {
-            UserError(.data, "\(path) is no good checkpoint: \(what)", hint: "use another one, or copy it again")
+        guard RegularFile.exists("\(path)/\(Self.manifestName)") else {
+            throw Self.damaged(path, "\(Self.manifestName) is missing")
         }
-        let manifestPath = "\(path)/\(Self.manifestName)"
-        guard RegularFile.exists(manifestPath) else { throw damaged("\(Self.manifestName) is missing") }
-        let manifest: [String: FileSummary] = try JSONFile.read(path: manifestPath)
+        try Self.verify(path, status: status) { _ in true }
+        self.path = path
+        state = try JSONFile.read(path: "\(path)/trainer.json")
+        if let problem = state.problem { throw Self.damaged(path, "trainer.json: \(problem)") }
+    }
+
+    private static func damaged(_ path: String, _ what: String) -> UserError {
+        UserError(
+            .data, "\(path) is no good checkpoint: \(what)",
+            hint: "use another one, or copy it again; where the file was changed on purpose, remove \(manifestName)")
+    }
+
+    /// Compares the files that `isWanted` names with the manifest.
+    static func verify(_ path: String, status: StatusLine = StatusLine(), _ isWanted: (String) -> Bool) throws {
+        func damaged(_ what: String) -> UserError { Self.damaged(path, what) }
+        let manifest: [String: FileSummary] = try JSONFile.read(path: "\(path)/\(manifestName)")
         for name in ["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]
         where manifest[name] == nil {
-            throw damaged("\(Self.manifestName) does not name \(name)")
+            throw damaged("\(manifestName) does not name \(name)")
         }
+        let files = manifest.filter { isWanted($0.key) }.sorted { $0.key < $1.key }
         // Sizes first: they cost nothing.
-        for (name, summary) in manifest.sorted(by: { $0.key < $1.key }) {
-            guard !name.contains("/") else { throw damaged("\(Self.manifestName) names \(name)") }
+        for (name, summary) in files {
+            guard !name.contains("/") else { throw damaged("\(manifestName) names \(name)") }
             guard RegularFile.exists("\(path)/\(name)") else { throw damaged("\(name) is missing") }
             let size = try FileBytes.size(of: "\(path)/\(name)")
             guard size == summary.bytes else { throw damaged("\(name) has \(size) bytes instead of \(summary.bytes)") }
         }
-        let total = manifest.values.reduce(0) { $0 + $1.bytes }
-        let bar = ProgressBar("checking \(path)", total: total, unit: .bytes, line: status)
+        let bar = ProgressBar(
+            "checking \(path)", total: files.reduce(0) { $0 + $1.value.bytes }, unit: .bytes, line: status)
         defer { bar.finish() }
-        for (name, summary) in manifest.sorted(by: { $0.key < $1.key }) {
+        for (name, summary) in files {
             guard try FileBytes.summary(of: "\(path)/\(name)", progress: bar) == summary else {
                 throw damaged("the contents of \(name) have changed (CRC-32)")
             }
         }
-        self.path = path
-        state = try JSONFile.read(path: "\(path)/trainer.json")
     }
 
     /// Reads the weights. Throws where the checkpoint's model differs from `config` in anything.

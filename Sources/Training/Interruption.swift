@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Synchronization
 import TensorCore
@@ -40,6 +41,21 @@ public enum Interruption {
             sigemptyset(&one)
             sigaddset(&one, number)
             pthread_sigmask(SIG_UNBLOCK, &one, nil)
+        }
+    }
+}
+
+extension Interruption {
+    /// Names the process that started this one for its own ends.
+    public static let parentVariable = "COSMOS_TRAIN_PARENT"
+
+    /// Wishes to stop when the process that `parentVariable` names is gone: a sweep that was killed leaves no run
+    /// behind that nobody knows of. Without the variable nothing happens.
+    public static func stopWithParent() {
+        guard let value = getenv(parentVariable), let parent = pid_t(String(cString: value)) else { return }
+        Thread.detachNewThread {
+            while getppid() == parent { sleep(1) }
+            flag.request()
         }
     }
 }

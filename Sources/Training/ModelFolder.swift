@@ -55,9 +55,17 @@ public struct ModelFolder: Sendable {
         return isCheckpoint ? tokenizer.endOfTextID : tokenizer.beginOfTextID ?? tokenizer.endOfTextID
     }
 
-    /// Reads the weights into a model of this shape.
+    /// Reads the weights into a model of this shape. Where the folder is a checkpoint, what belongs to the
+    /// model must be as its manifest says.
     public func loadWeights(into model: LLaMA) throws {
+        if RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
+            try Checkpoint.verify(path) { $0 != "optimizer.safetensors" }
+        }
         try ModelWeights(folder: path).load(into: model.parameters)
+        if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }) {
+            throw UserError(
+                .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")
+        }
         model.weightsChanged()
     }
 

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import TokenData
 
 /// The state of `checkpoint`, if `configuration` may continue it.
 ///
@@ -8,7 +9,7 @@ import Glibc
 /// are the schedule and the length of the run as long as every step made so far had the learning rate
 /// that it would have now: a constant schedule can be extended, and so can `wsd` before its decay.
 func resumableState(
-    of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, windowCount: Int,
+    of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, data: TokenDataset,
     resetOptimizer: Bool
 ) throws -> TrainerState {
     let state = checkpoint.state
@@ -50,11 +51,15 @@ func resumableState(
                     + "--reset-optimizer"
                 : "resume with the settings of \(directory.configuration), or choose another output.run_dir")
     }
-    guard state.data.windowCount == windowCount else {
+    let hint = "resume with the data that the run was started with"
+    guard state.data.windowCount == data.windowCount else {
         throw UserError(
             .data,
-            "\(configuration.data.train) has \(windowCount) windows, but \(state.data.windowCount) when the run began",
-            hint: "resume with the data that the run was started with")
+            "\(configuration.data.train) has \(data.windowCount) windows, but \(state.data.windowCount) when the run "
+                + "began", hint: hint)
+    }
+    guard state.data.contentFingerprint == data.contentFingerprint else {
+        throw UserError(.data, "\(configuration.data.train) holds other tokens than when the run began", hint: hint)
     }
     return state
 }

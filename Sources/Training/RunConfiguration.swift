@@ -140,6 +140,13 @@ public struct RunConfiguration: Sendable {
     }
 }
 
+/// The path without links and dots; where there is no such file, as it is.
+private func realPath(_ path: String) -> String {
+    guard let real = realpath(path, nil) else { return path }
+    defer { free(real) }
+    return String(cString: real)
+}
+
 /// Reads a file and, below it, the file that its `base` names, relative to the file's folder.
 private func loadLayers(_ file: String, above: [String] = []) throws -> ConfigurationNode {
     let root = try ConfigurationNode(contentsOfFile: file)
@@ -149,8 +156,8 @@ private func loadLayers(_ file: String, above: [String] = []) throws -> Configur
             .usage, "\(node.source): base: \(node.summary) is not a file", hint: "for example llama130m.cfg")
     }
     let base = name.hasPrefix("/") ? name : path(of: name, in: folderAndName(of: file).folder)
-    let files = above + [(file as NSString).standardizingPath]
-    guard !files.contains((base as NSString).standardizingPath) else {
+    let files = above + [realPath(file)]
+    guard !files.contains(realPath(base)) else {
         throw UserError(.usage, "\(node.source): base: \(name) rests on this file in turn", hint: "remove one `base`")
     }
     do {

@@ -116,7 +116,7 @@ public struct OutputSettings: ConfigurationSection {
         .init(
             "checkpoint_minutes", \.checkpointMinutes, "minutes after which a checkpoint is due; 0: not by time",
             .nonNegative),
-        .init("keep_checkpoints", \.keepCheckpoints, "newest checkpoints that are kept", .positive),
+        .init("keep_checkpoints", \.keepCheckpoints, "newest checkpoints that are kept", .range(1...1_000_000)),
         .init("tensorboard", \.tensorboard, "write the log as event files for TensorBoard, too"),
     ]
 }

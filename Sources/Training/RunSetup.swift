@@ -32,10 +32,11 @@ public final class RunSetup {
     private let identity: TrainerState.RunIdentity
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
-    /// resume with the weights and data position alone, the optimizer's state from zero.
+    /// resume with the weights and data position alone, the optimizer's state from zero. `cancellation` ends
+    /// the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
-        status: StatusLine = StatusLine()
+        status: StatusLine = StatusLine(), cancellation: CancellationFlag? = nil
     ) throws {
         self.configuration = configuration
         let program = residentBytes()
@@ -58,7 +59,7 @@ public final class RunSetup {
         func dataset(_ path: String) throws -> TokenDataset {
             let dataset = try TokenDataset(
                 path: path, sequenceLength: data.sequenceLength, vocabularySize: configuration.model.vocabSize,
-                packing: data.packing, pool: pool)
+                packing: data.packing, pool: pool, cancellation: cancellation)
             try checkTokenizer(tokenizer, made: dataset, at: path)
             return dataset
         }
@@ -99,8 +100,7 @@ public final class RunSetup {
             purpose == .resume ? try store.newestGood(status: status) { try? log.print("warning: \($0)") } : nil
         start = try checkpoint.map { checkpoint in
             try resumableState(
-                of: checkpoint, configuration, directory: directory, windowCount: trainingData.windowCount,
-                resetOptimizer: resetOptimizer)
+                of: checkpoint, configuration, directory: directory, data: trainingData, resetOptimizer: resetOptimizer)
         }
 
         if let checkpoint, let start {
@@ -170,7 +170,8 @@ public final class RunSetup {
                 step: step, tokens: tokens, seed: UInt64(configuration.training.seed),
                 data: TrainerState.DataState(
                     seed: UInt64(configuration.data.seed), sequenceLength: configuration.data.sequenceLength,
-                    windowCount: trainingData.windowCount, position: position),
+                    windowCount: trainingData.windowCount, contentFingerprint: trainingData.contentFingerprint,
+                    position: position),
                 optimizer: TrainerState.OptimizerState(
                     name: configuration.optimizer.name,
                     hyperparameters: dictionary(configuration.optimizer.hyperparameters),

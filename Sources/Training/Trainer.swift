@@ -241,7 +241,7 @@ public struct RunFailure: Error, CustomStringConvertible {
 }
 
 /// The first tensor with a value that is not finite.
-private func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
+func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
     for (name, tensor) in tensors {
         // Zero times anything finite is zero.
         var products = Lanes(repeating: 0)

@@ -9,12 +9,18 @@ public struct TrainerState: Codable, Equatable, Sendable {
         public var seed: UInt64
         public var sequenceLength: Int
         public var windowCount: Int
+        /// Of the training tokens: `TokenDataset.contentFingerprint`.
+        public var contentFingerprint: UInt32
         public var position: BatchSampler.Position
 
-        public init(seed: UInt64, sequenceLength: Int, windowCount: Int, position: BatchSampler.Position) {
+        public init(
+            seed: UInt64, sequenceLength: Int, windowCount: Int, contentFingerprint: UInt32,
+            position: BatchSampler.Position
+        ) {
             self.seed = seed
             self.sequenceLength = sequenceLength
             self.windowCount = windowCount
+            self.contentFingerprint = contentFingerprint
             self.position = position
         }
     }
@@ -47,6 +53,21 @@ public struct TrainerState: Codable, Equatable, Sendable {
             self.name = name
             created = Date.now.ISO8601Format()
         }
+    }
+
+    /// What is impossible in it, nil where nothing is.
+    var problem: String? {
+        if step < 0 { return "step is \(step)" }
+        if tokens < 0 { return "tokens is \(tokens)" }
+        if data.sequenceLength < 1 { return "data.sequenceLength is \(data.sequenceLength)" }
+        if data.position.epoch < 0 { return "data.position.epoch is \(data.position.epoch)" }
+        if !(0..<max(1, data.windowCount)).contains(data.position.index) {
+            return "data.position.index is \(data.position.index), of \(data.windowCount) windows"
+        }
+        if let count = optimizer.counters["step"], !(0...step).contains(count) {
+            return "optimizer.counters.step is \(count), at step \(step)"
+        }
+        return nil
     }
 
     /// Optimizer steps made.

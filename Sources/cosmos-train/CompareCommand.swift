@@ -51,6 +51,9 @@ struct CompareCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Write a page with all tables and plots.", valueName: "file.html"))
     var report: String?
 
+    @Flag(help: "Replace files of these names that are there already.")
+    var replace = false
+
     func validate() throws {
         if let targetLoss, !(targetLoss.isFinite && targetLoss > 0) {
             throw ValidationError("--target-loss \(targetLoss): must be a number greater than 0")
@@ -61,6 +64,11 @@ struct CompareCommand: ParsableCommand {
         let comparison = try Comparison(
             findRuns(runs), targetLoss: targetLoss, adamwRuns: findRuns(adamwRuns), force: force,
             planProblems: runs.compactMap(unfinishedSweep))
+        let plotFiles = plots.map { folder in comparison.plots.map { "\(folder)/\($0.name).svg" } } ?? []
+        for path in [output, report].compactMap({ $0 }) + plotFiles where !replace && access(path, F_OK) == 0 {
+            throw UserError(
+                .usage, "\(path) is already there", hint: "choose another name, or replace it with --replace")
+        }
         let text =
             switch format {
             case .table: comparison.text
@@ -70,7 +78,7 @@ struct CompareCommand: ParsableCommand {
         if let output { try AtomicFile.write(text, to: output) } else { try printResult(text, terminator: "") }
         if let plots {
             try makeFolder(plots)
-            for plot in comparison.plots { try AtomicFile.write(plot.svg + "\n", to: "\(plots)/\(plot.name).svg") }
+            for (plot, path) in zip(comparison.plots, plotFiles) { try AtomicFile.write(plot.svg + "\n", to: path) }
         }
         if let report {
             let names = runs.map { folderAndName(of: $0).name }

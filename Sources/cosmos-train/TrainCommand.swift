@@ -48,12 +48,16 @@ struct TrainCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try RunConfiguration(file: given.file, assignments: assignments)
-        let setup = try RunSetup(
-            configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer)
         Interruption.install()
-        switch try Trainer(setup, cancellation: Interruption.flag).run() {
-        case .finished: break
-        case .stopped: throw ExitCode(75)
+        Interruption.stopWithParent()
+        do {
+            let setup = try RunSetup(
+                configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
+                cancellation: Interruption.flag)
+            if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
+        } catch is CancellationError {
+            printToStandardError("stopped before the first step")
+            throw ExitCode(75)
         }
     }
 }

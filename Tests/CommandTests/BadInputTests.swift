@@ -49,6 +49,18 @@ import Testing
         ("generate run --samples --top-p 0.5", "error: the value '--top-p' is invalid for '--samples <samples>'"),
         ("tokenizer --input a --output b --vocab-size 60 --unk-id -1", "error: --unk-id -1: SentencePiece needs"),
         ("--config a.cfg --config b.cfg", "error: --config is given 2 times: a.cfg, b.cfg"),
+        (
+            "--config run.cfg --set schedule.name=wsd --set schedule.decay=9223372036854775807",
+            "error: --set schedule.decay: schedule.decay: 9223372036854775807 is not a number of steps"
+        ),
+        (
+            "plan --no-probe --config run.cfg --set output.keep_checkpoints=10000000000000",
+            "error: --set output.keep_checkpoints: output.keep_checkpoints: 10000000000000 must be from 1 to 1000000"
+        ),
+        (
+            "sweep --config run.cfg --vary optimizer.lr=1,2,3,4,5,6,7,8,9,10,11 --seeds 1000 --out x --dry-run",
+            "error: the grid has 11,000 runs, more than 10,000"
+        ),
         ("--config ''", "error: cannot open \"\": the name is empty"),
         ("generate ''", "error: cannot open \"\": the name is empty"),
         ("--config run.cfg --set base=x.cfg", "error: --set base: only a file can rest on another one"),

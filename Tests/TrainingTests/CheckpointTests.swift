@@ -31,7 +31,9 @@ private struct Fixture {
             config: config, parameters: parameters, optimizerTensors: optimizerTensors, tokenizer: nil,
             state: TrainerState(
                 step: step, tokens: 1024 * step, seed: 7,
-                data: .init(seed: .max, sequenceLength: 64, windowCount: 99, position: .init(epoch: 1, index: 2)),
+                data: .init(
+                    seed: .max, sequenceLength: 64, windowCount: 99, contentFingerprint: 0xdead_beef,
+                    position: .init(epoch: 1, index: 2)),
                 optimizer: .init(name: "adamw", hyperparameters: ["lr": "0.001"], counters: ["step": step]),
                 schedule: ["name": "cosine"], run: Self.run))
     }

@@ -181,7 +181,7 @@ struct RunConfigurationTests {
             ("training.seed=-1", "training.seed: -1 must be 0 or greater"),
             ("training.threads=1.5", "training.threads: 1.5 is not a whole number"),
             ("evaluation.tokens=0", "evaluation.tokens: 0 must be"),
-            ("output.keep_checkpoints=0", "output.keep_checkpoints: 0 must be greater than 0"),
+            ("output.keep_checkpoints=0", "output.keep_checkpoints: 0 must be from 1 to 1000000"),
             ("output.run_dir=\"\"", "output.run_dir: \"\" must be not empty"),
         ])
     func impossible(assignment: String, message: String) throws {

@@ -234,6 +234,41 @@ struct ResumeTests {
         #expect(error?.kind == .usage)
     }
 
+    @Test("Other tokens in as many windows are refused")
+    func otherTokens() throws {
+        let run = try TinyRun()
+        try stopEarly(run)
+        try writeShard(learnableTokens(4_001, vocabulary: 32, seed: 9), to: run.folder.file("train.bin"))
+        let error = #expect(throws: UserError.self) { try run.train(purpose: .resume) }
+        #expect(error?.message.hasSuffix("holds other tokens than when the run began") == true)
+    }
+
+    @Test("A checkpoint whose weights have changed is no model to use")
+    func damagedWeights() throws {
+        let run = try TinyRun()
+        try run.train()
+        var bytes = try run.folder.bytes("run/checkpoints/latest/model.safetensors")
+        bytes[bytes.count - 1] ^= 1
+        try run.folder.write(bytes, "run/checkpoints/latest/model.safetensors")
+        let error = #expect(throws: UserError.self) {
+            try ModelFolder(run.folder.file("run")).loadModel(
+                pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 16)
+        }
+        #expect(error?.kind == .data)
+        #expect(error?.message.hasSuffix("the contents of model.safetensors have changed (CRC-32)") == true)
+    }
+
+    @Test("A wish to stop while the data is checked ends the start")
+    func cancelledStart() throws {
+        let run = try TinyRun()
+        let cancellation = CancellationFlag()
+        cancellation.request()
+        #expect(throws: CancellationError.self) {
+            _ = try RunSetup(run.configuration([]), cancellation: cancellation)
+        }
+        #expect(!FileManager.default.fileExists(atPath: run.folder.file("run")))
+    }
+
     @Test("Settings that change none, such as threads and output, are free")
     func free() throws {
         let run = try TinyRun()
