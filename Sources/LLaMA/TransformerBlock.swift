@@ -258,7 +258,7 @@ func addWeightGradients<Element: ActivationElement>(
     _ products: [(linear: Linear<Element>, dy: Matrix<Element>, x: Matrix<Element>)], _ context: BlockContext
 ) throws {
     let tasks = products.flatMap { product in
-        ranges(of: product.dy.columns, size: BlockContext.tokenBlock).map { (product, $0) }
+        ranges(of: product.dy.columns, size: weightGradientBlock(rows: product.dy.columns)).map { (product, $0) }
     }
     try context.pool.forEach(tasks.count, cancellation: context.cancellation) { task, _ in
         let (product, rows) = tasks[task]
@@ -266,6 +266,13 @@ func addWeightGradients<Element: ActivationElement>(
             product.dy.columns(rows).transposed, product.x.plain,
             into: product.linear.parameter.gradient.matrix.rows(rows), accumulating: true)
     }
+}
+
+/// Rows of a weight gradient that a worker takes at a time: an even number of blocks of up to 256 rows, so that
+/// two workers, or four, are done at the same time.
+private func weightGradientBlock(rows: Int) -> Int {
+    let blocks = 2 * ((rows + 511) / 512)
+    return ((rows + blocks - 1) / blocks + 15) & ~15
 }
 
 /// Adds the blocks' sums, in the order of the tokens, to a norm gain's gradient.

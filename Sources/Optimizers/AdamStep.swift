@@ -11,7 +11,8 @@ struct AdamStep {
     private let meanWeight: Lanes
     private let squareDecay: Lanes
     private let squareWeight: Lanes
-    private let correction: Lanes
+    /// 1 / correction: a division less an element, for a rounding more.
+    private let inverseCorrection: Lanes
     private let eps: Lanes
     /// The scalar that the direction is multiplied by.
     let stepSize: Float
@@ -44,7 +45,7 @@ struct AdamStep {
         meanWeight = Lanes(repeating: Float(1 - betas[0]))
         squareDecay = Lanes(repeating: Float(betas[1]))
         squareWeight = Lanes(repeating: Float(1 - betas[1]))
-        self.correction = Lanes(repeating: Float(correction))
+        inverseCorrection = Lanes(repeating: Float(1 / correction))
         self.eps = Lanes(repeating: Float(eps))
         self.stepSize = Float(stepSize)
         self.decayBefore = Lanes(repeating: Float(decayBefore))
@@ -55,7 +56,7 @@ struct AdamStep {
     private func direction(_ g: Lanes, m: inout Lanes, v: inout Lanes) -> Lanes {
         m = (g - m).multiplyAdd(meanWeight, m)
         v = (g * squareWeight).multiplyAdd(g, v * squareDecay)
-        return m / (v.squareRoots / correction + eps)
+        return m / v.squareRoots.multiplyAdd(inverseCorrection, eps)
     }
 
     /// w <- (w decay - step size * direction) decay, over `count` elements; moments as they go.
