@@ -149,6 +149,17 @@ public struct Comparison: Sendable {
                 notes.append("\(key) differs between the optimizers: \(list)")
             }
         }
+        // What several rules have under one name, and AdamW's share of the model.
+        let shared = ["betas", "weight_decay", "adam.lr", "adam.betas", "adam.weight_decay"].map { "optimizer." + $0 }
+        for key in shared {
+            let values = best.compactMap { setting in
+                setting.runs[0].configuration.sections.first { $0.name == "optimizer" }?.values
+                    .first { "optimizer." + $0.key == key }.map { (setting.optimizer, $0.value) }
+            }
+            guard values.map(\.1).unique.count > 1 else { continue }
+            notes.append(
+                "\(key) differs between the optimizers: " + values.map { "\($0) \($1)" }.joined(separator: ", "))
+        }
         return notes
     }
 }

@@ -33,7 +33,10 @@ extension Comparison {
         let tied = tests.prefix(max(0, best.count - 1)).filter {
             !($0.adjustedP.map { $0 < Self.significance } ?? false)
         }
-        if !tied.isEmpty {
+        if !tests.isEmpty, tests.allSatisfy({ $0.adjustedP == nil }) {
+            table.remarks.append(
+                "No difference could be tested: that takes two seeds or more. The order may be chance.")
+        } else if !tied.isEmpty {
             table.remarks.append(
                 "No significant difference between \(best[0].optimizer) and \(tied.map(\.second).joined(separator: ", ")): "
                     + "the order among them may be chance.")

@@ -2,7 +2,7 @@ import Configuration
 import Foundation
 
 /// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 % of
-/// the CPU's limit   2 h 05 min left".
+/// limit   2 h 05 min left", the limit being what the CPU's multiply units do at most.
 struct TrainingProgress {
     private let steps: Int
     private let tokensPerStep: Int
@@ -49,7 +49,7 @@ struct TrainingProgress {
         if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }
         if let loss { parts.append(String(format: "loss %.4f", loss)) }
         parts.append("\(Format.rate(rate)) tokens/s")
-        if let limitShare { parts.append(String(format: "%.0f %% of the CPU's limit", 100 * limitShare)) }
+        if let limitShare { parts.append(String(format: "%.0f %% of limit", 100 * limitShare)) }
         parts.append("\(Format.duration(left)) left")
         return parts.joined(separator: "   ")
     }

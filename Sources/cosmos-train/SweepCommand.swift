@@ -14,7 +14,9 @@ struct SweepCommand: ParsableCommand {
             and diverged runs are kept, stopped ones resumed, failed ones tried again. To make a run anew, remove its \
             folder. summary.csv in --out says how far each run is.
 
-            Grids of their own for each optimizer are given in a file:
+            --vary with one value sets it for all runs. A change of optimizer.name gives up the other optimizer settings of \
+            the configuration file, adam.lr among them, so that optimizers compared in this way have their defaults; \
+            grids of their own for each optimizer, with all that they need, are given in a file:
               adamw:
                 optimizer.lr: [1.0e-3, 2.0e-3, 4.0e-3]
               cosmos:
@@ -24,7 +26,7 @@ struct SweepCommand: ParsableCommand {
             Examples:
               scripts/sweep.sh --config configs/quickstart.cfg --vary optimizer.name=adamw,cosmos \
             --vary optimizer.lr=1e-3,2e-3 --seeds 3 --out runs/sweep1
-              scripts/sweep.sh --config configs/quickstart.cfg --file sweep.cfg --seeds 3 --out runs/sweep2 --jobs 2
+              scripts/sweep.sh --config configs/quickstart.cfg --file configs/sweeps/quickstart.yaml --seeds 3 --out runs/sweep2 --jobs 2
               cosmos-train compare runs/sweep1 --report runs/sweep1/report.html
             """)
 
@@ -67,6 +69,12 @@ struct SweepCommand: ParsableCommand {
         if dryRun {
             for run in plan.runs { try printResult(run.folder) }
             return
+        }
+        let names = Set(plan.runs.map(\.configuration.optimizer.name))
+        if file == nil, names.count > 1 {
+            printToStandardError(
+                "note: the optimizers have their defaults where --vary gives no value, whatever \(given.file) says of its "
+                    + "own; compare them fairly with a grid for each (--file, see --help)")
         }
         Interruption.install()
         let sweep = try Sweep(plan, jobsAtOnce: jobs, cancellation: Interruption.flag)
