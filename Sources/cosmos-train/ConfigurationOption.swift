@@ -1,4 +1,5 @@
 import ArgumentParser
+import Training
 
 /// `--config`, as the commands have it that work on a run to be made.
 struct ConfigurationOption: ParsableArguments {
@@ -13,5 +14,21 @@ struct ConfigurationOption: ParsableArguments {
         if config.count > 1 {
             throw ValidationError("--config is given \(config.count) times: \(config.joined(separator: ", "))")
         }
+    }
+}
+
+/// A configuration file with changes on top.
+struct RunOptions: ParsableArguments {
+    @OptionGroup var given: ConfigurationOption
+
+    @Option(
+        name: .customLong("set"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp(
+            "Replace one setting of the file; the value is YAML. May be given many times.",
+            valueName: "section.key=value"))
+    var assignments: [String] = []
+
+    func configuration() throws -> RunConfiguration {
+        try RunConfiguration(file: given.file, assignments: assignments)
     }
 }

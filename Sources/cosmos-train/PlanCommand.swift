@@ -18,14 +18,7 @@ struct PlanCommand: ParsableCommand {
               cosmos-train plan --config configs/llama60m.cfg --set training.micro_batch_size=4 --json
             """)
 
-    @OptionGroup var given: ConfigurationOption
-
-    @Option(
-        name: .customLong("set"), parsing: .unconditionalSingleValue,
-        help: ArgumentHelp(
-            "Replace one setting of the file; the value is YAML. May be given many times.",
-            valueName: "section.key=value"))
-    var assignments: [String] = []
+    @OptionGroup var given: RunOptions
 
     @Flag(help: "Every optimizer side by side: this one's settings, the others' defaults with this one's values.")
     var allOptimizers = false
@@ -37,7 +30,7 @@ struct PlanCommand: ParsableCommand {
     var probe = true
 
     func run() throws {
-        let configuration = try RunConfiguration(file: given.file, assignments: assignments)
+        let configuration = try given.configuration()
         let (program, machine) = (residentBytes(), MachineMemory())
         let pool = WorkerPool(threads: configuration.training.threads)
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]

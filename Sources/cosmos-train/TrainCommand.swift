@@ -21,14 +21,7 @@ struct TrainCommand: ParsableCommand {
               cosmos-train --config configs/quickstart.cfg --resume
             """)
 
-    @OptionGroup var given: ConfigurationOption
-
-    @Option(
-        name: .customLong("set"), parsing: .unconditionalSingleValue,
-        help: ArgumentHelp(
-            "Replace one setting of the file; the value is YAML. May be given many times.",
-            valueName: "section.key=value"))
-    var assignments: [String] = []
+    @OptionGroup var given: RunOptions
 
     @Flag(help: "Continue the run in output.run_dir from its newest good checkpoint.")
     var resume = false
@@ -47,7 +40,7 @@ struct TrainCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try RunConfiguration(file: given.file, assignments: assignments)
+        let configuration = try given.configuration()
         Interruption.install()
         Interruption.stopWithParent()
         do {
