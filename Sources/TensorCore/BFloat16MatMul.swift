@@ -53,7 +53,9 @@ extension BFloat16: ActivationElement {
     public static func round(_ values: Matrix<Float>, storage: Matrix<BFloat16>) { copy(values, to: storage) }
 
     public static func packedCount(rows: Int, columns: Int) -> Int {
-        Int(cosmos_dnnl_packed_bytes(Int64(rows), Int64(columns))) / MemoryLayout<BFloat16>.stride
+        let bytes = Int(cosmos_dnnl_packed_bytes(Int64(rows), Int64(columns)))
+        // Where oneDNN has no bfloat16 a run can still be planned, for another machine: nearly nothing is padded.
+        return bytes > 0 ? bytes / MemoryLayout<BFloat16>.stride : rows * columns
     }
 
     public static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<BFloat16>) -> Operand<BFloat16> {

@@ -10,6 +10,10 @@ public struct CPUFeature: Sendable {
     public let isRequired: Bool
     public let isPresent: Bool
 
+    package init(name: String, isRequired: Bool, isPresent: Bool) {
+        (self.name, self.isRequired, self.isPresent) = (name, isRequired, isPresent)
+    }
+
     /// All features that matter for speed, from the oldest to the newest.
     public static var all: [CPUFeature] {
         (0..<Int32(cosmos_cpu_feature_count)).map { index in

@@ -24,7 +24,7 @@ public struct Finding: Equatable, Sendable {
 /// Examines the program and the machine that it runs on.
 public enum Doctor {
     public static func examine() -> [Finding] {
-        [build, cpu(CPUFeature.all)] + libraries + [
+        [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [
             openBLAS(
                 core: LinearAlgebraLibrary.coreName, features: Set(CPUFeature.all.filter(\.isPresent).map(\.name)),
                 forced: ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"]),
@@ -75,6 +75,15 @@ public enum Doctor {
                 remedy: "build it on this machine with scripts/build.sh, which uses \(list(unused)), too")
         }
         return Finding(.ok, "CPU", detail)
+    }
+
+    package static func bfloat16(_ features: [CPUFeature]) -> Finding {
+        let units = features.filter { $0.isPresent && $0.name.contains("BF16") }.map(\.name)
+        return Finding(
+            .ok, "bfloat16",
+            units.isEmpty
+                ? "not on this CPU: training.precision must be fp32"
+                : "\(list(units)): training.precision may be bf16")
     }
 
     private static func list(_ names: [String]) -> String { names.isEmpty ? "none" : names.joined(separator: ", ") }

@@ -52,7 +52,11 @@ extension RunSetup {
                 "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"
                     + (training.precision == .bf16 ? ", oneDNN \(BFloat16Library.version)" : ""),
             ],
-            ["limit", "\(Format.rate(limit.flopsPerSecond)) FLOP/s of \(limit.unit), from registers, measured now"],
+            [
+                "limit",
+                "\(Format.rate(limit.flopsPerSecond)) FLOP/s of \(limit.unit), from registers, measured now"
+                    + (BFloat16Library.isSupportedByCPU ? "" : "; this CPU has no bfloat16 instructions"),
+            ],
         ]
         rows += ruleRows.map { ["optimizer", $0] }
         if let evaluator {

@@ -43,6 +43,8 @@ public struct RunPlan: Codable, Sendable {
     /// nil where the system does not say.
     public let machine: MachineMemory?
     public let fits: Bool
+    /// Why this CPU cannot make the run, whatever its memory; nil if it can.
+    public let unsupported: String?
     public let steps: Int
     public let tokensPerStep: Int
     public let flopsPerToken: Double
@@ -63,6 +65,7 @@ public struct RunPlan: Codable, Sendable {
         self.machine = machine
         let required = memory.required
         fits = machine.map { required <= $0.available } ?? true
+        unsupported = configuration.unsupportedPrecision?.message
         (steps, tokensPerStep) = (configuration.steps, configuration.tokensPerStep)
         flopsPerToken =
             FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength).trainingPerToken

@@ -45,16 +45,7 @@ public final class RunSetup {
         let pool = WorkerPool(threads: training.threads)
         self.pool = pool
 
-        guard training.precision == .fp32 || BFloat16Library.isSupportedByCPU else {
-            throw UserError(
-                .usage, "training.precision: bf16: this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)",
-                hint: "train with training.precision=fp32, which is faster here, or on another machine")
-        }
-        guard !configuration.optimizer.hyperparameters.usesBFloat16 || BFloat16Library.isSupportedByCPU else {
-            throw UserError(
-                .usage, "optimizer.ns_precision: bf16: this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)",
-                hint: "set optimizer.ns_precision=fp32, or train on another machine")
-        }
+        if let error = configuration.unsupportedPrecision { throw error }
         let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
         func dataset(_ path: String) throws -> TokenDataset {
             let dataset = try TokenDataset(

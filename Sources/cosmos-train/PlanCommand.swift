@@ -37,7 +37,7 @@ struct PlanCommand: ParsableCommand {
         var plans = try configurations.map {
             try RunPlan($0, pool: pool, program: program, machine: machine)
         }
-        if probe {
+        if probe, plans.allSatisfy({ $0.unsupported == nil }) {
             let status = StatusLine()
             status.show("measuring the forward and backward pass ...")
             let probe = try SpeedProbe(configuration, pool: pool, machine: machine)

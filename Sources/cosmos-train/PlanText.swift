@@ -22,6 +22,7 @@ enum PlanText {
         }
         totals.append(("peak resident memory", Format.bytes(plan.peakResidentBytes)))
         totals.append(("fits this machine", verdict(plan)))
+        if let unsupported = plan.unsupported { totals.append(("runs on this CPU", "NO: \(unsupported)")) }
 
         var run = [
             (
@@ -83,11 +84,12 @@ enum PlanText {
                     ]
                 } ?? [])
         }
+        let unsupported = plans.compactMap(\.unsupported).first.map { "\nNO run on this CPU: \($0)" } ?? ""
         let machine = plans[0].machine.map { "; \(Format.bytes($0.available)) are available on this machine" } ?? ""
         return aligned([header] + rows)
             + "\n\n* as configured; the others with their defaults, and its values for settings of the same name"
             + machine
-            + (plans[0].speed.map { "\nmeasured on \($0.method)" } ?? "")
+            + (plans[0].speed.map { "\nmeasured on \($0.method)" } ?? "") + unsupported
     }
 
     private static func verdict(_ plan: RunPlan) -> String {

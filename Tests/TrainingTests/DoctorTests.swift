@@ -27,6 +27,15 @@ import Training
         #expect(Doctor.openBLAS(core: "Haswell", features: avx2, forced: "Haswell").verdict == .warn)
     }
 
+    @Test func bfloat16UnitsAreNamed() {
+        func features(_ hasUnit: Bool) -> [CPUFeature] {
+            [CPUFeature(name: "AVX2", isRequired: true, isPresent: true)]
+                + [CPUFeature(name: "AMX BF16", isRequired: false, isPresent: hasUnit)]
+        }
+        #expect(Doctor.bfloat16(features(true)).detail == "AMX BF16: training.precision may be bf16")
+        #expect(Doctor.bfloat16(features(false)).detail.hasPrefix("not on this CPU"))
+    }
+
     private func limits(
         allowed: Int = 8, quota: Double? = nil, available: Int = 16 << 30, limit: Int? = nil
     ) -> [Finding.Verdict] {
