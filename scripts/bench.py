@@ -148,19 +148,25 @@ def table(header, rows):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]) + "\n"
 
 
-def machine(options):
+def cpu():
+    """Its name, and its vector and matrix units from the narrowest to the widest."""
     info = open("/proc/cpuinfo").read()
     model = re.search(r"model name\s*: (.*)", info)
     flags = (re.search(r"flags\s*: (.*)", info) or [None, ""])[1].split()
-    units = [name for name, flag in [("AVX-512", "avx512f"), ("AVX-512 BF16", "avx512_bf16")] if flag in flags]
-    units.append("AMX" if "amx_bf16" in flags else "no AMX")
+    names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX"}
+    return model[1] if model else "unknown CPU", [name for flag, name in names.items() if flag in flags]
+
+
+def machine(options):
+    model, units = cpu()
+    missing = [f"no {name}" for name in ["AVX-512 BF16", "AMX"] if name not in units]
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read())[1]) >> 20
     versions = subprocess.run(
         [options.pytorch[0], "-c", "import torch, transformers; print(torch.__version__, transformers.__version__)"],
         check=True, stdout=subprocess.PIPE, text=True,
     ).stdout.split()  # fmt: skip
     return (
-        f"{datetime.date.today()}, {THREADS} threads, {model[1] if model else 'unknown CPU'} ({', '.join(units)}), "
+        f"{datetime.date.today()}, {THREADS} threads, {model} ({', '.join(units + missing)}), "
         f"{memory} GiB, PyTorch {versions[0]}, transformers {versions[1]}, {options.rounds} rounds\n"
     )
 
@@ -173,10 +179,16 @@ def main():
     parser.add_argument("--steps", type=int, default=0)
     options = parser.parse_args()
     options.pytorch = [f"{options.venv}/bin/python", os.path.join(SCRIPTS, "bench_pytorch.py")]
-    chosen = options.only.split(",") if options.only else ROWS
+    has_bf16 = {"AVX-512 BF16", "AMX"} & {*cpu()[1]}
+    possible = [row for row in ROWS if has_bf16 or not row.endswith("bf16")]
+    chosen = options.only.split(",") if options.only else possible
     if unknown := [row for row in chosen if row not in ROWS]:
         print(f"error: there is no row {unknown[0]}\nhint: rows are {', '.join(ROWS)}", file=sys.stderr)
         sys.exit(64)
+    if impossible := [row for row in chosen if row not in possible]:
+        print(f"error: {impossible[0]}: this CPU has no bfloat16 instructions", file=sys.stderr)
+        print(f"hint: rows here are {', '.join(possible)}", file=sys.stderr)
+        sys.exit(69)
 
     # The programs are ended and their folder removed then, too; a stopped one would stay.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

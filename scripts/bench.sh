@@ -12,7 +12,8 @@
 #   --only ROW,...  of 60m-bf16, 130m-bf16, 60m-fp32, 130m-fp32, adamw, muon, cosmos, soap, gemm
 #   --out FILE.md   write the tables to a file, too
 #
-# Exit code 69 where the packages are not there.
+# Rows in bf16 need a CPU with AVX-512 BF16 or AMX, and are left out elsewhere.
+# Exit code 69 where the packages or these instructions are not there.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

@@ -6,17 +6,17 @@ public enum Recompute: String, CaseIterable, ConfigurationValue {
     case none
     /// Gate and up projection: two thirds of the MLP's products once more.
     case mlp
-    /// Everything but the block's input: nearly the whole forward pass once more.
+    /// Everything but the residual stream before each norm: nearly the whole forward pass once more.
     case block
 }
 
 /// What one block's forward pass leaves for its backward pass.
 final class BlockActivations<Element: ActivationElement> {
-    let residual: Tensor<Float>
+    /// The residual stream before the block's two norms.
+    let residual, middle: Tensor<Element>
     let query, key, value: Tensor<Element>
     let attention: Tensor<Element>
     let logDenominators: Tensor<Float>
-    let middle: Tensor<Float>
     let gate, up: Tensor<Element>
 
     /// The bytes of the tensors that no other block uses.
@@ -28,21 +28,19 @@ final class BlockActivations<Element: ActivationElement> {
         let keyWidth = config.numKeyValueHeads * config.headDim
         let owner = recompute == .block ? first : nil
         residual = Tensor(maxTokens, config.hiddenSize)
+        middle = Tensor(maxTokens, config.hiddenSize)
         query = owner?.query ?? Tensor(maxTokens, attentionWidth)
         key = owner?.key ?? Tensor(maxTokens, keyWidth)
         value = owner?.value ?? Tensor(maxTokens, keyWidth)
         attention = owner?.attention ?? Tensor(maxTokens, attentionWidth)
         logDenominators = owner?.logDenominators ?? Tensor(maxTokens * config.numAttentionHeads)
-        middle = owner?.middle ?? Tensor(maxTokens, config.hiddenSize)
         let mlpOwner = recompute == .none ? nil : first
         gate = mlpOwner?.gate ?? Tensor(maxTokens, config.intermediateSize)
         up = mlpOwner?.up ?? Tensor(maxTokens, config.intermediateSize)
 
-        let attentionTensors = [query, key, value, attention].reduce(logDenominators.byteCount + middle.byteCount) {
-            $0 + $1.byteCount
-        }
+        let attentionTensors = [query, key, value, attention].reduce(logDenominators.byteCount) { $0 + $1.byteCount }
         byteCount =
-            residual.byteCount + (owner == nil ? attentionTensors : 0)
+            residual.byteCount + middle.byteCount + (owner == nil ? attentionTensors : 0)
             + (mlpOwner == nil ? gate.byteCount + up.byteCount : 0)
     }
 }

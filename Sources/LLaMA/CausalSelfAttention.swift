@@ -27,6 +27,13 @@ struct CausalSelfAttention {
     /// Positions in a sequence.
     let length: Int
 
+    init(_ config: LLaMAConfig, length: Int) {
+        heads = config.numAttentionHeads
+        keyValueHeads = config.numKeyValueHeads
+        headDim = config.headDim
+        self.length = length
+    }
+
     /// Query rows that share a score matrix: large enough for fast products, small enough that its
     /// scores stay in the second-level cache and little of the masked half is computed.
     static let queryBlock = 64
@@ -34,10 +41,38 @@ struct CausalSelfAttention {
     private var scale: Float { 1 / Float(headDim).squareRoot() }
     private var headsPerGroup: Int { heads / keyValueHeads }
 
-    /// Scratch elements that `forward` and `backward` need.
-    static func scratchSize(headDim: Int, length: Int) -> Int {
-        4 * Workspace.size(min(queryBlock, length), length) + 2 * Workspace.size(length, headDim)
-            + Workspace.size(1, queryBlock)
+    /// One number for each pair of a query in a block and a key, and the same as operands of products.
+    struct Scores<Element: ActivationElement> {
+        private let values: Matrix<Float>
+        private let operands: Matrix<Element>
+
+        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+            let rows = min(queryBlock, attention.length)
+            values = arena.matrix(rows, attention.length)
+            operands = arena.matrix(rows, attention.length, of: Element.self)
+        }
+
+        /// For so many query rows and the keys up to the block's end, packed densely.
+        func block(_ queries: Int, _ keys: Int) -> (values: Matrix<Float>, operands: Matrix<Element>) {
+            let values = Matrix(values.base, rows: queries, columns: keys, stride: keys)
+            let operands = Matrix(operands.base, rows: queries, columns: keys, stride: keys)
+            return (values, Element.operand(values, storage: operands))
+        }
+    }
+
+    /// What `backward` takes of an arena. `forward` takes `Scores` alone.
+    struct BackwardScratch<Element: ActivationElement> {
+        fileprivate let probabilities, gradients: Scores<Element>
+        fileprivate let dk, dv: Matrix<Float>
+        fileprivate let rowDots: UnsafeMutablePointer<Float>
+
+        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+            probabilities = Scores(arena, attention)
+            gradients = Scores(arena, attention)
+            dk = arena.matrix(attention.length, attention.headDim)
+            dv = arena.matrix(attention.length, attention.headDim)
+            rowDots = arena.array(queryBlock, of: Float.self)
+        }
     }
 
     /// One query head of one sequence, whose rows alone the matrices hold. Query row i stands at
@@ -45,18 +80,16 @@ struct CausalSelfAttention {
     /// the positions before). One element of `logDenominators` is set for each query row.
     func forward<Element: ActivationElement>(
         head: Int, q: Matrix<Element>, firstPosition: Int = 0, k: Matrix<Element>, v: Matrix<Element>,
-        into output: Matrix<Element>, logDenominators: UnsafeMutablePointer<Float>, scratch: inout Scratch
+        into output: Matrix<Element>, logDenominators: UnsafeMutablePointer<Float>, arena: Arena
     ) {
         let q = slice(q, head)
         let (k, v) = (slice(k, head / headsPerGroup), slice(v, head / headsPerGroup))
         let output = slice(output, head)
-        let scoreMemory = scratch.matrix(min(Self.queryBlock, length), length)
-        let operandMemory = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
+        let scratch = Scores<Element>(arena, self)
         for rows in ranges(of: q.rows, size: Self.queryBlock) {
             let keys = 0..<firstPosition + rows.upperBound
-            let scores = view(scoreMemory, rows.count, keys.count)
+            let (scores, p) = scratch.block(rows.count, keys.count)
             multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, accumulating: false)
-            let p = Element.operand(scores, storage: view(operandMemory, rows.count, keys.count))
             for row in rows {
                 let i = row - rows.lowerBound
                 logDenominators[row] = softmax(
@@ -70,16 +103,11 @@ struct CausalSelfAttention {
     /// these heads by their gradients.
     func backward<Element: ActivationElement>(
         group: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, output: Matrix<Element>,
-        doutput: Matrix<Element>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, scratch: inout Scratch
+        doutput: Matrix<Element>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, arena: Arena
     ) {
         let (k, v) = (slice(k, group), slice(v, group))
-        let probabilityMemory = scratch.matrix(min(Self.queryBlock, length), length)
-        let gradientMemory = scratch.matrix(min(Self.queryBlock, length), length)
-        let probabilityOperands = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
-        let gradientOperands = scratch.matrix(min(Self.queryBlock, length), length, of: Element.self)
-        let dk = scratch.matrix(length, headDim)
-        let dv = scratch.matrix(length, headDim)
-        let rowDots = scratch.matrix(1, Self.queryBlock)
+        let scratch = BackwardScratch<Element>(arena, self)
+        let (dk, dv, rowDots) = (scratch.dk, scratch.dv, scratch.rowDots)
         dk.base.update(repeating: 0, count: dk.count)
         dv.base.update(repeating: 0, count: dv.count)
 
@@ -89,24 +117,22 @@ struct CausalSelfAttention {
             for rows in ranges(of: length, size: Self.queryBlock) {
                 let keys = 0..<rows.upperBound
                 let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
-                let scores = view(probabilityMemory, rows.count, keys.count)
-                let p = Element.operand(scores, storage: view(probabilityOperands, rows.count, keys.count))
+                let (scores, p) = scratch.probabilities.block(rows.count, keys.count)
                 multiply(qRows.plain, k.rows(keys).transposed, into: scores, accumulating: false)
                 for row in rows {
                     let i = row - rows.lowerBound
                     rebuildProbabilities(
                         scores.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count,
                         into: p.row(i))
-                    rowDots[0, i] = dot(output.row(row), doutput.row(row))
+                    rowDots[i] = dot(output.row(row), doutput.row(row))
                 }
                 multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
 
-                let dp = view(gradientMemory, rows.count, keys.count)
-                let ds = Element.operand(dp, storage: view(gradientOperands, rows.count, keys.count))
+                let (dp, ds) = scratch.gradients.block(rows.count, keys.count)
                 multiply(doutputRows.plain, v.rows(keys).transposed, into: dp, accumulating: false)
                 for i in 0..<rows.count {
                     scoreGradient(
-                        dp.row(i), probabilities: p.row(i), rowDot: rowDots[0, i], count: keys.count, into: ds.row(i))
+                        dp.row(i), probabilities: p.row(i), rowDot: rowDots[i], count: keys.count, into: ds.row(i))
                 }
                 multiply(ds.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
                 // Later blocks read other rows of q, so these may give way to their gradient.
@@ -119,11 +145,6 @@ struct CausalSelfAttention {
 
     private func slice<Element>(_ x: Matrix<Element>, _ head: Int) -> Matrix<Element> {
         x.columns(head * headDim..<(head + 1) * headDim)
-    }
-
-    /// A block of query rows against the keys up to its end, packed densely.
-    private func view<Element>(_ memory: Matrix<Element>, _ queries: Int, _ keys: Int) -> Matrix<Element> {
-        Matrix(memory.base, rows: queries, columns: keys, stride: keys)
     }
 
     /// Softmax of the first `visible` products q k', zero beyond, into `p`, which may be where the products

@@ -37,12 +37,11 @@ public final class Decoder {
         self.model = model
         self.maxLength = maxLength
         rope = RoPE(headDim: config.headDim, length: maxLength, theta: config.ropeTheta)
-        attention = CausalSelfAttention(
-            heads: config.numAttentionHeads, keyValueHeads: config.numKeyValueHeads, headDim: config.headDim,
-            length: maxLength)
-        workspace = Workspace(
-            workers: model.pool.workerCount,
-            capacity: CausalSelfAttention.scratchSize(headDim: config.headDim, length: maxLength))
+        let attention = CausalSelfAttention(config, length: maxLength)
+        self.attention = attention
+        workspace = Workspace(workers: model.pool.workerCount) {
+            _ = CausalSelfAttention.Scores<Float>($0, attention)
+        }
         let keyWidth = config.numKeyValueHeads * config.headDim
         keys = model.blocks.map { _ in Tensor(maxLength, keyWidth) }
         values = model.blocks.map { _ in Tensor(maxLength, keyWidth) }
@@ -100,10 +99,9 @@ public final class Decoder {
                 rope.rotate(heads, firstPosition: position, period: maxLength, .forward)
             }
             model.pool.forEach(attention.heads) { head, worker in
-                var scratch = workspace.scratch(of: worker)
                 attention.forward(
                     head: head, q: query, firstPosition: position, k: keys, v: values, into: attended,
-                    logDenominators: logDenominators.data + head * Self.chunk, scratch: &scratch)
+                    logDenominators: logDenominators.data + head * Self.chunk, arena: workspace.arena(of: worker))
             }
             project(attended, block.output, into: x, beta: 1)
             RMSNorm.forward(x, gain: block.postAttentionNorm.weight, eps: eps, into: h)

@@ -161,18 +161,17 @@ private struct KernelTasks<Element: ActivationElement> {
     // MARK: - Bound by the multiply units
 
     private var attention: [MeasuredTask] {
-        let attention = CausalSelfAttention(
-            heads: config.numAttentionHeads, keyValueHeads: config.numKeyValueHeads, headDim: config.headDim,
-            length: length)
+        let attention = CausalSelfAttention(config, length: length)
         let keyValue = config.numKeyValueHeads * config.headDim
         // Half of each head's T x T scores.
         let pairs = sequences * config.numAttentionHeads * length * length / 2 * config.headDim
         func buffers(_ pool: WorkerPool) -> (q: Tensor<Element>, k: Tensor<Element>, v: Tensor<Element>, Workspace) {
-            let capacity = CausalSelfAttention.scratchSize(headDim: config.headDim, length: length)
-            return (
+            (
                 noise(tokens, hidden, of: Element.self), noise(tokens, keyValue, of: Element.self),
                 noise(tokens, keyValue, of: Element.self),
-                Workspace(workers: pool.workerCount, capacity: capacity)
+                Workspace(workers: pool.workerCount) {
+                    _ = CausalSelfAttention.BackwardScratch<Element>($0, attention)
+                }
             )
         }
         func forward(
@@ -182,11 +181,10 @@ private struct KernelTasks<Element: ActivationElement> {
             pool.forEach(sequences * attention.heads) { task, worker in
                 let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
                 let rows = sequence * length..<(sequence + 1) * length
-                var scratch = workspace.scratch(of: worker)
                 attention.forward(
                     head: head, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
                     into: output.matrix.rows(rows), logDenominators: logDenominators.data + task * length,
-                    scratch: &scratch)
+                    arena: workspace.arena(of: worker))
             }
         }
         return [
@@ -213,13 +211,12 @@ private struct KernelTasks<Element: ActivationElement> {
                     pool.forEach(sequences * attention.keyValueHeads) { task, worker in
                         let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
                         let rows = sequence * length..<(sequence + 1) * length
-                        var scratch = workspace.scratch(of: worker)
                         attention.backward(
                             group: group, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
                             output: output.matrix.rows(rows), doutput: doutput.matrix.rows(rows),
                             logDenominators: { head in
                                 UnsafePointer(logDenominators.data + (sequence * attention.heads + head) * length)
-                            }, scratch: &scratch)
+                            }, arena: workspace.arena(of: worker))
                     }
                 }
             },
@@ -280,7 +277,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     linear(), noise(tokens, out, of: Element.self), noise(tokens, inner, of: Element.self)
                 )
                 let context = BlockContext(
-                    config: config, pool: pool, workspace: Workspace(workers: pool.workerCount, capacity: 1),
+                    config: config, pool: pool, workspace: Workspace(workers: pool.workerCount) { _ in },
                     rope: RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta), cancellation: nil,
                     sequences: sequences, length: length)
                 return .init { try addWeightGradients([(linear, dy.matrix, x.matrix)], context) }

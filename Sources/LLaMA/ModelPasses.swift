@@ -34,8 +34,8 @@ final class ModelPasses<Element: ActivationElement> {
     private let loss: LinearCrossEntropy<Element>
     private let recompute: Recompute
     private let activations: [BlockActivations<Element>]
-    private let lastResidual: Tensor<Float>
-    private let normalized: Tensor<Element>
+    /// The residual stream: the embedding on entry of the first block, the last block's output in the end.
+    private let stream: Tensor<Float>
     private let buffers: BackwardBuffers<Element>
     private(set) var seconds = PassSeconds()
 
@@ -52,8 +52,9 @@ final class ModelPasses<Element: ActivationElement> {
 
         let maxTokens = maxSequences * length
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
-        workspace = Workspace(
-            workers: pool.workerCount, capacity: BlockContext.scratchSize(config, length: length))
+        workspace = Workspace(workers: pool.workerCount) {
+            BlockContext.scratch(Element.self, $0, config, CausalSelfAttention(config, length: length))
+        }
         loss = LinearCrossEntropy(maxRows: maxTokens, head: head, pool: pool)
         self.recompute = recompute
         let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
@@ -62,8 +63,7 @@ final class ModelPasses<Element: ActivationElement> {
             + blocks.dropFirst().map { _ in
                 BlockActivations(config, maxTokens: maxTokens, recompute: recompute, first: first)
             }
-        lastResidual = Tensor(maxTokens, config.hiddenSize)
-        normalized = Tensor(maxTokens, config.hiddenSize)
+        stream = Tensor(maxTokens, config.hiddenSize)
         buffers = BackwardBuffers(config, maxTokens: maxTokens)
     }
 
@@ -73,7 +73,7 @@ final class ModelPasses<Element: ActivationElement> {
     var memory: LLaMAMemory {
         LLaMAMemory(
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
-            activations: activations.reduce(lastResidual.byteCount + normalized.byteCount) { $0 + $1.byteCount },
+            activations: activations.reduce(stream.byteCount) { $0 + $1.byteCount },
             activationGradients: buffers.byteCount, logits: loss.byteCount,
             workspace: workspace.byteCount + rope.byteCount)
     }
@@ -90,18 +90,14 @@ final class ModelPasses<Element: ActivationElement> {
         let clock = ContinuousClock()
         let started = clock.now
         return try batch.tokens.withUnsafeBufferPointer { tokens in
-            try embed(tokens, into: activations[0].residual.matrix, context)
-            for (layer, block) in blocks.enumerated() {
-                let next = layer + 1 < blocks.count ? activations[layer + 1].residual : lastResidual
-                try block.forward(activations[layer], into: next.matrix, context)
-            }
-            let x = lastResidual.matrix.rows(rows)
-            try normalize(x, context)
+            try embed(tokens, context)
+            for (block, saved) in zip(blocks, activations) { try block.forward(stream.matrix, saved, context) }
+            try normalize(context)
             let forwardDone = clock.now
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
-                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
+                    buffers.normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
                     cancellation: batch.cancellation)
             }
             let headDone = clock.now
@@ -111,7 +107,7 @@ final class ModelPasses<Element: ActivationElement> {
                 let dx = dx.rows(rows)
                 for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
                 RMSNorm.backward(
-                    dh.rows(rows), x: x.rows(rows), gain: finalNorm.weight, eps: context.eps,
+                    dh.rows(rows), x: stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
                     addingTo: dx, dgain: buffers.gains.matrix.row(block))
             }
             addGainGradient(buffers, to: finalNorm, context)
@@ -137,7 +133,7 @@ final class ModelPasses<Element: ActivationElement> {
         try forwardOnly(batch.tokens, context)
         return try batch.targets.withUnsafeBufferPointer {
             try loss(
-                normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
+                buffers.normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
                 cancellation: batch.cancellation)
         }
     }
@@ -150,7 +146,7 @@ final class ModelPasses<Element: ActivationElement> {
             let block = Tensor<Float>(context.tokens, columns.count)
             withExtendedLifetime(block) {
                 multiply(
-                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
+                    buffers.normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
                     accumulating: false)
                 copy(block.matrix, to: result.matrix.columns(columns))
             }
@@ -158,30 +154,27 @@ final class ModelPasses<Element: ActivationElement> {
         return result
     }
 
-    /// Leaves the final norm's output in `normalized`.
+    /// Leaves the final norm's output in `buffers.normalized`.
     private func forwardOnly(_ tokens: [Int32], _ context: BlockContext) throws {
-        let saved = activations[0]
-        try tokens.withUnsafeBufferPointer { try embed($0, into: saved.residual.matrix, context) }
-        for block in blocks {
-            // In place: a block of tokens reads no input row but its own, and those before it writes them.
-            try block.forward(saved, into: saved.residual.matrix, context)
-        }
-        try normalize(saved.residual.matrix.rows(0..<context.tokens), context)
+        try tokens.withUnsafeBufferPointer { try embed($0, context) }
+        for block in blocks { try block.forward(stream.matrix, activations[0], context) }
+        try normalize(context)
     }
 
-    private func embed(
-        _ tokens: UnsafeBufferPointer<Int32>, into x: Matrix<Float>, _ context: BlockContext
-    ) throws {
+    private func embed(_ tokens: UnsafeBufferPointer<Int32>, _ context: BlockContext) throws {
         try context.forEachTokenBlock { rows, _, _ in
             Embedding.forward(
-                UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.weight.matrix, into: x.rows(rows))
+                UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.weight.matrix,
+                into: stream.matrix.rows(rows))
         }
     }
 
-    private func normalize(_ x: Matrix<Float>, _ context: BlockContext) throws {
+    /// The final norm of the stream. The blocks need the buffer only on the way back.
+    private func normalize(_ context: BlockContext) throws {
         try context.forEachTokenBlock { rows, _, _ in
             RMSNorm.forward(
-                x.rows(rows), gain: finalNorm.weight, eps: context.eps, into: normalized.matrix.rows(rows))
+                stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
+                into: buffers.normalized.matrix.rows(rows))
         }
     }
 

@@ -5,16 +5,17 @@
 //                dg_i = sum over tokens of dy_i x_i s
 //
 // x, y: [tokens, hidden_size]; g: [hidden_size].
-// Numerics: computed in float32 whatever y is stored as, sums over sixteen fixed lanes. s is recomputed in the backward pass: it costs
-// one pass over a row that is read anyway, and the normalized y need not be kept.
+// Numerics: computed in float32 whatever x and y are stored as, sums over sixteen fixed lanes. s is
+// recomputed in the backward pass: it costs one pass over a row that is read anyway, and the normalized y
+// need not be kept.
 // Cost: about 4 FLOPs an element forward and 9 backward; bound by memory.
 
 import TensorCore
 
 enum RMSNorm {
     /// Normalizes the rows of `x` into `y`.
-    static func forward<Element: TensorElement>(
-        _ x: Matrix<Float>, gain: Tensor<Float>, eps: Float, into y: Matrix<Element>
+    static func forward<Input: TensorElement, Output: TensorElement>(
+        _ x: Matrix<Input>, gain: Tensor<Float>, eps: Float, into y: Matrix<Output>
     ) {
         precondition(
             x.rows == y.rows && x.columns == y.columns && gain.count == x.columns,
@@ -23,15 +24,15 @@ enum RMSNorm {
             let (input, output) = (x.row(i), y.row(i))
             let s = inverseRootMeanSquare(input, x.columns, eps: eps)
             forEachLanes(x.columns) { j, count in
-                let normalized = Float.load(input + j, count: count) * s
-                Element.store(normalized * Float.load(gain.data + j, count: count), output + j, count: count)
+                let normalized = Input.load(input + j, count: count) * s
+                Output.store(normalized * Float.load(gain.data + j, count: count), output + j, count: count)
             }
         }
     }
 
     /// Adds the gradient through the norm to `dx` and the gain's gradient over these rows to `dgain`.
-    static func backward(
-        _ dy: Matrix<Float>, x: Matrix<Float>, gain: Tensor<Float>, eps: Float,
+    static func backward<Input: TensorElement>(
+        _ dy: Matrix<Float>, x: Matrix<Input>, gain: Tensor<Float>, eps: Float,
         addingTo dx: Matrix<Float>, dgain: UnsafeMutablePointer<Float>
     ) {
         precondition(
@@ -44,11 +45,11 @@ enum RMSNorm {
             var products = Lanes.zero
             forEachLanes(n) { j, count in
                 let weighted = Float.load(upstream + j, count: count) * Float.load(gain.data + j, count: count)
-                products = weighted.multiplyAdd(Float.load(input + j, count: count), products)
+                products = weighted.multiplyAdd(Input.load(input + j, count: count), products)
             }
             let projection = s * s * s * products.laneSum / Float(n)
             forEachLanes(n) { j, count in
-                let value = Float.load(input + j, count: count)
+                let value = Input.load(input + j, count: count)
                 let gradient = Float.load(upstream + j, count: count)
                 let weighted = gradient * Float.load(gain.data + j, count: count)
                 let sum = Float.load(result + j, count: count) + (weighted * s - value * projection)
@@ -59,10 +60,12 @@ enum RMSNorm {
         }
     }
 
-    private static func inverseRootMeanSquare(_ x: UnsafePointer<Float>, _ n: Int, eps: Float) -> Float {
+    private static func inverseRootMeanSquare<Input: TensorElement>(
+        _ x: UnsafePointer<Input>, _ n: Int, eps: Float
+    ) -> Float {
         var squares = Lanes.zero
         forEachLanes(n) { j, count in
-            let value = Float.load(x + j, count: count)
+            let value = Input.load(x + j, count: count)
             squares = value.multiplyAdd(value, squares)
         }
         return 1 / (squares.laneSum / Float(n) + eps).squareRoot()

@@ -13,8 +13,11 @@
 //
 // Kept for the backward pass, a token: x, y (hidden_size each), q, attention output (heads * d each),
 // k, v (kv heads * d each), gate and up (intermediate_size each), one log-denominator a head. The
-// normalized rows and silu(gate) * up are rebuilt, and with `Recompute` more than that. q, k, v, gate and up are overwritten by their
-// gradients, which the weight gradients then read.
+// normalized rows and silu(gate) * up are rebuilt, and with `Recompute` more than that. q, k, v, gate
+// and up are overwritten by their gradients, which the weight gradients then read.
+// Numerics: the residual stream runs through all blocks in float32, in place. What is kept of it, x and y,
+// has the activations' type, and the norms read that: both passes, and what is recomputed, see the same
+// numbers.
 // Cost: 2 FLOPs a weight and token forward, 4 backward, and attention's (see CausalSelfAttention).
 
 import TensorCore
@@ -33,28 +36,29 @@ struct BlockContext {
     var tokens: Int { sequences * length }
     var eps: Float { Float(config.rmsNormEps) }
     var attention: CausalSelfAttention {
-        CausalSelfAttention(
-            heads: config.numAttentionHeads, keyValueHeads: config.numKeyValueHeads,
-            headDim: config.headDim, length: length)
+        CausalSelfAttention(config, length: length)
     }
 
     /// Tokens in a block of rows: enough that a product runs near its full speed.
     static let tokenBlock = 256
 
-    /// Scratch that the largest block of work takes.
-    static func scratchSize(_ config: LLaMAConfig, length: Int) -> Int {
-        let tokens =
-            2 * Workspace.size(tokenBlock, config.hiddenSize)
-            + Workspace.size(tokenBlock, config.intermediateSize)
-        return max(tokens, CausalSelfAttention.scratchSize(headDim: config.headDim, length: length))
+    /// Scratch of one worker: what the largest block of work takes.
+    static func scratch<Element: ActivationElement>(
+        _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
+    ) {
+        arena.overlaid {
+            for width in [config.hiddenSize, config.hiddenSize, config.intermediateSize] {
+                _ = arena.matrix(tokenBlock, width)
+            }
+        }
+        arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
     /// Runs `body` for each block of tokens.
-    func forEachTokenBlock(_ body: (_ rows: Range<Int>, _ block: Int, _ scratch: inout Scratch) -> Void) throws {
+    func forEachTokenBlock(_ body: (_ rows: Range<Int>, _ block: Int, _ arena: Arena) -> Void) throws {
         let tokenBlocks = ranges(of: tokens, size: Self.tokenBlock)
         try pool.forEach(tokenBlocks.count, cancellation: cancellation) { block, worker in
-            var scratch = workspace.scratch(of: worker)
-            body(tokenBlocks[block], block, &scratch)
+            body(tokenBlocks[block], block, workspace.arena(of: worker))
         }
     }
 }
@@ -79,74 +83,74 @@ final class TransformerBlock<Element: ActivationElement> {
 
     var linears: [Linear<Element>] { [query, key, value, output, gate, up, down] }
 
-    /// From `saved.residual`, which holds x, to `out`; fills the rest of `saved`.
-    func forward(_ saved: BlockActivations<Element>, into out: Matrix<Float>, _ context: BlockContext) throws {
+    /// Takes `stream` from x to the block's output; fills `saved`.
+    func forward(_ stream: Matrix<Float>, _ saved: BlockActivations<Element>, _ context: BlockContext) throws {
+        try context.forEachTokenBlock { rows, _, arena in
+            copy(stream.rows(rows), to: saved.residual.matrix.rows(rows))
+            projectHeads(saved, rows, context, arena)
+        }
         try attend(saved, context)
-        try context.forEachTokenBlock { rows, _, scratch in
-            addAttention(saved, rows)
-            project(saved, rows, context, &scratch)
+        try context.forEachTokenBlock { rows, _, arena in
+            let stream = stream.rows(rows)
+            multiply(
+                saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: stream, accumulating: true)
+            copy(stream, to: saved.middle.matrix.rows(rows))
+            project(saved, rows, context, arena)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
-            let gated = scratch.matrix(rows.count, g.columns, of: Element.self)
+            let gated = arena.matrix(rows.count, g.columns, of: Element.self)
             SwiGLU.forward(gate: g, up: u, into: gated)
-            copy(saved.middle.matrix.rows(rows), to: out.rows(rows))
-            multiply(gated.plain, down.weight.transposed, into: out.rows(rows), accumulating: true)
+            multiply(gated.plain, down.weight.transposed, into: stream, accumulating: true)
         }
     }
 
     /// Makes what `recompute` says was not kept, to the same bits.
     func restore(_ saved: BlockActivations<Element>, _ recompute: Recompute, _ context: BlockContext) throws {
         if recompute == .none { return }
+        try context.forEachTokenBlock { rows, _, arena in
+            if recompute == .block { projectHeads(saved, rows, context, arena) }
+            project(saved, rows, context, arena)
+        }
         if recompute == .block { try attend(saved, context) }
-        try context.forEachTokenBlock { rows, _, scratch in
-            if recompute == .block { addAttention(saved, rows) }
-            project(saved, rows, context, &scratch)
+    }
+
+    /// q, k and v of x, rotated.
+    private func projectHeads(
+        _ saved: BlockActivations<Element>, _ rows: Range<Int>, _ context: BlockContext, _ arena: Arena
+    ) {
+        let x = saved.residual.matrix.rows(rows)
+        let (q, k, v) = (saved.query.matrix.rows(rows), saved.key.matrix.rows(rows), saved.value.matrix.rows(rows))
+        let h = arena.matrix(rows.count, x.columns, of: Element.self)
+        RMSNorm.forward(x, gain: inputNorm.weight, eps: context.eps, into: h)
+        for (linear, result) in [(query, q), (key, k), (value, v)] {
+            multiply(h.plain, linear.weight.transposed, into: result)
+        }
+        for heads in [q, k] {
+            context.rope.rotate(heads, firstPosition: rows.lowerBound, period: context.length, .forward)
         }
     }
 
-    /// q, k, v and attention's output.
+    /// Attention's output, of q, k and v.
     private func attend(_ saved: BlockActivations<Element>, _ context: BlockContext) throws {
-        let x = saved.residual.matrix
         let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
-
-        try context.forEachTokenBlock { rows, _, scratch in
-            let h = scratch.matrix(rows.count, x.columns, of: Element.self)
-            RMSNorm.forward(x.rows(rows), gain: inputNorm.weight, eps: context.eps, into: h)
-            for (linear, result) in [(query, q), (key, k), (value, v)] {
-                multiply(h.plain, linear.weight.transposed, into: result.rows(rows))
-            }
-            for heads in [q, k] {
-                context.rope.rotate(
-                    heads.rows(rows), firstPosition: rows.lowerBound, period: context.length, .forward)
-            }
-        }
-
         let attention = context.attention
         try context.pool.forEach(
             context.sequences * attention.heads, cancellation: context.cancellation
         ) { task, worker in
             let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
-            var scratch = context.workspace.scratch(of: worker)
             attention.forward(
                 head: head, q: q.rows(rows), k: k.rows(rows), v: v.rows(rows),
                 into: saved.attention.matrix.rows(rows),
-                logDenominators: saved.logDenominators.data + task * context.length, scratch: &scratch)
+                logDenominators: saved.logDenominators.data + task * context.length, arena: context.workspace.arena(of: worker))
         }
-    }
-
-    /// y = x + attention's output Wo'.
-    private func addAttention(_ saved: BlockActivations<Element>, _ rows: Range<Int>) {
-        let y = saved.middle.matrix.rows(rows)
-        copy(saved.residual.matrix.rows(rows), to: y)
-        multiply(saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: y, accumulating: true)
     }
 
     /// Gate and up projection of y.
     private func project(
-        _ saved: BlockActivations<Element>, _ rows: Range<Int>, _ context: BlockContext, _ scratch: inout Scratch
+        _ saved: BlockActivations<Element>, _ rows: Range<Int>, _ context: BlockContext, _ arena: Arena
     ) {
         let y = saved.middle.matrix.rows(rows)
-        let m = scratch.matrix(rows.count, y.columns, of: Element.self)
+        let m = arena.matrix(rows.count, y.columns, of: Element.self)
         RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
         multiply(m.plain, gate.weight.transposed, into: saved.gate.matrix.rows(rows))
         multiply(m.plain, up.weight.transposed, into: saved.up.matrix.rows(rows))
@@ -167,16 +171,16 @@ final class TransformerBlock<Element: ActivationElement> {
     ) throws {
         let (dout, dy) = (buffers.residual.values.matrix, buffers.middle.values.matrix)
         buffers.gains.zero()
-        try context.forEachTokenBlock { rows, block, scratch in
+        try context.forEachTokenBlock { rows, block, arena in
             let y = saved.middle.matrix.rows(rows)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
-            let dgated = scratch.matrix(rows.count, g.columns)
+            let dgated = arena.matrix(rows.count, g.columns)
             buffers.residual.round(rows: rows)
             multiply(buffers.residual.operand.rows(rows).plain, down.weight.plain, into: dgated, accumulating: false)
             SwiGLU.backward(dgated, gate: g, up: u, product: buffers.gated.matrix.rows(rows))
             RMSNorm.forward(
                 y, gain: postAttentionNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
-            let dm = scratch.matrix(rows.count, y.columns)
+            let dm = arena.matrix(rows.count, y.columns)
             multiply(g.plain, gate.weight.plain, into: dm, accumulating: false)
             multiply(u.plain, up.weight.plain, into: dm, accumulating: true)
             copy(dout.rows(rows), to: dy.rows(rows))
@@ -208,14 +212,13 @@ final class TransformerBlock<Element: ActivationElement> {
         ) { task, worker in
             let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
-            var scratch = context.workspace.scratch(of: worker)
             attention.backward(
                 group: group, q: saved.query.matrix.rows(rows), k: saved.key.matrix.rows(rows),
                 v: saved.value.matrix.rows(rows), output: saved.attention.matrix.rows(rows),
                 doutput: buffers.attention.matrix.rows(rows),
                 logDenominators: { head in
                     UnsafePointer(saved.logDenominators.data + (sequence * attention.heads + head) * context.length)
-                }, scratch: &scratch)
+                }, arena: context.workspace.arena(of: worker))
         }
     }
 
@@ -224,7 +227,7 @@ final class TransformerBlock<Element: ActivationElement> {
     ) throws {
         let (dq, dk, dv) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         buffers.gains.zero()
-        try context.forEachTokenBlock { rows, block, scratch in
+        try context.forEachTokenBlock { rows, block, arena in
             let x = saved.residual.matrix.rows(rows)
             for heads in [dq, dk] {
                 context.rope.rotate(
@@ -232,7 +235,7 @@ final class TransformerBlock<Element: ActivationElement> {
             }
             RMSNorm.forward(
                 x, gain: inputNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
-            let dh = scratch.matrix(rows.count, x.columns)
+            let dh = arena.matrix(rows.count, x.columns)
             multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false)
             multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true)
             multiply(dv.rows(rows).plain, value.weight.plain, into: dh, accumulating: true)

@@ -85,7 +85,7 @@ public final class AdamMini: ElementwiseRule {
         shape.reduce(1, *) + blockCount(shape, role, hyperparameters)
     }
 
-    public var state: [StateTensor] { [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)] }
+    public var state: [NamedTensor] { [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)] }
 
     public var unitCount: Int { v.count }
 

@@ -58,7 +58,7 @@ public final class AdamW: ElementwiseRule {
         2 * shape.reduce(1, *)
     }
 
-    public var state: [StateTensor] { [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)] }
+    public var state: [NamedTensor] { [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)] }
 
     public var unitCount: Int { parameter.weight.matrix.rows }
 

@@ -166,10 +166,10 @@ public final class COSMOS: OptimizerRule {
         return notices
     }
 
-    public var state: [StateTensor] {
+    public var state: [NamedTensor] {
         [
-            StateTensor("momentum", momentum), StateTensor("basis", basis),
-            StateTensor("projected_gram", projectedGram), StateTensor("second_moment", secondMoment),
+            NamedTensor("momentum", momentum), NamedTensor("basis", basis),
+            NamedTensor("projected_gram", projectedGram), NamedTensor("second_moment", secondMoment),
         ]
     }
 

@@ -138,8 +138,8 @@ public final class GaLore: ElementwiseRule {
         hyperparameters.updateProjGap
     }
 
-    public var state: [StateTensor] {
-        [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)] + (basis.map { [StateTensor("basis", $0)] } ?? [])
+    public var state: [NamedTensor] {
+        [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)] + (basis.map { [NamedTensor("basis", $0)] } ?? [])
     }
 
     private struct Scratch {

@@ -90,7 +90,7 @@ public final class Muon: OptimizerRule {
         shape.reduce(1, *)
     }
 
-    public var state: [StateTensor] { [StateTensor("momentum", momentum)] }
+    public var state: [NamedTensor] { [NamedTensor("momentum", momentum)] }
 
     private struct Scratch {
         let update: Matrix<Float>

@@ -16,7 +16,7 @@ public final class Optimizer {
         let rule: any OptimizerRule
 
         /// The state, without the parameter's name.
-        public var state: [StateTensor] { rule.state }
+        public var state: [NamedTensor] { rule.state }
         public var stateByteCount: Int { rule.state.reduce(0) { $0 + $1.tensor.byteCount } }
     }
 
@@ -34,10 +34,10 @@ public final class Optimizer {
     public var stepCount = 0
 
     /// The bytes of all workers' scratch memory.
-    public let scratchByteCount: Int
+    public var scratchByteCount: Int { workspace.byteCount }
 
     private let pool: WorkerPool
-    private let arenas: [Arena]
+    private let workspace: Workspace
     private let jobs: [Job]
 
     /// The elements of a parameter that a worker takes at a time where it may.
@@ -59,8 +59,7 @@ public final class Optimizer {
         }
         self.slots = slots
         let scratch = slots.map(\.rule.scratchByteCount).max() ?? 0
-        scratchByteCount = scratch * pool.workerCount
-        arenas = (0..<pool.workerCount).map { _ in Arena(byteCount: scratch) }
+        workspace = Workspace(workers: pool.workerCount) { if scratch > 0 { _ = $0.array(scratch, of: UInt8.self) } }
         jobs = slots.indices.flatMap { Optimizer.jobs(of: slots[$0], at: $0) }.enumerated()
             .sorted { ($1.element.cost, $0.offset) < ($0.element.cost, $1.offset) }.map(\.element)
     }
@@ -90,9 +89,8 @@ public final class Optimizer {
         try pool.forEach(jobs.count, cancellation: nil) { number, worker in
             let job = jobs[number]
             let slot = slots[job.slot]
-            arenas[worker].reset()
             let context = StepContext(
-                step: stepCount, learningRate: slot.learningRate * learningRateFactor, arena: arenas[worker])
+                step: stepCount, learningRate: slot.learningRate * learningRateFactor, arena: workspace.arena(of: worker))
             do {
                 if let units = job.units, let rule = slot.rule as? any ElementwiseRule {
                     try rule.step(units: units, context)
@@ -106,8 +104,8 @@ public final class Optimizer {
     }
 
     /// Every tensor of state, named "<parameter>.<state>", in a fixed order.
-    public var state: [StateTensor] {
-        slots.flatMap { slot in slot.state.map { StateTensor("\(slot.parameter.name).\($0.name)", $0.tensor) } }
+    public var state: [NamedTensor] {
+        slots.flatMap { slot in slot.state.map { NamedTensor("\(slot.parameter.name).\($0.name)", $0.tensor) } }
     }
 
     /// The bytes of all state.

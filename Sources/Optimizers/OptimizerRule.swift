@@ -28,7 +28,7 @@ public protocol OptimizerRule: AnyObject {
 
     /// What the rule remembers from step to step, all zero before the first, in a fixed order.
     /// Checkpoints and memory reports know nothing else.
-    var state: [StateTensor] { get }
+    var state: [NamedTensor] { get }
 
     /// The bytes that one `step` takes from the arena.
     var scratchByteCount: Int { get }
@@ -86,17 +86,6 @@ extension OptimizerHyperparameters {
     public var usesBFloat16: Bool { false }
     public mutating func setDefaults(forBFloat16Training: Bool) {}
     public var auxiliary: AdamW.Hyperparameters? { nil }
-}
-
-/// A tensor of a rule's state.
-public struct StateTensor: Sendable {
-    public let name: String
-    public let tensor: Tensor<Float>
-
-    public init(_ name: String, _ tensor: Tensor<Float>) {
-        self.name = name
-        self.tensor = tensor
-    }
 }
 
 /// The place of a parameter among those that the same rule takes, in the model's order.

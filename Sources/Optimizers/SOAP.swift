@@ -145,10 +145,10 @@ public final class SOAP: OptimizerRule {
         hyperparameters.preconditionFrequency
     }
 
-    public var state: [StateTensor] {
-        [StateTensor("exp_avg", m), StateTensor("exp_avg_sq", v)]
-            + (left.map { [StateTensor("gram_left", $0.gram), StateTensor("q_left", $0.basis)] } ?? [])
-            + (right.map { [StateTensor("gram_right", $0.gram), StateTensor("q_right", $0.basis)] } ?? [])
+    public var state: [NamedTensor] {
+        [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)]
+            + (left.map { [NamedTensor("gram_left", $0.gram), NamedTensor("q_left", $0.basis)] } ?? [])
+            + (right.map { [NamedTensor("gram_right", $0.gram), NamedTensor("q_right", $0.basis)] } ?? [])
     }
 
     private struct Scratch {

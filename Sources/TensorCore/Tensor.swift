@@ -66,3 +66,14 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
         memcpy(data, other.data, byteCount)
     }
 }
+
+/// A tensor with its name in a model or in an optimizer's state.
+public struct NamedTensor: Sendable {
+    public let name: String
+    public let tensor: Tensor<Float>
+
+    public init(_ name: String, _ tensor: Tensor<Float>) {
+        self.name = name
+        self.tensor = tensor
+    }
+}

@@ -17,6 +17,7 @@ final class ShardWriter {
     /// Holds a lock on the staging folder as long as it is open.
     private let lock: Int32
     private var ownsStaging = true
+    private let madeFolder: Bool
 
     private var names: [String] = []
     private var file: AtomicFile?
@@ -47,6 +48,7 @@ final class ShardWriter {
             vocabularySize: vocabularySize, checksum: 0, endOfTextID: endOfTextID,
             tokenizerFingerprint: tokenizerFingerprint, index: 0, isLast: false)
         staging = folder + "/.\(prefix).tmp-tokenize"
+        madeFolder = access(folder, F_OK) != 0
         try makeFolder(folder)
         if !force, let present = Self.shards(in: folder, prefix: prefix).first {
             throw UserError(
@@ -73,6 +75,8 @@ final class ShardWriter {
         file = nil
         if ownsStaging { try? FileManager.default.removeItem(atPath: staging) }
         close(lock)
+        // Goes only where it is empty: no shard was written.
+        if madeFolder { rmdir(folder) }
     }
 
     private static let bufferCount = 1 << 19

@@ -31,7 +31,8 @@ extension RunSetup {
             ],
             [
                 "data",
-                "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) shards, "
+                "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) "
+                    + (trainingData.files.count == 1 ? "shard, " : "shards, ")
                     + (data.packing == .stream
                         ? "\(Format.grouped(trainingData.windowCount)) windows of \(data.sequenceLength)"
                         : "\(Format.grouped(trainingData.windowCount)) documents in rows of \(data.sequenceLength), "

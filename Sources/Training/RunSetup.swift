@@ -98,7 +98,7 @@ public final class RunSetup {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
             model.weightsChanged()
             if !resetOptimizer {
-                try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.namedState)
+                try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.state)
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
         } else if purpose == .resume {
@@ -155,7 +155,7 @@ public final class RunSetup {
         step: Int, tokens: Int, position: BatchSampler.Position, pendingRow: LogRow?
     ) -> Checkpoint.Contents {
         Checkpoint.Contents(
-            config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.namedState,
+            config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.state,
             tokenizer: tokenizer,
             state: TrainerState(
                 step: step, tokens: tokens, seed: UInt64(configuration.training.seed),
@@ -173,10 +173,6 @@ public final class RunSetup {
 
 private func dictionary(_ section: some ConfigurationSection) -> [String: String] {
     Dictionary(uniqueKeysWithValues: section.values.map { ($0.key, $0.value) })
-}
-
-extension Optimizer {
-    fileprivate var namedState: [NamedTensor] { state.map { NamedTensor($0.name, $0.tensor) } }
 }
 
 /// Refuses to go on with a model that another tokenizer was trained with.

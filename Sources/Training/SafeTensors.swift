@@ -4,17 +4,6 @@ import Glibc
 import TensorCore
 import TokenData
 
-/// A tensor and its name in a file.
-public struct NamedTensor: Sendable {
-    public let name: String
-    public let tensor: Tensor<Float>
-
-    public init(_ name: String, _ tensor: Tensor<Float>) {
-        self.name = name
-        self.tensor = tensor
-    }
-}
-
 /// The SafeTensors file format: named tensors in one file.
 ///
 ///     u64 little endian   n, the length of the header

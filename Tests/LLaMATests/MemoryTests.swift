@@ -25,6 +25,7 @@ import Testing
             }
             switch value {
             case is WorkerPool: return 0
+            case let workspace as Workspace: return workspace.byteCount
             case let operand as OperandTensor<Float>: return visit(operand.values)
             // The weight itself is the operand.
             case is WeightOperand<Float>: return 0
