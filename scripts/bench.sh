@@ -3,13 +3,16 @@
 # AdamW, eager and compiled; same shapes, threads and tokens. Prints tables with medians and spreads of ratios, and
 # the targets beside them. Some 15 minutes and 16 GB of memory; progress on the error output.
 #
-# Usage: scripts/bench.sh [--venv FOLDER] [--rounds N] [--steps N] [--only ROW,...] [--out FILE.md]
+# Usage: scripts/bench.sh [--venv FOLDER] [--rounds N] [--steps N] [--only ROW,...] [--authors FOLDER] [--out FILE.md]
 #
 #   --venv FOLDER   the virtual environment with torch and transformers (.venv in the repository); where it is
 #                   named and is not there, it is made: some gigabytes from PyPI
 #   --rounds N      how often each program takes its turn (5)
 #   --steps N       training steps a turn (as many as take 4 seconds)
 #   --only ROW,...  of 60m-bf16, 130m-bf16, 60m-fp32, 130m-fp32, adamw, muon, cosmos, soap, gemm
+#   --authors FOLDER
+#                   with muon.py of github.com/KellerJordan/Muon, soap.py of nikhilvyas/SOAP and COSMOS.py of
+#                   lliu606/COSMOS: their steps beside ours
 #   --out FILE.md   write the tables to a file, too
 #
 # Rows in bf16 need a CPU with AVX-512 BF16 or AMX, and are left out elsewhere.
@@ -22,7 +25,7 @@ arguments=()
 while (($#)); do
     case "$1" in
         -h | --help) print_help "$0" && exit ;;
-        --venv | --rounds | --steps | --only | --out)
+        --venv | --rounds | --steps | --only | --authors | --out)
             (($# > 1)) || fail "$usage_error" "$1 wants a value" "see $0 --help"
             if [[ "$1" == --rounds || "$1" == --steps ]] && [[ ! "$2" =~ ^[1-9][0-9]*$ ]]; then
                 fail "$usage_error" "$1 $2: not a number from 1" "see $0 --help"

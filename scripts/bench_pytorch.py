@@ -5,10 +5,12 @@ It prints a line of JSON when it is ready (versions), then one for each line tha
 
   train MODE SHAPE     Hugging Face's LlamaForCausalLM with scaled dot-product attention, trained by fused AdamW with
                        gradients clipped to norm 1; MODE is eager or compile, SHAPE as bench.sh has it in JSON
-  optimizer NAME SHAPES
-                       a step of torch.optim's fused AdamW or Muon on parameters of these shapes
+  optimizer NAME SHAPES [FOLDER]
+                       a step of torch.optim's fused AdamW or Muon on parameters of these shapes; with FOLDER that of
+                       the optimizer's authors, whose file is there
 """
 
+import importlib
 import json
 import os
 import sys
@@ -73,25 +75,45 @@ def train(mode, shape):
     serve(step, 2, transformers=transformers.__version__, parameters=count)
 
 
-def optimizer(name, shapes):
+def authors_optimizer(name, parameters, folder):
+    """As published: muon.py of KellerJordan/Muon, soap.py of nikhilvyas/SOAP, COSMOS.py of lliu606/COSMOS."""
+    sys.path.insert(0, folder)
+    if name == "muon":
+        return importlib.import_module("muon").SingleDeviceMuon(parameters, lr=1e-3)
+    if name == "cosmos":
+        return importlib.import_module("COSMOS").COSMOS_for_llama(parameters, lr=1e-3, rank=64)
+    # New bases are not what is measured: they never come after the first.
+    return importlib.import_module("soap").SOAP(parameters, lr=1e-3, precondition_frequency=1 << 30)
+
+
+def optimizer(name, shapes, folder=None):
     torch.manual_seed(1)
     parameters = [torch.nn.Parameter(0.02 * torch.randn(shape)) for shape in shapes]
-    for parameter in parameters:
-        parameter.grad = 1e-3 * torch.randn_like(parameter)
-    if name == "muon":
+    gradients = [1e-3 * torch.randn_like(parameter) for parameter in parameters]
+    if folder:
+        rule = authors_optimizer(name, parameters, folder)
+    elif name == "muon":
         if not hasattr(torch.optim, "Muon"):
             sys.exit("this torch has no torch.optim.Muon")
         rule = torch.optim.Muon(parameters, lr=1e-3)
     else:
         rule = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
-    serve(rule.step, 2 if name == "adamw" else 1)
+
+    def step():
+        # Some take them away.
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient
+        rule.step()
+
+    # SOAP's first step only makes bases.
+    serve(step, 1 if name == "muon" else 2)
 
 
 def main():
-    kind, name, argument = sys.argv[1:]
+    kind, name, argument, *folder = sys.argv[1:]
     torch.set_num_threads(int(os.environ["COSMOS_THREADS"]))
     torch.set_flush_denormal(True)
-    {"train": train, "optimizer": optimizer}[kind](name, json.loads(argument))
+    {"train": train, "optimizer": optimizer}[kind](name, json.loads(argument), *folder)
 
 
 main()

@@ -32,7 +32,7 @@ extension Comparison {
             Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
             over n seeds.</p>
             \(parts.joined())
-            \(common.html)\(runList.html)</body>
+            \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(runList.html)</body>
             </html>
 
             """
@@ -46,6 +46,23 @@ extension Comparison {
         var table = Table(title: "What all runs have in common", header: ["setting", "value"])
         table.textColumns = [0, 1]
         table.rows = common.map { [$0.key, $0.value] }
+        return table
+    }
+
+    /// All that each optimizer was set to in its best runs, a column each: what differs, and what does not.
+    private var bestSettings: Table {
+        let columns = best.map { setting in
+            setting.runs[0].configuration.sections.flatMap { section in
+                section.values.map { (key: "\(section.name).\($0.key)", value: $0.value) }
+            }.filter {
+                $0.key == "training.gradient_clip"
+                    || ["optimizer.", "schedule."].contains(where: $0.key.hasPrefix) && $0.key != "optimizer.name"
+            }
+        }
+        var table = Table(title: "The best settings, whole", header: ["setting"] + best.map(\.optimizer))
+        table.rows = columns.flatMap { $0.map(\.key) }.unique.map { key in
+            [key] + columns.map { column in column.first { $0.key == key }?.value ?? "-" }
+        }
         return table
     }
 

@@ -24,12 +24,8 @@ public struct Finding: Equatable, Sendable {
 /// Examines the program and the machine that it runs on.
 public enum Doctor {
     public static func examine() -> [Finding] {
-        [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [
-            openBLAS(
-                core: LinearAlgebraLibrary.coreName, features: Set(CPUFeature.all.filter(\.isPresent).map(\.name)),
-                forced: ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"]),
-            matrixProduct,
-        ] + resources(.current) + [disk(".")]
+        [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [kernels, matrixProduct]
+            + resources(.current) + [disk(".")]
     }
 
     // MARK: - The program
@@ -149,7 +145,14 @@ public enum Doctor {
 
     // MARK: - OpenBLAS's kernels
 
-    /// Whether the kernels that OpenBLAS chose use the vector units that the CPU has.
+    /// The kernels that OpenBLAS chose in this process.
+    static var kernels: Finding {
+        openBLAS(
+            core: LinearAlgebraLibrary.coreName, features: Set(CPUFeature.all.filter(\.isPresent).map(\.name)),
+            forced: ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"])
+    }
+
+    /// Whether they use the vector units that the CPU has.
     package static func openBLAS(core: String, features: Set<String>, forced: String?) -> Finding {
         /// Widest vectors: 3 AVX-512, 2 AVX2, 1 AVX, 0 SSE.
         let widths = [

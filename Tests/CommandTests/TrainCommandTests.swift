@@ -184,6 +184,19 @@ import Testing
         }
     }
 
+    @Test func kernelsForAnOlderCPUAreNamedInTheLog() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 2)
+            let command = try run(
+                program, ["--config", "run.cfg"], environment: ["OPENBLAS_CORETYPE": "Prescott"], in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let log = try String(contentsOf: folder.appending(path: "run/train.log"), encoding: .utf8)
+            #expect(
+                log.contains("note: OpenBLAS for Prescott (SSE), forced by OPENBLAS_CORETYPE=Prescott, but the CPU has"),
+                "\(log)")
+        }
+    }
+
     @Test func theSubcommandMayBeNamedOrLeftOut() throws {
         let help = try run(program, ["--help"])
         #expect(help.status == 0 && help.output.contains("train (default)"))

@@ -278,6 +278,10 @@ import Testing
             #expect(page.components(separatedBy: "<svg").count == 5)
             #expect(!page.contains("src="))
             #expect(!page.contains("href="))
+            #expect(page.contains("<th class=\"words\">setting</th><th>muon</th><th>adamw</th>"))
+            for row in ["optimizer.lr</td><td>0.001</td><td>0.002<", "optimizer.betas</td><td>-</td><td>["] {
+                #expect(page.contains(row), "\(page) lacks \(row)")
+            }
         }
     }
 
