@@ -30,6 +30,7 @@ MEMORY_TARGETS = {"eager": 0.5, "compile": 0.75}
 # Seconds of the optimizers' authors' PyTorch code over ours, at least; and where that is not at hand ours over those of
 # PyTorch's fused AdamW on the same matrices, at most: half of what the authors' took on a CPU with AMX.
 AUTHORS_TARGET = 2
+AUTHORS_FILES = {"muon": "muon.py", "cosmos": "COSMOS.py", "soap": "soap.py"}
 OPTIMIZER_TARGETS = {"muon": 28, "cosmos": 49, "soap": 97}
 GEMM_TARGET = 0.35
 # Of the copy bandwidth, by AdamW.
@@ -103,6 +104,11 @@ def compare_training(row, options, folder):
             program.close()
 
 
+def authors_files(folder):
+    """The optimizers whose authors' code is there."""
+    return [name for name, file in AUTHORS_FILES.items() if folder and os.path.exists(os.path.join(folder, file))]
+
+
 def compare_optimizer(name, options):
     """Our step beside those of PyTorch's fused AdamW, of the authors' code and, with Muon, of PyTorch's own Muon."""
     is_adamw = name == "adamw"
@@ -112,10 +118,10 @@ def compare_optimizer(name, options):
     try:
         programs["ours"] = Server(ours, [options.benchmarks, "--serve", ours])
         programs["adamw"] = Server("fused AdamW", [*options.pytorch, "optimizer", "adamw", shapes])
-        # Both round to bfloat16, which PyTorch does by the element where the CPU has no instructions for it.
+        # All but SOAP round to bfloat16, which PyTorch does by the element where the CPU has no instructions for it.
         if name == "muon" and has_bf16():
             programs["muon"] = Server("torch.optim.Muon", [*options.pytorch, "optimizer", "muon", shapes])
-        if options.authors and not is_adamw:
+        if name in authors_files(options.authors) and (name == "soap" or has_bf16()):
             command = [*options.pytorch, "optimizer", name, shapes, options.authors]
             programs["authors"] = Server(f"the authors' {name}", command)
         alternate(programs, options.rounds, {"ours": 10 if is_adamw else 1, "adamw": 10, "muon": 1, "authors": 1})
@@ -193,7 +199,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=0)
     options = parser.parse_args()
-    options.pytorch = [f"{options.venv}/bin/python", os.path.join(SCRIPTS, "bench_pytorch.py")]
+    options.pytorch = [f"{options.venv}/bin/python", "-B", os.path.join(SCRIPTS, "bench_pytorch.py")]
     possible = [row for row in ROWS if has_bf16() or not row.endswith("bf16")]
     chosen = options.only.split(",") if options.only else possible
     if unknown := [row for row in chosen if row not in ROWS]:
@@ -203,6 +209,9 @@ def main():
         print(f"error: {impossible[0]}: this CPU has no bfloat16 instructions", file=sys.stderr)
         print(f"hint: rows here are {', '.join(possible)}", file=sys.stderr)
         sys.exit(69)
+    if options.authors and not authors_files(options.authors):
+        print(f"error: {options.authors} has none of {', '.join(AUTHORS_FILES.values())}", file=sys.stderr)
+        sys.exit(74)
 
     # The programs are ended and their folder removed then, too; a stopped one would stay.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

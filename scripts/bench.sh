@@ -11,7 +11,7 @@
 #   --steps N       training steps a turn (as many as take 4 seconds)
 #   --only ROW,...  of 60m-bf16, 130m-bf16, 60m-fp32, 130m-fp32, adamw, muon, cosmos, soap, gemm
 #   --authors FOLDER
-#                   with muon.py of github.com/KellerJordan/Muon, soap.py of nikhilvyas/SOAP and COSMOS.py of
+#                   a folder with muon.py of github.com/KellerJordan/Muon, soap.py of nikhilvyas/SOAP or COSMOS.py of
 #                   lliu606/COSMOS: their steps beside ours
 #   --out FILE.md   write the tables to a file, too
 #

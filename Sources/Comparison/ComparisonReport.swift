@@ -51,14 +51,7 @@ extension Comparison {
 
     /// All that each optimizer was set to in its best runs, a column each: what differs, and what does not.
     private var bestSettings: Table {
-        let columns = best.map { setting in
-            setting.runs[0].configuration.sections.flatMap { section in
-                section.values.map { (key: "\(section.name).\($0.key)", value: $0.value) }
-            }.filter {
-                $0.key == "training.gradient_clip"
-                    || ["optimizer.", "schedule."].contains(where: $0.key.hasPrefix) && $0.key != "optimizer.name"
-            }
-        }
+        let columns = best.map { $0.runs[0].settings.filter { $0.key != "optimizer.name" } }
         var table = Table(title: "The best settings, whole", header: ["setting"] + best.map(\.optimizer))
         table.rows = columns.flatMap { $0.map(\.key) }.unique.map { key in
             [key] + columns.map { column in column.first { $0.key == key }?.value ?? "-" }

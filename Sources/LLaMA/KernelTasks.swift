@@ -41,8 +41,8 @@ private struct KernelTasks<Element: ActivationElement> {
     private var elementwise: [MeasuredTask] {
         let eps = Float(config.rmsNormEps)
         return [
-            MeasuredTask("RMSNorm forward \(precision)", .bytes(tokens * hidden * (4 + elementSize))) { pool in
-                let (x, gain) = (noise(tokens, hidden), noise(hidden))
+            MeasuredTask("RMSNorm forward \(precision)", .bytes(tokens * hidden * 2 * elementSize)) { pool in
+                let (x, gain) = (noise(tokens, hidden, of: Element.self), noise(hidden))
                 let y = Tensor<Element>(tokens, hidden)
                 return .init {
                     blocks(pool) { rows, _ in
@@ -50,9 +50,10 @@ private struct KernelTasks<Element: ActivationElement> {
                     }
                 }
             },
-            MeasuredTask("RMSNorm backward \(precision)", .bytes(tokens * hidden * 16)) { pool in
+            MeasuredTask("RMSNorm backward \(precision)", .bytes(tokens * hidden * (12 + elementSize))) { pool in
                 let (dy, x, dx, gain) = (
-                    noise(tokens, hidden), noise(tokens, hidden), noise(tokens, hidden), noise(hidden)
+                    noise(tokens, hidden), noise(tokens, hidden, of: Element.self), noise(tokens, hidden),
+                    noise(hidden)
                 )
                 let dgain = Tensor<Float>(tokens / BlockContext.tokenBlock + 1, hidden)
                 return .init {

@@ -11,7 +11,7 @@ import TensorCore
 /// The type of activations and of the operands of matrix products.
 public enum Precision: String, CaseIterable, ConfigurationValue {
     case fp32
-    /// bfloat16 operands, float32 sums; weights, gradients and the residual stream stay float32.
+    /// bfloat16 operands and activations, float32 sums; weights, gradients and the residual stream's sum stay float32.
     case bf16
 }
 
@@ -72,14 +72,19 @@ public final class LLaMA {
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
 
     /// What the model holds. Of a model made by `withoutMemory`: what it would hold.
-    public var memory: LLaMAMemory {
+    public var memory: LLaMAMemory { memory(forwardOnly: false) }
+
+    /// What of it is ever touched where nothing is trained.
+    public var forwardMemory: LLaMAMemory { memory(forwardOnly: true) }
+
+    private func memory(forwardOnly: Bool) -> LLaMAMemory {
         var memory =
             switch passes! {
-            case .fp32(let passes): passes.memory
-            case .bf16(let passes): passes.memory
+            case .fp32(let passes): passes.memory(forwardOnly: forwardOnly)
+            case .bf16(let passes): passes.memory(forwardOnly: forwardOnly)
             }
         memory.weights = parameters.reduce(0) { $0 + $1.weight.byteCount }
-        memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount }
+        if !forwardOnly { memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount } }
         return memory
     }
 

@@ -36,6 +36,8 @@ final class ModelPasses<Element: ActivationElement> {
     private let activations: [BlockActivations<Element>]
     /// The residual stream: the embedding on entry of the first block, the last block's output in the end.
     private let stream: Tensor<Float>
+    /// The final norm's output.
+    private let normalized: Tensor<Element>
     private let buffers: BackwardBuffers<Element>
     private(set) var seconds = PassSeconds()
 
@@ -64,17 +66,20 @@ final class ModelPasses<Element: ActivationElement> {
                 BlockActivations(config, maxTokens: maxTokens, recompute: recompute, first: first)
             }
         stream = Tensor(maxTokens, config.hiddenSize)
+        normalized = Tensor(maxTokens, config.hiddenSize)
         buffers = BackwardBuffers(config, maxTokens: maxTokens)
     }
 
     private var linears: [Linear<Element>] { [head] + blocks.flatMap(\.linears) }
 
-    /// All but the parameters.
-    var memory: LLaMAMemory {
-        LLaMAMemory(
+    /// All but the parameters. With `forwardOnly`, what is ever touched where there is no backward pass: one
+    /// block's activations serve all.
+    func memory(forwardOnly: Bool) -> LLaMAMemory {
+        let kept = forwardOnly ? activations.prefix(1) : activations[...]
+        return LLaMAMemory(
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
-            activations: activations.reduce(stream.byteCount) { $0 + $1.byteCount },
-            activationGradients: buffers.byteCount, logits: loss.byteCount,
+            activations: kept.reduce(stream.byteCount + normalized.byteCount) { $0 + $1.byteCount },
+            activationGradients: forwardOnly ? 0 : buffers.byteCount, logits: loss.byteCount,
             workspace: workspace.byteCount + rope.byteCount)
     }
 
@@ -97,7 +102,7 @@ final class ModelPasses<Element: ActivationElement> {
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
-                    buffers.normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
+                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
                     cancellation: batch.cancellation)
             }
             let headDone = clock.now
@@ -133,7 +138,7 @@ final class ModelPasses<Element: ActivationElement> {
         try forwardOnly(batch.tokens, context)
         return try batch.targets.withUnsafeBufferPointer {
             try loss(
-                buffers.normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
+                normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
                 cancellation: batch.cancellation)
         }
     }
@@ -146,7 +151,7 @@ final class ModelPasses<Element: ActivationElement> {
             let block = Tensor<Float>(context.tokens, columns.count)
             withExtendedLifetime(block) {
                 multiply(
-                    buffers.normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
+                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
                     accumulating: false)
                 copy(block.matrix, to: result.matrix.columns(columns))
             }
@@ -154,7 +159,7 @@ final class ModelPasses<Element: ActivationElement> {
         return result
     }
 
-    /// Leaves the final norm's output in `buffers.normalized`.
+    /// Leaves the final norm's output in `normalized`.
     private func forwardOnly(_ tokens: [Int32], _ context: BlockContext) throws {
         try tokens.withUnsafeBufferPointer { try embed($0, context) }
         for block in blocks { try block.forward(stream.matrix, activations[0], context) }
@@ -169,12 +174,11 @@ final class ModelPasses<Element: ActivationElement> {
         }
     }
 
-    /// The final norm of the stream. The blocks need the buffer only on the way back.
     private func normalize(_ context: BlockContext) throws {
         try context.forEachTokenBlock { rows, _, _ in
             RMSNorm.forward(
                 stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
-                into: buffers.normalized.matrix.rows(rows))
+                into: normalized.matrix.rows(rows))
         }
     }
 

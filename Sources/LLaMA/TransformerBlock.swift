@@ -35,9 +35,7 @@ struct BlockContext {
 
     var tokens: Int { sequences * length }
     var eps: Float { Float(config.rmsNormEps) }
-    var attention: CausalSelfAttention {
-        CausalSelfAttention(config, length: length)
-    }
+    var attention: CausalSelfAttention { CausalSelfAttention(config, length: length) }
 
     /// Tokens in a block of rows: enough that a product runs near its full speed.
     static let tokenBlock = 256
@@ -46,10 +44,9 @@ struct BlockContext {
     static func scratch<Element: ActivationElement>(
         _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
     ) {
-        arena.overlaid {
-            for width in [config.hiddenSize, config.hiddenSize, config.intermediateSize] {
-                _ = arena.matrix(tokenBlock, width)
-            }
+        // Two norms' outputs; or one, and the gated activation or its gradient.
+        for width in [config.hiddenSize, config.intermediateSize] {
+            arena.overlaid { _ = (arena.matrix(tokenBlock, config.hiddenSize), arena.matrix(tokenBlock, width)) }
         }
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
@@ -141,7 +138,8 @@ final class TransformerBlock<Element: ActivationElement> {
             attention.forward(
                 head: head, q: q.rows(rows), k: k.rows(rows), v: v.rows(rows),
                 into: saved.attention.matrix.rows(rows),
-                logDenominators: saved.logDenominators.data + task * context.length, arena: context.workspace.arena(of: worker))
+                logDenominators: saved.logDenominators.data + task * context.length,
+                arena: context.workspace.arena(of: worker))
         }
     }
 

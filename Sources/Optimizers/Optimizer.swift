@@ -90,7 +90,8 @@ public final class Optimizer {
             let job = jobs[number]
             let slot = slots[job.slot]
             let context = StepContext(
-                step: stepCount, learningRate: slot.learningRate * learningRateFactor, arena: workspace.arena(of: worker))
+                step: stepCount, learningRate: slot.learningRate * learningRateFactor,
+                arena: workspace.arena(of: worker))
             do {
                 if let units = job.units, let rule = slot.rule as? any ElementwiseRule {
                     try rule.step(units: units, context)

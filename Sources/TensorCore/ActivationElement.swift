@@ -1,6 +1,7 @@
 /// The type that activations and the operands of matrix products have in training: float32, or
 /// bfloat16 for speed. Products accumulate in float32 either way, and weights, gradients, statistics
-/// and the residual stream stay float32.
+/// and the sum that is the residual stream stay float32; what norms read and the backward pass keeps of the
+/// stream is of this type.
 ///
 /// Where float32 is the type itself, the float32 tensor is the operand and nothing is converted.
 public protocol ActivationElement: TensorElement {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Scratch memory of one worker: pieces are taken one after another and all given back by `reset`.
 ///
 /// What needs scratch describes its pieces once, in an initializer that takes them from a arena;
@@ -14,7 +16,15 @@ public final class Arena {
 
     public init(byteCount: Int) {
         capacity = byteCount
-        memory = DryAllocation.isOn ? nil : .allocate(byteCount: max(byteCount, 1), alignment: Arena.alignment)
+        if DryAllocation.isOn {
+            memory = nil
+            return
+        }
+        let size = max(1, (byteCount + Arena.alignment - 1) / Arena.alignment) * Arena.alignment
+        guard let memory = aligned_alloc(Arena.alignment, size) else {
+            endWithoutMemory("\(size) bytes of scratch for a worker")
+        }
+        self.memory = memory
     }
 
     /// Hands out addresses that nobody may use, and counts.
@@ -23,7 +33,7 @@ public final class Arena {
         memory = nil
     }
 
-    deinit { memory?.deallocate() }
+    deinit { free(memory) }
 
     /// The bytes that the pieces taken by `layout` need.
     public static func byteCount(of layout: (Arena) -> Void) -> Int {

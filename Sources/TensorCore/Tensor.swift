@@ -22,12 +22,7 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
             return
         }
         guard let memory = calloc(count * MemoryLayout<Element>.stride + 64, 1) else {
-            // Plans refuse what cannot fit, so this is a limit that they do not know, such as `ulimit -v`.
-            let message = Array(
-                ("error: the system gives no memory: \(count * MemoryLayout<Element>.stride) bytes for a tensor of "
-                    + "shape \(shape)\nhint: see `ulimit -v`, free some memory, or choose a smaller model\n").utf8)
-            write(STDERR_FILENO, message, message.count)
-            exit(74)
+            endWithoutMemory("\(count * MemoryLayout<Element>.stride) bytes for a tensor of shape \(shape)")
         }
         allocation = memory
         let aligned = (UInt(bitPattern: memory) + 63) & ~63
@@ -65,6 +60,15 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
         precondition(count == other.count, "copy of shape \(other.shape) into \(shape)")
         memcpy(data, other.data, byteCount)
     }
+}
+
+/// Plans refuse what cannot fit, so this is a limit that they do not know, such as `ulimit -v`.
+func endWithoutMemory(_ what: String) -> Never {
+    let message = Array(
+        ("error: the system gives no memory: \(what)\n"
+            + "hint: see `ulimit -v`, free some memory, or choose a smaller model\n").utf8)
+    write(STDERR_FILENO, message, message.count)
+    exit(74)
 }
 
 /// A tensor with its name in a model or in an optimizer's state.

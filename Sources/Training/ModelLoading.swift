@@ -10,11 +10,8 @@ extension ModelFolder {
         func make() -> LLaMA {
             LLaMA(config: config, pool: pool, maxSequences: maxSequences, sequenceLength: sequenceLength)
         }
-        let memory = withoutMemory(make).memory
-        // Without a backward pass the gradients are never touched, nor all but one layer's activations.
-        let required =
-            memory.total - memory.gradients - memory.activationGradients
-            - memory.activations / config.numHiddenLayers * (config.numHiddenLayers - 1)
+        let memory = withoutMemory(make).forwardMemory
+        let required = memory.total
         if let machine = MachineMemory(), required > machine.limit {
             throw UserError(
                 .usage,

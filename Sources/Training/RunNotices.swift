@@ -71,7 +71,8 @@ extension RunSetup {
         let kernels = Doctor.kernels
         let kernelWarning = kernels.remedy.map { ["\(kernels.detail): \($0)"] } ?? []
         let warnings =
-            kernelWarning + (memoryWarning.map { [$0] } ?? []) + trainingData.notices + (validationData?.notices ?? []) + withoutEffect
+            kernelWarning + (memoryWarning.map { [$0] } ?? []) + trainingData.notices
+            + (validationData?.notices ?? []) + withoutEffect
         let parameters = model.parameters.map { (shape: $0.shape, role: $0.role) }
         let clip = training.gradientClip > 0 ? training.gradientClip : nil
         let optimizerNotices = configuration.optimizer.notices(parameters, gradientClip: clip)

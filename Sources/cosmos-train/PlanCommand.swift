@@ -37,11 +37,12 @@ struct PlanCommand: ParsableCommand {
         var plans = try configurations.map {
             try RunPlan($0, pool: pool, program: program, machine: machine)
         }
-        if probe, plans.allSatisfy({ $0.unsupported == nil }) {
+        let supported = plans.indices.filter { plans[$0].unsupported == nil }
+        if probe, let first = supported.first {
             let status = StatusLine()
             status.show("measuring the forward and backward pass ...")
-            let probe = try SpeedProbe(configuration, pool: pool, machine: machine)
-            for index in plans.indices {
+            let probe = try SpeedProbe(configurations[first], pool: pool, machine: machine)
+            for index in supported {
                 status.show("measuring the step of \(plans[index].optimizer) ...")
                 try probe.complete(&plans[index], configurations[index])
             }

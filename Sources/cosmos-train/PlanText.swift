@@ -82,14 +82,16 @@ enum PlanText {
                         String(format: "%.3g", $0.optimizerSeconds), Format.duration($0.stepSeconds),
                         Format.rate($0.tokensPerSecond), Format.duration($0.runSeconds),
                     ]
-                } ?? [])
+                } ?? (hasSpeed ? ["-", "-", "-", "-"] : []))
         }
-        let unsupported = plans.compactMap(\.unsupported).first.map { "\nNO run on this CPU: \($0)" } ?? ""
+        let unsupported = plans.compactMap { plan in
+            plan.unsupported.map { "\n\(plan.optimizer) does NOT run on this CPU: \($0)" }
+        }.joined()
         let machine = plans[0].machine.map { "; \(Format.bytes($0.available)) are available on this machine" } ?? ""
         return aligned([header] + rows)
             + "\n\n* as configured; the others with their defaults, and its values for settings of the same name"
             + machine
-            + (plans[0].speed.map { "\nmeasured on \($0.method)" } ?? "") + unsupported
+            + (plans.lazy.compactMap(\.speed).first.map { "\nmeasured on \($0.method)" } ?? "") + unsupported
     }
 
     private static func verdict(_ plan: RunPlan) -> String {

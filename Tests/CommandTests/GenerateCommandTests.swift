@@ -71,8 +71,8 @@ import Testing
         let command = try run(program, ["doctor"])
         #expect(command.status == 0, "\(command.output)")
         for subject in [
-            "build", "CPU", "OpenBLAS", "LAPACKE", "SentencePiece", "zlib", "oneDNN", "kernels", "cores", "memory",
-            "disk",
+            "build", "CPU", "bfloat16", "OpenBLAS", "LAPACKE", "SentencePiece", "zlib", "oneDNN", "kernels", "cores",
+            "memory", "disk",
         ] {
             #expect(command.output.contains("  \(subject) "), "\(command.output)")
         }

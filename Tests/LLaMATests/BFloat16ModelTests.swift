@@ -4,7 +4,8 @@ import TensorCore
 import Testing
 
 /// Training with bfloat16 operands against float32.
-@Suite(.enabled(if: BFloat16Library.isSupportedByCPU, "this CPU has no bfloat16 instructions")) struct BFloat16ModelTests {
+@Suite(.enabled(if: BFloat16Library.isSupportedByCPU, "this CPU has no bfloat16 instructions"))
+struct BFloat16ModelTests {
     struct Result {
         let loss: TokenLoss
         let gradients: [[Float]]

@@ -25,7 +25,8 @@ import Testing
             }
             switch value {
             case is WorkerPool: return 0
-            case let workspace as Workspace: return workspace.byteCount
+            case let arena as Arena:
+                return Mirror(reflecting: arena).children.first { $0.label == "capacity" }?.value as? Int ?? 0
             case let operand as OperandTensor<Float>: return visit(operand.values)
             // The weight itself is the operand.
             case is WeightOperand<Float>: return 0
