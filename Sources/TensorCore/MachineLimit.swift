@@ -9,7 +9,7 @@ public struct MachineLimit: Sendable {
         /// "AVX-512 FMA".
         public let unit: String
         /// The sum over the workers.
-        public let flopsPerSecond: Double
+        public var flopsPerSecond: Double
     }
 
     public let fp32: Rate

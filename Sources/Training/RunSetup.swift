@@ -25,7 +25,7 @@ public final class RunSetup {
     /// Operations of a token's forward and backward pass.
     let flopsPerToken: Double
     /// What the CPU's multiply units do at most, in this precision, on these threads.
-    let limit: MachineLimit.Rate
+    private(set) var limit: MachineLimit.Rate
     /// The checkpoint's state that the run continues from; nil: from the beginning.
     let start: TrainerState?
     private let tokenizer: TokenizerFile?
@@ -78,8 +78,7 @@ public final class RunSetup {
         let optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
         self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
-        let limit = MachineLimit.measured(pool: pool)
-        self.limit = training.precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32
+        limit = Self.rate(MachineLimit.measured(pool: pool), training.precision)
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         var isComplete = false
@@ -141,6 +140,21 @@ public final class RunSetup {
         try folder.check(against: configuration.model, source: "training.init_from")
         try checkTokenizer(tokenizer, of: folder)
         try folder.loadWeights(into: model)
+    }
+
+    private static func rate(_ limit: MachineLimit, _ precision: Precision) -> MachineLimit.Rate {
+        precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32
+    }
+
+    /// So many FLOPs a second over the limit. Where they are more, the machine was busy when the limit was
+    /// measured, and it is measured again.
+    func limitShare(of flopsPerSecond: Double) -> Double {
+        if flopsPerSecond > limit.flopsPerSecond {
+            let again = Self.rate(MachineLimit(pool: pool, seconds: 0.02), configuration.training.precision)
+            // What was done can be done: one more measurement a run, or few.
+            limit.flopsPerSecond = max(again.flopsPerSecond, flopsPerSecond)
+        }
+        return flopsPerSecond / limit.flopsPerSecond
     }
 
     /// What a checkpoint before the first step holds. The weights are set back to that.

@@ -135,12 +135,13 @@ public final class Trainer {
         self.phases += phases
         let seconds = ended - started
         let flops = setup.flopsPerToken * Double(positions) / seconds
-        progress.finishStep(loss: loss.mean, limitShare: flops / setup.limit.flopsPerSecond)
+        let limitShare = setup.limitShare(of: flops)
+        progress.finishStep(loss: loss.mean, limitShare: limitShare)
         return LogRow(
             step: step, tokens: tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
             stepSeconds: seconds, tokensPerSecond: Double(loss.count) / seconds, flopsPerSecond: flops,
-            limitShare: flops / setup.limit.flopsPerSecond, phases: phases)
+            limitShare: limitShare, phases: phases)
     }
 
     /// Validates if it is time, and logs the last step.
