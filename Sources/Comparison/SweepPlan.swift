@@ -79,7 +79,7 @@ public struct SweepPlan: Sendable {
         for run in runs { try Self.checkExisting(run) }
     }
 
-    /// Reads `section.key=value,value`. Commas within brackets do not separate.
+    /// Reads `section.key=value,value`. Commas within brackets or braces do not separate.
     private static func axis(_ text: String) throws -> Axis {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let key = parts[0].trimmingCharacters(in: .whitespaces)
@@ -91,7 +91,7 @@ public struct SweepPlan: Sendable {
         var values = [""]
         var depth = 0
         for character in parts[1] {
-            depth += character == "[" ? 1 : character == "]" ? -1 : 0
+            depth += "[{".contains(character) ? 1 : "]}".contains(character) ? -1 : 0
             if character == ",", depth == 0 { values.append("") } else { values[values.count - 1].append(character) }
         }
         values = values.map { $0.trimmingCharacters(in: .whitespaces) }
@@ -182,6 +182,7 @@ public struct SweepPlan: Sendable {
         let configuration: RunConfiguration
         do {
             configuration = try RunConfiguration(file: base, assignments: assignments + ["output.run_dir=unnamed"])
+            if let error = configuration.unsupportedPrecision { throw error }
         } catch let error as UserError {
             let values = combination.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
             // Assignments are named as the user gave them.

@@ -3,7 +3,7 @@ import TensorCore
 
 extension RunConfiguration {
     /// Why this CPU cannot make the run: bfloat16 is asked for, and there are no instructions for it. nil if it can.
-    var unsupportedPrecision: UserError? {
+    public var unsupportedPrecision: UserError? {
         if BFloat16Library.isSupportedByCPU { return nil }
         let lack = "this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX)"
         if training.precision == .bf16 {

@@ -84,6 +84,12 @@ import Testing
             #expect(training.status == 64)
             #expect(training.errorOutput.contains("has no bfloat16 instructions"), "\(training.errorOutput)")
             #expect(training.errorOutput.contains("hint: "))
+            let sweep = try run(
+                program,
+                ["sweep", "--config", "run.cfg", "--vary", assignment, "--seeds", "2", "--out", "sweep", "--dry-run"],
+                in: folder)
+            #expect(sweep.status == 64)
+            #expect(sweep.errorOutput.contains("has no bfloat16 instructions"), "\(sweep.errorOutput)")
         }
     }
 
