@@ -59,7 +59,7 @@ public final class Optimizer {
         }
         self.slots = slots
         let scratch = slots.map(\.rule.scratchByteCount).max() ?? 0
-        workspace = Workspace(workers: pool.workerCount) { if scratch > 0 { _ = $0.array(scratch, of: UInt8.self) } }
+        workspace = Workspace(workers: pool.workerCount) { _ = $0.array(scratch, of: UInt8.self) }
         jobs = slots.indices.flatMap { Optimizer.jobs(of: slots[$0], at: $0) }.enumerated()
             .sorted { ($1.element.cost, $0.offset) < ($0.element.cost, $1.offset) }.map(\.element)
     }

@@ -55,12 +55,12 @@ public final class Arena {
     /// Uninitialized memory for `count` elements.
     public func array<Element: BitwiseCopyable>(_ count: Int, of _: Element.Type) -> UnsafeMutablePointer<Element> {
         let offset = used
-        let size = max(count, 1) * MemoryLayout<Element>.stride
+        let size = count * MemoryLayout<Element>.stride
         used += (size + Arena.alignment - 1) & ~(Arena.alignment - 1)
         peak = max(peak, used)
         precondition(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
         guard let memory else { return UnsafeMutablePointer(bitPattern: Arena.alignment + offset)! }
-        return (memory + offset).bindMemory(to: Element.self, capacity: max(count, 1))
+        return (memory + offset).bindMemory(to: Element.self, capacity: count)
     }
 
     /// An uninitialized matrix.

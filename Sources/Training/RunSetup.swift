@@ -148,7 +148,7 @@ public final class RunSetup {
 
     /// So many FLOPs a second over the limit. Where they are more, the machine was busy when the limit was
     /// measured, and it is measured again.
-    func limitShare(of flopsPerSecond: Double) -> Double {
+    package func limitShare(of flopsPerSecond: Double) -> Double {
         if flopsPerSecond > limit.flopsPerSecond {
             let again = Self.rate(MachineLimit(pool: pool, seconds: 0.02), configuration.training.precision)
             // What was done can be done: one more measurement a run, or few.

@@ -15,6 +15,7 @@ import Testing
         #expect(UnsafeRawPointer(numbers) >= UnsafeRawPointer(matrix.base + matrix.count))
         #expect(overlaid.base == matrix.base)
         #expect(count >= 1200)
+        #expect(Arena.byteCount { _ = $0.array(0, of: Float.self) } == 0)
         arena.reset()
         #expect(Self.layout(arena).0.base == matrix.base)
     }

@@ -310,6 +310,11 @@ import TokenData
             #expect(try error(checksum)?.message.contains("incorrect data check") == true)
             #expect(try error(packed + Array("rubbish".utf8))?.message.contains("corrupt gzip data near byte") == true)
             #expect(!FileManager.default.fileExists(atPath: folder.path + "/shards"))
+            // One that was there before stays.
+            try FileManager.default.createDirectory(
+                atPath: folder.path + "/shards", withIntermediateDirectories: false)
+            #expect(try error(checksum) != nil)
+            #expect(try folder.appending(path: "shards").names() == [])
         }
     }
 

@@ -59,7 +59,7 @@ final class TinyRun {
         #expect(try tensors(a) == tensors(b))
     }
 
-    private func silentStatus() throws -> StatusLine {
+    func silentStatus() throws -> StatusLine {
         StatusLine(descriptor: open("/dev/null", O_WRONLY | O_CLOEXEC))
     }
 }

@@ -107,6 +107,17 @@ struct TrainerTests {
         try run.expectEqual("straight", "resumed")
     }
 
+    @Test("A limit that was measured too low is measured again, and never below what was done")
+    func limitShare() throws {
+        let run = try TinyRun()
+        let setup = try RunSetup(
+            run.configuration(["output.run_dir=\(run.folder.file("run"))"]), status: run.silentStatus())
+        let share = setup.limitShare(of: 1e6)
+        #expect(share > 0 && share < 0.1)
+        #expect(setup.limitShare(of: 1e18) == 1)
+        #expect(setup.limitShare(of: 5e17) == 0.5)
+    }
+
     @Test("Any number of threads gives the same bits", arguments: [1, 3])
     func threads(count: Int) throws {
         let run = try TinyRun()
