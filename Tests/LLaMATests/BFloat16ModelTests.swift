@@ -1,6 +1,7 @@
 import Foundation
 import LLaMA
 import TensorCore
+import TestSupport
 import Testing
 
 /// Training with bfloat16 operands against float32.
@@ -26,11 +27,11 @@ struct BFloat16ModelTests {
     }
 
     /// Loss within 1e-2, gradients within 3e-2 of float32's on the golden models.
-    @Test(arguments: GoldenTests.cases) func golden(_ test: GoldenTests.Case) throws {
-        let batch = try GoldenTests.batch(test)
+    @Test(arguments: try GoldenTests.cases()) func golden(_ golden: GoldenCase) throws {
+        let batch = try GoldenTests.batch(golden)
         let results = try Precision.allCases.map {
             try Result(
-                GoldenTests.model(test, precision: $0), tokens: batch.tokens, targets: batch.targets,
+                GoldenTests.model(golden, precision: $0), tokens: batch.tokens, targets: batch.targets,
                 sequences: batch.sequences)
         }
         #expect(results.count == 2)

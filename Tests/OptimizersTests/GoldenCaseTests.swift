@@ -3,8 +3,7 @@ import TestSupport
 
 @Suite struct GoldenCaseTests {
     @Test func fixturesAreReadWithShapesAndValues() throws {
-        let folder = try #require(GoldenFolder.all().first)
-        let golden = try folder.load("adamw.llm.f32")
+        let golden = try #require(GoldenCase.all(environment: [:]) { $0 == "adamw.llm.f32" }.first)
         #expect(golden.fields.hyper.betas.doubles == [0.9, 0.95])
         #expect(golden.fields.params.m12x20.ints == [12, 20])
         let gradient = try golden.required("m12x20/grad@1")

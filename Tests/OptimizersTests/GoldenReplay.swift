@@ -5,12 +5,13 @@ import TensorCore
 import TestSupport
 import Testing
 
-/// What is done with one parameter of a golden case.
-enum GoldenPlan {
-    /// Replay its gradients through the optimizer as configured. `rateScale` times the case's learning
-    /// rate is the rule's; `tolerance` is relative to the largest change of a weight.
-    case replay(OptimizerConfiguration, ParameterRole, rateScale: Double, tolerance: Double)
-    case skip(String)
+/// How one parameter of a golden case is replayed: which optimizer, configured how. `rateScale` times the case's
+/// learning rate is the rule's; `tolerance` is relative to the largest change of a weight.
+struct GoldenPlan {
+    let configuration: OptimizerConfiguration
+    let role: ParameterRole
+    let rateScale: Double
+    let tolerance: Double
 
     static func replay<Rule: OptimizerRule>(
         _ rule: Rule.Type, _ role: ParameterRole, rateScale: Double = 1, tolerance: Double,
@@ -18,11 +19,13 @@ enum GoldenPlan {
     ) rethrows -> GoldenPlan {
         var hyperparameters = Rule.Hyperparameters()
         try set(&hyperparameters)
-        return .replay(OptimizerConfiguration(rule, hyperparameters), role, rateScale: rateScale, tolerance: tolerance)
+        return GoldenPlan(
+            configuration: OptimizerConfiguration(rule, hyperparameters), role: role, rateScale: rateScale,
+            tolerance: tolerance)
     }
 }
 
-/// The agreement that an independent implementation in float32 reaches (golden/README.md).
+/// The agreement that an independent implementation in float32 reaches (Fixtures/README.md).
 enum GoldenTolerance {
     static let elementwise = 1e-5
     static let factorized = 1e-3
@@ -47,13 +50,11 @@ extension GoldenCase {
     /// Replays `grad@t` of one parameter; the largest difference from `param@t` over the largest change
     /// from `param@0`, over all steps and elements. Against a float64 case, what rounding the weights to
     /// float32 at every step may add up to is not counted.
-    func replayError(
-        _ name: String, _ configuration: OptimizerConfiguration, _ role: ParameterRole, rateScale: Double
-    ) throws -> Double {
+    func replayError(_ name: String, _ plan: GoldenPlan) throws -> Double {
         let start = try required("\(name)/param@0")
-        let parameter = Parameter(name: name, shape: start.shape, role: role)
+        let parameter = Parameter(name: name, shape: start.shape, role: plan.role)
         for (index, value) in start.floats.enumerated() { parameter.weight.data[index] = value }
-        let rule = configuration.makeRule(for: parameter)
+        let rule = plan.configuration.makeRule(for: parameter)
         let arena = Arena(byteCount: rule.scratchByteCount)
 
         var (difference, change, largest) = (0.0, 0.0, 0.0)
@@ -63,7 +64,7 @@ extension GoldenCase {
             for index in gradient.indices { parameter.gradient.data[index] = gradient[index] }
             arena.reset()
             try rule.step(
-                StepContext(step: step, learningRate: rates[step - 1] * rateScale, arena: arena))
+                StepContext(step: step, learningRate: rates[step - 1] * plan.rateScale, arena: arena))
             #expect(parameter.gradient.elements.elementsEqual(gradient), "step \(step) wrote to the gradient")
             try importState(name, into: rule, after: step)
 

@@ -10,8 +10,10 @@ public struct GoldenTensor: Sendable {
 
 /// One golden case: `<name>.json` with the settings of a reference's run and an index into
 /// `<name>.bin`, which holds its tensors (C order, little endian).
-public struct GoldenCase: Sendable {
+public struct GoldenCase: Sendable, CustomStringConvertible {
     public let name: String
+    public let folder: URL
+    public var description: String { name }
     /// The JSON file: `hyper`, `lr`, `params`, `results` and so on, depending on the case.
     public let fields: JSONValue
     /// The keys of all tensors, in the order of the file.
@@ -22,6 +24,7 @@ public struct GoldenCase: Sendable {
     /// Reads `<folder>/<name>.json` and `.bin`.
     public init(_ name: String, in folder: URL) throws {
         self.name = name
+        self.folder = folder
         let json = try Data(contentsOf: folder.appending(path: "\(name).json"))
         let file = try JSONDecoder().decode(File.self, from: json)
         fields = file.fields
@@ -104,31 +107,25 @@ extension Data {
     }
 }
 
-/// Where golden cases are: the fixtures beside a test file, and the folder in `COSMOS_GOLDEN_DIR`.
-public struct GoldenFolder: Sendable {
-    public let url: URL
-
-    public init(_ url: URL) { self.url = url }
-
-    /// `Fixtures` beside the calling test file, then the folder named by `COSMOS_GOLDEN_DIR`, if set.
-    public static func all(besides file: String = #filePath) -> [GoldenFolder] {
+extension GoldenCase {
+    /// The cases in `Fixtures` beside the calling test file, and in the folder that `COSMOS_GOLDEN_DIR` names, whose
+    /// names `isIncluded` takes. Throws where a folder holds no case at all, or all of them none of this kind: a
+    /// test over no cases would pass.
+    public static func all(
+        besides file: String = #filePath, environment: [String: String] = ProcessInfo.processInfo.environment,
+        where isIncluded: (String) -> Bool
+    ) throws -> [GoldenCase] {
         let fixtures = URL(filePath: file).deletingLastPathComponent().appending(path: "Fixtures")
-        let other = ProcessInfo.processInfo.environment["COSMOS_GOLDEN_DIR"].map { URL(filePath: $0) }
-        return ([fixtures] + (other.map { [$0] } ?? [])).map(GoldenFolder.init)
+        let folders = [fixtures] + (environment["COSMOS_GOLDEN_DIR"].map { [URL(filePath: $0)] } ?? [])
+        let cases = try folders.flatMap { folder in
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder.path(percentEncoded: false))
+                .filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.sorted()
+            guard !names.isEmpty else { throw GoldenError("\(folder.path()) holds no golden cases (*.json)") }
+            return try names.filter(isIncluded).map { try GoldenCase($0, in: folder) }
+        }
+        guard !cases.isEmpty else { throw GoldenError("no golden case of this kind in \(folders.map { $0.path() })") }
+        return cases
     }
-
-    /// The names of the cases whose `.json` is in the folder, sorted.
-    public func names(where isIncluded: (String) -> Bool = { _ in true }) throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: url.path(percentEncoded: false))
-            .filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.filter(isIncluded).sorted()
-    }
-
-    /// The case, where the folder has it.
-    public func loadIfPresent(_ name: String) throws -> GoldenCase? {
-        try names(where: { $0 == name }).isEmpty ? nil : load(name)
-    }
-
-    public func load(_ name: String) throws -> GoldenCase { try GoldenCase(name, in: url) }
 }
 
 /// A golden case that cannot be read.
