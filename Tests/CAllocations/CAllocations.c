@@ -1,13 +1,9 @@
-// Stands before glibc's allocator and watches it. Freed memory goes back to glibc as ever.
+// Stands before glibc's allocator and watches it. Freed memory goes back to glibc as ever. Under a sanitizer, whose
+// allocator stands there already, it is told of each block.
 #include "CAllocations.h"
 
 #include <errno.h>
 #include <stdbool.h>
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *block, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
 
 static __thread bool is_counting;
 static __thread size_t largest;
@@ -25,6 +21,20 @@ size_t cosmos_largest_allocation(void) {
     is_counting = false;
     return largest;
 }
+
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+
+void __sanitizer_malloc_hook(const volatile void *block, size_t size) {
+    (void)block;
+    watch(size);
+}
+
+#else
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
 
 void *malloc(size_t size) {
     watch(size);
@@ -56,3 +66,5 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
     *block = memory;
     return 0;
 }
+
+#endif
