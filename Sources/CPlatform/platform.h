@@ -1,8 +1,10 @@
 #pragma once
-// What Swift cannot say: the floating-point control register, the CPUs a process may use, and the CPU's
-// features against those this build uses.
+// What Swift cannot say: the floating-point control register, how threads wait for each other, the CPUs a process
+// may use, and the CPU's features against those this build uses.
+#include <linux/futex.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +18,33 @@ static inline void cosmos_flush_denormals(void) {
 #if defined(__x86_64__)
     _mm_setcsr(_mm_getcsr() | 0x8040);
 #endif
+}
+
+/// Tells the CPU that this thread only waits: less power, and the core's other hyper-thread runs faster.
+static inline void cosmos_pause(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/// Sleeps until it is woken, or does not if `*word` is no longer `value`. May return without a reason.
+static inline void cosmos_futex_wait(const void *word, uint32_t value) {
+    extern long syscall(long number, ...);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, (void *)0);
+}
+
+/// Wakes up to `count` of the threads that sleep on `word`.
+static inline void cosmos_futex_wake(const void *word, int count) {
+    extern long syscall(long number, ...);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
+}
+
+/// The processes and threads that the user of this process may have (`ulimit -u`); UINT64_MAX: no limit.
+static inline uint64_t cosmos_process_limit(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : UINT64_MAX;
 }
 
 /// The number of CPUs the calling process may run on (the affinity mask, not what the machine has);

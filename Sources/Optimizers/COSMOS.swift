@@ -209,7 +209,7 @@ public final class COSMOS: OptimizerRule {
         let weight = parameter.weight.matrix
         let scratch = Scratch(context.arena, newtonSchulz, weight: weight, rank: basis.shape[0])
         try updateBasis(isFirst: context.step == 1, scratch)
-        let update = try direction(step: context.step, scratch)
+        let update = try direction(step: context.step, scratch, context.pool)
 
         let size = Double(weight.count).squareRoot()
         try applyUpdate(
@@ -244,7 +244,7 @@ public final class COSMOS: OptimizerRule {
     }
 
     /// E = A + gamma B, in the scratch memory.
-    private func direction(step: Int, _ scratch: Scratch) throws -> Matrix<Float> {
+    private func direction(step: Int, _ scratch: Scratch, _ pool: WorkerPool) throws -> Matrix<Float> {
         let (rows, columns) = (parameter.shape[0], parameter.shape[1])
         let (beta1, beta2) = (hyperparameters.betas[0], hyperparameters.betas[1])
         let (gradient, u, update) = (parameter.gradient.matrix, basis.matrix, scratch.update)
@@ -268,7 +268,7 @@ public final class COSMOS: OptimizerRule {
             multiply(scratch.low.plain, u.plain, into: update)
             return update
         }
-        let orthogonal = newtonSchulz.orthogonalize(update, scratch.newtonSchulz)
+        let orthogonal = newtonSchulz.orthogonalize(update, scratch.newtonSchulz, on: pool)
         let share =
             hyperparameters.gammaValue * Double(rows * columns).squareRoot()
             / (orthogonal.frobeniusNorm + hyperparameters.eps)

@@ -114,7 +114,7 @@ public final class Muon: OptimizerRule {
         scratch.update.copy(from: momentum.matrix)
         if hyperparameters.nesterov { scratch.update.average(with: gradient, weight: 1 - hyperparameters.momentum) }
 
-        let orthogonal = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz)
+        let orthogonal = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz, on: context.pool)
         try applyUpdate(
             orthogonal, to: weight, scale: context.learningRate * scale(weight.rows, weight.columns),
             decay: 1 - context.learningRate * hyperparameters.weightDecay)

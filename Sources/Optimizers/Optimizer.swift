@@ -91,7 +91,7 @@ public final class Optimizer {
             let slot = slots[job.slot]
             let context = StepContext(
                 step: stepCount, learningRate: slot.learningRate * learningRateFactor,
-                arena: workspace.arena(of: worker))
+                arena: workspace.arena(of: worker), pool: pool)
             do {
                 if let units = job.units, let rule = slot.rule as? any ElementwiseRule {
                     try rule.step(units: units, context)

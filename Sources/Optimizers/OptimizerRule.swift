@@ -113,10 +113,13 @@ public struct StepContext {
     public let learningRate: Double
     /// Scratch memory that nobody else uses meanwhile, of `scratchByteCount` bytes or more, all free.
     public let arena: Arena
+    /// Its idle workers help with the products and passes that are given it.
+    public let pool: WorkerPool
 
-    public init(step: Int, learningRate: Double, arena: Arena) {
+    public init(step: Int, learningRate: Double, arena: Arena, pool: WorkerPool) {
         self.step = step
         self.learningRate = learningRate
         self.arena = arena
+        self.pool = pool
     }
 }

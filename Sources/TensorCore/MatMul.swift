@@ -34,6 +34,9 @@ public struct Operand<Element: TensorElement> {
         Operand(isTransposed ? matrix.columns(range) : matrix.rows(range), isTransposed: isTransposed)
     }
 
+    /// Some columns of the operand.
+    func columns(_ range: Range<Int>) -> Operand { transposed.rows(range).transposed }
+
     /// The operand's transpose.
     var transposed: Operand { Operand(matrix, isTransposed: !isTransposed) }
 }
@@ -91,16 +94,30 @@ public func multiplyByOwnTranspose(
 }
 
 extension Matrix {
-    /// Copies the upper triangle of a square matrix to the lower one, in tiles, so that neither is walked
-    /// down a column.
+    /// Copies the upper triangle of a square matrix to the lower one.
     func mirrorUpperTriangle() {
-        let tile = 32
-        for top in Swift.stride(from: 0, to: rows, by: tile) {
-            for left in Swift.stride(from: 0, through: top, by: tile) {
-                for row in top..<min(top + tile, rows) {
-                    for column in left..<min(left + tile, row) { self[row, column] = self[column, row] }
+        forEachCopyTile { rows, columns in
+            for row in rows {
+                for column in columns.lowerBound..<max(columns.lowerBound, min(columns.upperBound, row)) {
+                    self[row, column] = self[column, row]
                 }
             }
+        }
+    }
+
+    /// Copies the transpose to a matrix of its shape.
+    func copyTransposed(to target: Matrix) {
+        target.forEachCopyTile { rows, columns in
+            for row in rows {
+                for column in columns { target[row, column] = self[column, row] }
+            }
+        }
+    }
+
+    /// Tiles, so that neither of two transposed matrices is walked down a column.
+    private func forEachCopyTile(_ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void) {
+        for rows in ranges(of: self.rows, size: 32) {
+            for columns in ranges(of: self.columns, size: 32) { body(rows, columns) }
         }
     }
 }

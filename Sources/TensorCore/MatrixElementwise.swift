@@ -1,4 +1,5 @@
-/// Passes over whole matrices, lane by lane in a fixed order.
+/// Passes over whole matrices, lane by lane in a fixed order. `on pool`: in blocks of rows that idle workers help
+/// with; the bits are the same.
 extension Matrix where Element == Float {
     /// x = f(x)
     @inlinable @inline(__always)
@@ -9,6 +10,12 @@ extension Matrix where Element == Float {
                 Float.store(transform(Float.load(x + offset, count: count)), x + offset, count: count)
             }
         }
+    }
+
+    /// x = f(x), shared out.
+    @inlinable @inline(__always)
+    public func apply(on pool: WorkerPool, _ transform: (Lanes) -> Lanes) {
+        rowBlocks.forEach(on: pool) { self.rows($0).apply(transform) }
     }
 
     /// x = f(x, y); y has the same shape.
@@ -27,6 +34,13 @@ extension Matrix where Element == Float {
         }
     }
 
+    /// x = f(x, y), shared out.
+    @inlinable @inline(__always)
+    public func combine(with other: Matrix<Float>, on pool: WorkerPool, _ transform: (_ x: Lanes, _ y: Lanes) -> Lanes)
+    {
+        rowBlocks.forEach(on: pool) { self.rows($0).combine(with: other.rows($0), transform) }
+    }
+
     /// Copies all elements of a matrix of the same shape.
     public func copy(from other: Matrix<Float>) {
         precondition(
@@ -35,11 +49,19 @@ extension Matrix where Element == Float {
         for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }
     }
 
-    /// The square root of the sum of squares: lanes within a row, rows in double precision.
-    public var frobeniusNorm: Double {
-        var sum = 0.0
-        for row in 0..<rows { sum += sumOfSquares(self.row(row), count: columns) }
-        return sum.squareRoot()
+    /// The square root of the sum of squares: lanes within a row, rows and blocks of rows in double precision.
+    public var frobeniusNorm: Double { rowBlocks.sum { self.rows($0).sumOfSquareRows }.squareRoot() }
+
+    /// The same bits, shared out.
+    public func frobeniusNorm(on pool: WorkerPool) -> Double {
+        rowBlocks.sum(on: pool) { self.rows($0).sumOfSquareRows }.squareRoot()
+    }
+
+    private var sumOfSquareRows: Double { (0..<rows).reduce(0) { $0 + sumOfSquares(row($1), count: columns) } }
+
+    /// Whether no element is infinite or NaN, shared out.
+    public func isFinite(on pool: WorkerPool) -> Bool {
+        rowBlocks.sum(on: pool) { self.rows($0).isFinite ? 0 : 1 } == 0
     }
 
     /// Whether no element is infinite or NaN.
@@ -55,6 +77,42 @@ extension Matrix where Element == Float {
         }
         return sum.laneSum == 0
     }
+}
+
+/// The rows of a matrix in blocks of about 65,536 elements, by its shape alone.
+public struct RowBlocks {
+    private let rows: Int
+    private let size: Int
+
+    public init(rows: Int, columns: Int) {
+        self.rows = rows
+        size = max(1, (1 << 16) / max(1, columns))
+    }
+
+    public var count: Int { (rows + size - 1) / size }
+    public subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, rows) }
+
+    /// Runs `body` for each block, in any order.
+    public func forEach(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Void) {
+        pool.forEach(count) { index, _ in body(self[index]) }
+    }
+
+    /// The sum of what `body` makes of each block, in the order of the rows.
+    public func sum(_ body: (_ rows: Range<Int>) -> Double) -> Double {
+        (0..<count).reduce(0) { $0 + body(self[$1]) }
+    }
+
+    /// The same bits, shared out.
+    public func sum(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Double) -> Double {
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: count) { parts in
+            pool.forEach(count) { index, _ in parts[index] = body(self[index]) }
+            return parts.reduce(0, +)
+        }
+    }
+}
+
+extension Matrix {
+    public var rowBlocks: RowBlocks { RowBlocks(rows: rows, columns: columns) }
 }
 
 /// The sum of squares of `count` floats: in lanes of float over stretches of 4096, these in double

@@ -51,38 +51,39 @@ public struct NewtonSchulz: Sendable {
     }
 
     /// Orthogonalizes `x`, which it overwrites; the result is where the return value says, in `x` or in
-    /// the scratch. Zero stays zero; a value that is not finite makes the result NaN.
-    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch) -> Matrix<Float> {
+    /// the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of `pool` help.
+    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
         precondition(x.isContiguous, "Newton-Schulz on a matrix with gaps")
         switch scratch {
         case .fp32(let gram, let polynomial, let next):
-            let norm = Lanes(repeating: Float(x.frobeniusNorm) + NewtonSchulz.eps)
-            x.apply { $0 / norm }
+            let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)
+            x.apply(on: pool) { $0 / norm }
             var (current, next) = (x, next)
             for _ in 0..<steps {
-                step(current, into: next, gram, polynomial)
+                step(current, into: next, gram, polynomial, pool)
                 swap(&current, &next)
             }
             return current
         case .bf16(let scratch):
-            BFloat16NewtonSchulz(coefficients: coefficients, steps: steps).orthogonalize(x, scratch)
+            BFloat16NewtonSchulz(coefficients: coefficients, steps: steps).orthogonalize(x, scratch, on: pool)
             return x
         }
     }
 
     /// next = (aI + bA + cA²) x.
     private func step(
-        _ x: Matrix<Float>, into next: Matrix<Float>, _ gram: Matrix<Float>, _ polynomial: Matrix<Float>
+        _ x: Matrix<Float>, into next: Matrix<Float>, _ gram: Matrix<Float>, _ polynomial: Matrix<Float>,
+        _ pool: WorkerPool
     ) {
-        multiplyByOwnTranspose(x.rows > x.columns ? x.transposed : x.plain, into: gram)
-        multiplyByOwnTranspose(gram.plain, into: polynomial, alpha: coefficients.z)
+        multiplyByOwnTranspose(x.rows > x.columns ? x.transposed : x.plain, into: gram, on: pool)
+        multiplyByOwnTranspose(gram.plain, into: polynomial, alpha: coefficients.z, on: pool)
         let b = Lanes(repeating: coefficients.y)
-        polynomial.combine(with: gram) { square, gram in gram.multiplyAdd(b, square) }
+        polynomial.combine(with: gram, on: pool) { square, gram in gram.multiplyAdd(b, square) }
         for index in 0..<polynomial.rows { polynomial[index, index] += coefficients.x }
         if x.rows > x.columns {
-            multiply(x.plain, polynomial.plain, into: next)
+            multiply(x.plain, polynomial.plain, into: next, on: pool)
         } else {
-            multiply(polynomial.plain, x.plain, into: next)
+            multiply(polynomial.plain, x.plain, into: next, on: pool)
         }
     }
 }

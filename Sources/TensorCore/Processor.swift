@@ -1,4 +1,5 @@
 import CPlatform
+import Synchronization
 
 /// Flushes denormals to zero in this thread and those it will start. Rows of rare tokens have
 /// moments that decay into the denormal range, where a CPU is tens of times slower.
@@ -27,3 +28,39 @@ public struct CPUFeature: Sendable {
 
 /// The cores the operating system lets this process use.
 public var availableCoreCount: Int { max(1, Int(cosmos_available_cores())) }
+
+/// The threads that this user may have, as `ulimit -u` says it.
+var processLimit: String {
+    let limit = cosmos_process_limit()
+    return limit == .max ? "unlimited" : "\(limit)"
+}
+
+/// What a thread does between two looks at a word that another will change.
+@inline(__always)
+func pauseSpinning() { cosmos_pause() }
+
+/// A word in memory of its own that threads can sleep on until it changes.
+struct WaitWord {
+    private let word = UnsafeMutablePointer<Atomic<UInt32>>.allocate(capacity: 1)
+
+    init() { word.initialize(to: Atomic(0)) }
+
+    func destroy() {
+        word.deinitialize(count: 1)
+        word.deallocate()
+    }
+
+    var value: UInt32 { word.pointee.load(ordering: .sequentiallyConsistent) }
+    func set(_ value: UInt32) { word.pointee.store(value, ordering: .sequentiallyConsistent) }
+
+    /// Returns the new value.
+    @discardableResult
+    func add(_ count: Int) -> UInt32 {
+        word.pointee.wrappingAdd(UInt32(count), ordering: .sequentiallyConsistent).newValue
+    }
+
+    /// Sleeps while the word is `value`; may also return for no reason.
+    func sleep(while value: UInt32) { cosmos_futex_wait(word, value) }
+    /// Wakes so many of those who sleep.
+    func wake(_ count: Int) { cosmos_futex_wake(word, Int32(clamping: count)) }
+}

@@ -64,11 +64,16 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
 
 /// Plans refuse what cannot fit, so this is a limit that they do not know, such as `ulimit -v`.
 func endWithoutMemory(_ what: String) -> Never {
-    let message = Array(
-        ("error: the system gives no memory: \(what)\n"
-            + "hint: see `ulimit -v`, free some memory, or choose a smaller model\n").utf8)
+    endProgram(
+        "the system gives no memory: \(what)",
+        hint: "see `ulimit -v`, free some memory, or choose a smaller model", status: 74)
+}
+
+/// Ends the program where the system refuses what nothing can go on without.
+func endProgram(_ error: String, hint: String, status: Int32) -> Never {
+    let message = Array("error: \(error)\nhint: \(hint)\n".utf8)
     write(STDERR_FILENO, message, message.count)
-    exit(74)
+    exit(status)
 }
 
 /// A tensor with its name in a model or in an optimizer's state.

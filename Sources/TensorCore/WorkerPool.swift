@@ -18,36 +18,48 @@ public final class CancellationFlag: Sendable {
 /// `forEach` hands the blocks 0, 1, 2 ... to whichever worker is free. What a block computes must
 /// depend on its number alone and blocks must write to different places; then results are the same
 /// bits for any number of workers. The libraries below run single-threaded inside a block.
-/// The calling thread is worker 0, so a pool of one starts no thread. One `forEach` at a time;
-/// `body` must not call `forEach` of the same pool.
+///
+/// The calling thread is worker 0, so a pool of one starts no thread; one thread at a time may call from
+/// outside. A block may call `forEach` of the same pool: its caller and workers without a block take the
+/// inner blocks. Who waits within a block for the end of an inner call takes no other work, so a block keeps
+/// the scratch memory of its worker; but inner blocks must not use the same scratch as the block that calls them.
 public final class WorkerPool: @unchecked Sendable {
     public let workerCount: Int
 
-    private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private var workArrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var workDone = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    /// The calls in work: each worker leads at most `nesting` at a time.
+    private let jobs: UnsafeMutablePointer<Job>
+    private static let nesting = 4
+    /// How many calls each worker leads. Touched by its own thread only.
+    private let leading: UnsafeMutablePointer<Int>
+    /// Calls that may have blocks left.
+    private let openJobs = Atomic<Int>(0)
+    /// Changes with each call. Workers without work sleep on it.
+    private let calls = WaitWord()
+    private let sleepers = Atomic<Int>(0)
+    private let isShuttingDown = Atomic<Bool>(false)
+
+    /// One tile of a product for each worker, in cache until what became of it is stored. Costs memory where it is
+    /// first used.
+    private let tiles: Tensor<Float>
+
     private var threads: [pthread_t] = []
-
-    /// Counts calls of `forEach`; a change is what wakes the workers.
-    private let generation = Atomic<Int>(0)
-    private let nextBlock = Atomic<Int>(0)
-    private let busyWorkers = Atomic<Int>(0)
-    private var blockCount = 0
-    private var body: UnsafePointer<(Int, Int) -> Void>?
-    private var isShuttingDown = false
-
-    /// How often a waiting thread looks before it sleeps: some 20 microseconds, so that the short
-    /// phases of a small model do not pay for a wake-up each.
-    private let spins = 2_000
+    /// A thread's number as a worker of this pool, plus 1.
+    private var key = pthread_key_t()
 
     /// `threads` workers; 0 means one for each core this process may run on.
     public init(threads count: Int = 0) {
         precondition(count >= 0, "worker pool of \(count) threads")
         LinearAlgebraLibrary.useOneThreadPerCall()
         workerCount = count == 0 ? availableCoreCount : count
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(workArrived, nil)
-        pthread_cond_init(workDone, nil)
+        spinLimit = workerCount <= availableCoreCount ? .microseconds(100) : .zero
+        tiles = Tensor(workerCount, tileOrder * tileOrder)
+        jobs = .allocate(capacity: workerCount * Self.nesting)
+        for index in 0..<workerCount * Self.nesting { (jobs + index).initialize(to: Job()) }
+        leading = .allocate(capacity: workerCount)
+        leading.initialize(repeating: 0, count: workerCount)
+        pthread_key_create(&key, nil)
+        // A plan counts the memory of a team that may be larger than this machine's.
+        if DryAllocation.isOn { return }
         for worker in 1..<max(workerCount, 1) {
             let start = Unmanaged.passRetained(ThreadStart(pool: self, worker: worker))
             var thread = pthread_t()
@@ -59,54 +71,48 @@ public final class WorkerPool: @unchecked Sendable {
                     pool.work(as: worker)
                     return nil
                 }, start.toOpaque())
-            precondition(status == 0, "cannot start worker thread \(worker): error \(status)")
+            if status != 0 { endWithoutThreads(worker, of: workerCount) }
             threads.append(thread)
         }
     }
 
     deinit {
-        pthread_mutex_lock(mutex)
-        isShuttingDown = true
-        generation.add(1, ordering: .sequentiallyConsistent)
-        pthread_cond_broadcast(workArrived)
-        pthread_mutex_unlock(mutex)
+        isShuttingDown.store(true, ordering: .sequentiallyConsistent)
+        calls.add(1)
+        calls.wake(workerCount)
         for thread in threads { pthread_join(thread, nil) }
-        pthread_mutex_destroy(mutex)
-        pthread_cond_destroy(workArrived)
-        pthread_cond_destroy(workDone)
-        mutex.deallocate()
-        workArrived.deallocate()
-        workDone.deallocate()
+        for index in 0..<workerCount * Self.nesting { jobs[index].finished.destroy() }
+        jobs.deinitialize(count: workerCount * Self.nesting)
+        jobs.deallocate()
+        leading.deallocate()
+        calls.destroy()
+        pthread_key_delete(key)
     }
 
     /// Runs `body(block, worker)` for every block in 0 ..< `count` and returns when all are done.
     /// `worker` (0 ..< `workerCount`) names scratch memory that no other block uses meanwhile.
     public func forEach(_ count: Int, _ body: (_ block: Int, _ worker: Int) -> Void) {
-        if workerCount == 1 || count <= 1 {
-            for block in 0..<count { body(block, 0) }
+        // A thread that is not of this pool calls from outside.
+        let worker = max(0, Int(bitPattern: pthread_getspecific(key)) - 1)
+        let depth = leading[worker]
+        if threads.isEmpty || count <= 1 || depth == Self.nesting {
+            for block in 0..<count { body(block, worker) }
             return
         }
+        leading[worker] = depth + 1
+        let job = jobs + worker * Self.nesting + depth
         withoutActuallyEscaping(body) { body in
             withUnsafePointer(to: body) { pointer in
-                pthread_mutex_lock(mutex)
-                self.body = pointer
-                blockCount = count
-                nextBlock.store(0, ordering: .relaxed)
-                busyWorkers.store(workerCount - 1, ordering: .relaxed)
-                generation.add(1, ordering: .sequentiallyConsistent)
-                pthread_cond_broadcast(workArrived)
-                pthread_mutex_unlock(mutex)
-
-                takeBlocks(as: 0, pointer)
-
-                var spin = 0
-                while spin < spins, busyWorkers.load(ordering: .acquiring) > 0 { spin += 1 }
-                pthread_mutex_lock(mutex)
-                while busyWorkers.load(ordering: .acquiring) > 0 { pthread_cond_wait(workDone, mutex) }
-                self.body = nil
-                pthread_mutex_unlock(mutex)
+                job.pointee.open(count, pointer)
+                openJobs.add(1, ordering: .sequentiallyConsistent)
+                calls.add(1)
+                if sleepers.load(ordering: .sequentiallyConsistent) > 0 { calls.wake(count - 1) }
+                let done = takeBlocks(of: job, as: worker)
+                openJobs.subtract(1, ordering: .relaxed)
+                waitForOthers(job, until: UInt32(count - done), isWithinBlock: depth > 0 || worker > 0)
             }
         }
+        leading[worker] = depth
     }
 
     /// `forEach` whose blocks may fail: throws the error of the lowest block that failed.
@@ -129,36 +135,134 @@ public final class WorkerPool: @unchecked Sendable {
         if let failure = failure.withLock({ $0 }) { throw failure.error }
     }
 
-    /// Not inlined: the closure that it loads must be released again before its caller is told
-    /// that this worker is done.
+    /// Scratch for one tile, good within a block of this worker that makes no inner call meanwhile.
+    func tile(of worker: Int) -> UnsafeMutablePointer<Float> { tiles.matrix.row(worker) }
+
+    /// Takes blocks until none is left; returns how many it did.
+    ///
+    /// Not inlined: the closure that it loads must be released again before the leader is told that
+    /// this worker is done.
     @inline(never)
-    private func takeBlocks(as worker: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
-        while true {
-            let block = nextBlock.add(1, ordering: .relaxed).oldValue
-            if block >= blockCount { return }
-            body.pointee(block, worker)
+    private func takeBlocks(of job: UnsafeMutablePointer<Job>, as worker: Int) -> Int {
+        var done = 0
+        while let block = job.pointee.claim() {
+            job.pointee.body!.pointee(block, worker)
+            done += 1
         }
+        return done
     }
 
     private func work(as worker: Int) {
-        var seen = 0
-        while true {
-            var spin = 0
-            while spin < spins, generation.load(ordering: .acquiring) == seen { spin += 1 }
-            pthread_mutex_lock(mutex)
-            while generation.load(ordering: .acquiring) == seen { pthread_cond_wait(workArrived, mutex) }
-            seen = generation.load(ordering: .acquiring)
-            let body = self.body
-            let stop = isShuttingDown
-            pthread_mutex_unlock(mutex)
-            if stop { return }
-            if let body { takeBlocks(as: worker, body) }
-            if busyWorkers.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
-                pthread_mutex_lock(mutex)
-                pthread_cond_signal(workDone)
-                pthread_mutex_unlock(mutex)
+        pthread_setspecific(key, UnsafeRawPointer(bitPattern: worker + 1))
+        while !isShuttingDown.load(ordering: .acquiring) {
+            if spin(until: { openJobs.load(ordering: .acquiring) > 0 || isShuttingDown.load(ordering: .relaxed) }) {
+                help(as: worker)
+                continue
             }
+            sleepUntilCall(unless: {
+                openJobs.load(ordering: .sequentiallyConsistent) > 0
+                    || isShuttingDown.load(ordering: .sequentiallyConsistent)
+            })
         }
+    }
+
+    /// Takes blocks of others' jobs, those from outside first: jobs of jobs follow from them.
+    private func help(as worker: Int) {
+        for index in 0..<workerCount * Self.nesting {
+            let job = jobs + index
+            guard job.pointee.hasBlocks else { continue }
+            let done = takeBlocks(of: job, as: worker)
+            if done > 0 { return report(done, of: job) }
+        }
+        pauseSpinning()
+    }
+
+    /// Who is not within a block helps with inner calls meanwhile.
+    private func waitForOthers(_ job: UnsafeMutablePointer<Job>, until target: UInt32, isWithinBlock: Bool) {
+        func isDone() -> Bool { job.pointee.finished.value == target }
+        func hasWork() -> Bool { !isWithinBlock && openJobs.load(ordering: .sequentiallyConsistent) > 0 }
+        while !isDone() {
+            if spin(until: { isDone() || hasWork() }) {
+                if hasWork() { help(as: 0) }
+                continue
+            }
+            job.pointee.awaited.store(target, ordering: .sequentiallyConsistent)
+            if isWithinBlock {
+                let finished = job.pointee.finished.value
+                if finished != target { job.pointee.finished.sleep(while: finished) }
+            } else {
+                sleepUntilCall(unless: { isDone() || hasWork() })
+            }
+            job.pointee.awaited.store(0, ordering: .relaxed)
+        }
+    }
+
+    /// Who makes `condition` true changes `calls` after that.
+    private func sleepUntilCall(unless condition: () -> Bool) {
+        let seen = calls.value
+        sleepers.add(1, ordering: .sequentiallyConsistent)
+        if !condition() { calls.sleep(while: seen) }
+        sleepers.subtract(1, ordering: .relaxed)
+    }
+
+    /// Tells the leader of a job that a helper has done so many blocks and takes no more.
+    private func report(_ done: Int, of job: UnsafeMutablePointer<Job>) {
+        let finished = job.pointee.finished.add(done)
+        guard job.pointee.awaited.load(ordering: .sequentiallyConsistent) == finished else { return }
+        job.pointee.finished.wake(1)
+        // A leader outside of blocks sleeps as the workers do, who are wanted for its next call anyway.
+        calls.add(1)
+        calls.wake(workerCount)
+    }
+
+    /// How long a waiting thread looks before it sleeps, so that the phases of a step, which follow each
+    /// other closely, do not pay for a wake-up each. Nothing where threads share cores.
+    private let spinLimit: Duration
+
+    /// Looks until `condition` holds, or not for longer than `spinLimit`.
+    @inline(__always)
+    private func spin(until condition: () -> Bool) -> Bool {
+        if condition() { return true }
+        if spinLimit == .zero { return false }
+        let start = ContinuousClock.now
+        repeat {
+            for _ in 0..<32 {
+                if condition() { return true }
+                pauseSpinning()
+            }
+        } while ContinuousClock.now - start < spinLimit
+        return false
+    }
+}
+
+/// One call of `forEach`. Its memory serves later calls, so a worker that comes late touches nothing that is gone.
+private struct Job: ~Copyable {
+    /// The number of blocks in the upper half, the next block in the lower one: taking a block is one addition,
+    /// whose result tells all about it. The workers that come too late add at most one each.
+    private let ticket = Atomic<UInt64>(0)
+    /// Written before the ticket, read by who has a block, until which the call does not end.
+    private(set) var body: UnsafePointer<(Int, Int) -> Void>?
+    /// Blocks that others than the leader have done.
+    let finished = WaitWord()
+    /// What `finished` must be for a leader that sleeps; else 0.
+    let awaited = Atomic<UInt32>(0)
+    /// Keeps jobs on cache lines of their own.
+    private let padding = SIMD8<UInt64>.zero
+
+    mutating func open(_ count: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
+        precondition(count < 1 << 31, "\(count) blocks of work")
+        finished.set(0)
+        self.body = body
+        ticket.store(UInt64(count) << 32, ordering: .releasing)
+    }
+
+    var hasBlocks: Bool { Self.block(ticket.load(ordering: .relaxed)) != nil }
+
+    func claim() -> Int? { Self.block(ticket.add(1, ordering: .acquiring).oldValue) }
+
+    private static func block(_ ticket: UInt64) -> Int? {
+        let (count, next) = (ticket >> 32, ticket & 0xFFFF_FFFF)
+        return next < count ? Int(next) : nil
     }
 }
 
@@ -182,4 +286,13 @@ private final class ThreadStart {
 private struct SendableError: @unchecked Sendable {
     let error: any Error
     init(_ error: any Error) { self.error = error }
+}
+
+/// What a system grants is not known before it refuses.
+private func endWithoutThreads(_ started: Int, of count: Int) -> Never {
+    endProgram(
+        "the system starts no more than \(started) of \(count) worker threads",
+        hint: "lower training.threads (or --threads), or raise the limit: `ulimit -u` is \(processLimit), a control "
+            + "group's is in its pids.max; stacks count into `ulimit -v`",
+        status: 64)
 }

@@ -129,6 +129,21 @@ import Testing
         }
     }
 
+    /// Stacks of threads count as address space, of which there can be too little for a thousand.
+    @Test func threadsThatTheSystemRefusesAreAnError() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let command = try shell(
+                "ulimit -v 4000000; exec $P --config run.cfg --set training.threads=1024", in: folder)
+            #expect(command.status == 64)
+            #expect(
+                command.errorOutput.contains(
+                    /^error: the system starts no more than \d+ of 1024 worker threads\nhint: .*`ulimit -u` is \w+/),
+                "\(command.errorOutput)")
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+        }
+    }
+
     @Test func lostPiecesOfARunAreToldAndTheRestGoesOn() throws {
         try withTemporaryFolder { folder in
             try prepare(folder, trained: true)

@@ -56,6 +56,7 @@ extension GoldenCase {
         for (index, value) in start.floats.enumerated() { parameter.weight.data[index] = value }
         let rule = plan.configuration.makeRule(for: parameter)
         let arena = Arena(byteCount: rule.scratchByteCount)
+        let pool = WorkerPool(threads: 1)
 
         var (difference, change, largest) = (0.0, 0.0, 0.0)
         let rates = try #require(fields.lr.doubles)
@@ -64,7 +65,7 @@ extension GoldenCase {
             for index in gradient.indices { parameter.gradient.data[index] = gradient[index] }
             arena.reset()
             try rule.step(
-                StepContext(step: step, learningRate: rates[step - 1] * plan.rateScale, arena: arena))
+                StepContext(step: step, learningRate: rates[step - 1] * plan.rateScale, arena: arena, pool: pool))
             #expect(parameter.gradient.elements.elementsEqual(gradient), "step \(step) wrote to the gradient")
             try importState(name, into: rule, after: step)
 

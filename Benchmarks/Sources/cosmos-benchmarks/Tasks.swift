@@ -47,7 +47,8 @@ private var linearAlgebraTasks: [MeasuredTask] {
         ) { arena in
             let newtonSchulz = NewtonSchulz(precision: precision)
             let scratch = newtonSchulz.scratch(arena, rows: rows, columns: columns)
-            return { _ = newtonSchulz.orthogonalize($0, scratch) }
+            let pool = WorkerPool(threads: 1)
+            return { _ = newtonSchulz.orthogonalize($0, scratch, on: pool) }
         }
     }
     let precisions = NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }

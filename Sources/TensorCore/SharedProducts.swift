@@ -1,0 +1,90 @@
+// Matrix products that idle workers help with: the result is cut into tiles, each with the whole sum, by its shape
+// alone. So the bits depend neither on the number of workers nor on who takes which tile. A small product is one
+// tile and stays on the calling thread. Each may be called from within a block of the same pool.
+
+/// c = alpha * a b + beta * c, as `multiply(_:_:into:alpha:beta:)`, in tiles.
+public func multiply(
+    _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0,
+    on pool: WorkerPool
+) {
+    forEachTile(of: c, sum: a.columns, on: pool) { rows, columns in
+        multiply(a.rows(rows), b.columns(columns), into: c.rows(rows).columns(columns), alpha: alpha, beta: beta)
+    }
+}
+
+extension BFloat16 {
+    /// c = a b + beta c, as `product(_:_:into:beta:)`, in tiles.
+    public static func product(
+        _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<BFloat16>, beta: Float, on pool: WorkerPool
+    ) {
+        forEachTile(of: c, sum: a.columns, on: pool) { rows, columns in
+            product(a.rows(rows), b.columns(columns), into: c.rows(rows).columns(columns), beta: beta)
+        }
+    }
+}
+
+/// c = alpha * a aᵀ + beta * c, as `multiplyByOwnTranspose(_:into:alpha:beta:)`, in tiles: those on and above the
+/// diagonal are computed, and mirrored.
+public func multiplyByOwnTranspose(
+    _ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0, on pool: WorkerPool
+) {
+    forEachTileOfUpperTriangle(order: c.rows, sum: a.columns, on: pool) { rows, columns, _ in
+        let tile = c.rows(rows).columns(columns)
+        guard rows != columns else {
+            return multiplyByOwnTranspose(a.rows(rows), into: tile, alpha: alpha, beta: beta)
+        }
+        multiply(a.rows(rows), a.rows(columns).transposed, into: tile, alpha: alpha, beta: beta)
+        tile.copyTransposed(to: c.rows(columns).columns(rows))
+    }
+}
+
+/// Runs `body` for the tiles of a matrix that sums of `sum` products go into.
+func forEachTile<Element>(
+    of c: Matrix<Element>, sum: Int, on pool: WorkerPool,
+    _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
+) {
+    let order = isShared(c.rows * c.columns * sum) ? tileOrder : .max
+    let (rows, columns) = (EvenRanges(c.rows, atMost: order), EvenRanges(c.columns, atMost: order))
+    pool.forEach(rows.count * columns.count) { tile, _ in
+        let (row, column) = tile.quotientAndRemainder(dividingBy: columns.count)
+        body(rows[row], columns[column])
+    }
+}
+
+/// The same for the tiles on and above the diagonal of a square matrix.
+func forEachTileOfUpperTriangle(
+    order: Int, sum: Int, on pool: WorkerPool,
+    _ body: (_ rows: Range<Int>, _ columns: Range<Int>, _ worker: Int) -> Void
+) {
+    let tiles = EvenRanges(order, atMost: isShared(order * order * sum / 2) ? tileOrder : .max)
+    pool.forEach(tiles.count * (tiles.count + 1) / 2) { tile, worker in
+        var (row, column) = (0, tile)
+        while column >= tiles.count - row {
+            column -= tiles.count - row
+            row += 1
+        }
+        body(tiles[row], tiles[row + column], worker)
+    }
+}
+
+/// The most rows and columns of a tile: large enough for products near their full speed.
+let tileOrder = 256
+
+/// Whether a product of so many multiplications is worth handing over: some 30 microseconds on one thread.
+private func isShared(_ multiplications: Int) -> Bool { multiplications > 1 << 21 }
+
+/// 0 ..< `total` in as few ranges of at most `limit` as there can be, of about the same size, a multiple of 16.
+struct EvenRanges {
+    private let total: Int
+    private let size: Int
+    let count: Int
+
+    init(_ total: Int, atMost limit: Int) {
+        self.total = total
+        let parts = max(1, total / limit + (total % limit > 0 ? 1 : 0))
+        size = max(1, ((total + parts - 1) / parts + 15) & ~15)
+        count = (total + size - 1) / size
+    }
+
+    subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, total) }
+}
