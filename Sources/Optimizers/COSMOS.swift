@@ -21,7 +21,7 @@ import TensorCore
 /// Embedding, head and norm gains go to AdamW.
 ///
 /// **Numerics.** The bases are kept as rows, U as r x n, as LAPACK wants them. V is not rotated with the basis.
-/// Where r is n nothing is left over, and B is 0. See `NewtonSchulz` for the iteration.
+/// Where nothing is left over B is 0: where r is n, and at the first step where r is m or more. See `NewtonSchulz` for the iteration.
 ///
 /// **Cost.** mn + mr + nr + r² scalars of state, and nothing n x n: the first basis comes from the smaller
 /// Gram matrix. A step takes 12mnr + 4nr² FLOPs for A and the basis, and for B what Muon's does.
@@ -155,13 +155,17 @@ public final class COSMOS: OptimizerRule {
     }
 
     public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
-        let columns = shape[1]
+        let (rows, columns) = (shape[0], shape[1])
         var notices: [String] = []
         if hyperparameters.rank > columns {
             notices.append("rank \(hyperparameters.rank) is reduced to \(columns), the input dimension")
         }
         if hyperparameters.rank >= columns {
             notices.append("gamma has no effect: a rank of the input dimension leaves nothing to Muon's part")
+        } else if hyperparameters.rank >= rows, hyperparameters.gammaValue > 0 {
+            notices.append(
+                "Muon's part of the first step is 0: a rank of \(hyperparameters.rank) holds all of the first gradient, "
+                    + "which has \(rows) rows")
         }
         return notices
     }
@@ -243,6 +247,9 @@ public final class COSMOS: OptimizerRule {
         secondMoment.matrix.combine(with: scratch.low) { v, low in (low * weight).multiplyAdd(low, v * decay) }
     }
 
+    /// A residual of that share of D is rounding: each of its elements is a sum of n products, rounded to 24 bits.
+    private static let emptyResidual = 1e-5
+
     /// E = A + gamma B, in the scratch memory.
     private func direction(step: Int, _ scratch: Scratch, _ pool: WorkerPool) throws -> Matrix<Float> {
         let (rows, columns) = (parameter.shape[0], parameter.shape[1])
@@ -255,6 +262,7 @@ public final class COSMOS: OptimizerRule {
         let samples = hyperparameters.nesterov ? step + 1 : step
         let correction = Lanes(repeating: Float(1 / (1 - pow(beta1, Double(samples)))))
         update.apply { $0 * correction }
+        let size = update.frobeniusNorm
 
         multiply(update.plain, u.transposed, into: scratch.low)
         multiply(scratch.low.plain, u.plain, into: update, alpha: -1, beta: 1)
@@ -264,7 +272,7 @@ public final class COSMOS: OptimizerRule {
         guard scratch.low.isFinite else { throw NumericalFailure("the update is not finite") }
 
         // What rounding leaves of an empty residual must not be blown up to size 1.
-        guard u.rows < columns, hyperparameters.gammaValue > 0 else {
+        guard u.rows < columns, hyperparameters.gammaValue > 0, update.frobeniusNorm > Self.emptyResidual * size else {
             multiply(scratch.low.plain, u.plain, into: update)
             return update
         }

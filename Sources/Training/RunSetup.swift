@@ -19,7 +19,7 @@ public final class RunSetup {
     let pool: WorkerPool
     let trainingData: TokenDataset
     let evaluator: Evaluator?
-    let model: LLaMA
+    package let model: LLaMA
     private(set) var optimizer: Optimizer
     let sampler: BatchSampler
     /// Operations of a token's forward and backward pass.

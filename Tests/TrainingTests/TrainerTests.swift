@@ -137,6 +137,33 @@ struct TrainerTests {
         }
     }
 
+    /// Key and value matrices have no more rows than COSMOS's rank: the first gradient leaves no residual but rounding.
+    @Test("COSMOS makes the same updates however a batch is cut, where its rank holds a whole gradient")
+    func microBatchesOfCOSMOS() throws {
+        let run = try TinyRun()
+        // As many words as give gradients of full rank.
+        try writeShard(learnableTokens(6_001, vocabulary: 500, seed: 1), to: run.folder.file("train.bin"))
+        func updates(microBatch: Int) throws -> [[Float]] {
+            let setup = try RunSetup(
+                run.configuration([
+                    "output.run_dir=\(run.folder.file("micro \(microBatch)"))", "optimizer={name: cosmos, rank: 64}",
+                    "model={hidden_size: 128, intermediate_size: 96, num_attention_heads: 4, num_key_value_heads: 2}",
+                    "model={vocab_size: 500, max_position_embeddings: 64}", "data.sequence_length=64",
+                    "data.validation=null", "training={steps: 2, micro_batch_size: \(microBatch)}",
+                ]), status: run.silentStatus())
+            let parameters = setup.model.parameters.filter { $0.name.contains("k_proj") || $0.name.contains("v_proj") }
+            #expect(parameters.count == 4 && parameters.allSatisfy { $0.shape == [64, 128] })
+            let start = parameters.map { Array($0.weight.elements) }
+            _ = try Trainer(setup, cancellation: CancellationFlag()).run()
+            return zip(parameters, start).map { zip($0.weight.elements, $1).map(-) }
+        }
+        for (two, eight) in zip(try updates(microBatch: 2), try updates(microBatch: 8)) {
+            let difference = zip(two, eight).reduce(0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+            let size = two.reduce(0) { $0 + Double($1 * $1) }
+            #expect((difference / size).squareRoot() < 0.01, "\((difference / size).squareRoot())")
+        }
+    }
+
     @Test("The seeds of weights and data are apart")
     func seeds() throws {
         let run = try TinyRun()
