@@ -2,11 +2,12 @@
 # Installs the Debian or Ubuntu packages that cosmos-train needs, those that are missing, and checks
 # for a Swift toolchain. Where all of them are there, apt is not called.
 #
-# Usage: scripts/install_dependencies.sh [build] [plot] [download]
+# Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus]
 #
 #   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, zlib, a C++ library
 #   plot       for scripts/plot.sh: gnuplot
 #   download   for scripts/download_c4.sh: curl
+#   corpus     for scripts/make_corpus.sh --size large: Perl's HTML::Parser
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -57,8 +58,9 @@ for purpose in "${@:-build}"; do
         build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
         plot) packages+=(gnuplot-nox) ;;
         download) packages+=(curl) ;;
+        corpus) packages+=(libhtml-parser-perl) ;;
         -h | --help) print_help "$0" && exit ;;
-        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download" ;;
+        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download, corpus" ;;
     esac
 done
 

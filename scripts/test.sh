@@ -10,7 +10,7 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
 # Without testable imports the modules are compiled as build.sh compiles them: nothing is built twice,
 # and what is tested is what runs. Tests reach what is not public through 'package' access.
 # Tests of the scripts draw plots and download from a server of their own.
-"$repository/scripts/install_dependencies.sh" build plot download
+"$repository/scripts/install_dependencies.sh" build plot download corpus
 cd "$repository"
 swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
 

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// scripts/descriptions_to_c4.pl and split_text.pl: text to documents for training and validation.
+/// The scripts in scripts/corpus, and split_text.pl: text to documents for training and validation.
 @Suite struct CorpusScriptTests {
     struct Document: Decodable {
         let text: String
@@ -21,7 +21,8 @@ import Testing
         try withTemporaryFolder { folder in
             let files = ["stanzas", "train", "validation"].map { folder.appending(path: $0).path }
             try Data(stanzas.utf8).write(to: URL(filePath: files[0]))
-            let script = "perl scripts/descriptions_to_c4.pl \"$2\" \"$3\" < \"$1\""
+            let script =
+                "perl scripts/corpus/descriptions.pl < \"$1\" | perl scripts/corpus/split.pl \"$2\" \"$3\""
             let command = try run("bash", ["-c", script, "bash"] + files)
             #expect(command.status == 0, "\(command.errorOutput)")
             return (try Self.documents(files[1]), try Self.documents(files[2]))
@@ -104,6 +105,69 @@ import Testing
         let more = try convert(
             families + stanza("newcomer", "a newcomer", [String(repeating: "so many different words ", count: 9)]))
         #expect(Set(more.validation.map(\.url)).isSuperset(of: first.validation.map(\.url)))
+    }
+
+    @Test func pagesKeepTheirProseAlone() throws {
+        let prose = """
+            <p>The <b>pool</b> shares out the work that is to be done, and each of its workers takes what it can of it
+            &mdash; so that none has to wait for the others when there is still something to do.</p>
+            <ul><li>It is not used by more than one caller at a time.</li></ul>
+            """
+        let page = """
+            <html><head><title>x</title></head><body class="nav"><nav>Home of the page</nav><h1>Pools<a class="headerlink">¶</a></h1>
+            \(prose)<pre>let pool = Pool()</pre><div class="sphinxsidebar"><div>See the other pages</div></div>
+            \(String(repeating: "<p>There is more of the same in this book, and it is as good.</p>", count: 5))</body></html>
+            """
+        let sentence = "<p>Die Aufgaben werden verteilt, und jeder der Arbeiter nimmt sich davon, was er schafft.</p>"
+        let german = "<html><body>\(String(repeating: sentence, count: 8))</body></html>"
+        try withTemporaryFolder { folder in
+            try Data(page.utf8).write(to: folder.appending(path: "a.html"))
+            try Data(german.utf8).write(to: folder.appending(path: "b.html"))
+            let command = try run("perl", ["scripts/corpus/pages.pl", "debian:x", folder.path, "a.html", "b.html"])
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let lines = command.output.split(separator: "\n")
+            #expect(lines.count == 1)
+            let fields = try #require(lines.first).split(separator: "\t", omittingEmptySubsequences: false)
+            #expect(fields[1] == "debian:x/a.html")
+            #expect(
+                fields[2].hasPrefix(
+                    "Pools\\nThe pool shares out the work that is to be done, and each of its workers takes what it can of "
+                        + "it — so that none has to wait for the others when there is still something to do.\\n"
+                        + "- It is not used by more than one caller at a time.\\nThere is more"))
+            #expect(
+                !fields[2].contains("Home") && !fields[2].contains("let pool") && !fields[2].contains("other pages"))
+        }
+    }
+
+    @Test func dictionariesBecomeAnEntryEach() throws {
+        let about = "00-database-info\n   About it.\n"
+        let entry = """
+            Pool \\Pool\\, n. [AS. p[=o]l]
+               1. A small and rather deep collection of (usually) fresh
+                  water, as one supplied by a {spring}. [1913 Webster]
+
+               2. A body of workers
+                  who share what is to be done.
+
+            """
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+        func number(_ value: Int) -> String {
+            value < 64 ? String(digits[value]) : number(value / 64) + String(digits[value % 64])
+        }
+        let place = "\(number(about.utf8.count))\t\(number(entry.utf8.count))\n"
+        try withTemporaryFolder { folder in
+            let name = folder.appending(path: "d").path
+            try Data((about + entry).utf8).write(to: URL(filePath: name + ".dict"))
+            _ = try run("gzip", ["-S", ".dz", name + ".dict"])
+            let index = "00-database-info\tA\t\(number(about.utf8.count))\nPool\t\(place)pools\t\(place)"
+            try Data(index.utf8).write(to: URL(filePath: name + ".index"))
+            let command = try run("perl", ["scripts/corpus/dictionary.pl", "debian:d", name])
+            #expect(
+                command.output
+                    == "\tdebian:d/Pool\tPool n. [AS. p[=o]l]\\n1. A small and rather deep collection of (usually) "
+                    + "fresh water, as one supplied by a spring.\\n2. A body of workers who share what is to be done.\n",
+                "\(command.errorOutput)")
+        }
     }
 
     /// What split_text.pl makes of files with these contents.
