@@ -17,9 +17,10 @@ let package = Package(
     traits: [
         .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
     ],
+    // Exact versions: what is built today is what is built next year.
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
         // C libraries and header-only shims; each is imported by exactly one Swift file.
@@ -57,7 +58,8 @@ let package = Package(
             dependencies: [
                 "Training", "Comparison", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: kernelSettings),
+            swiftSettings: kernelSettings, plugins: ["SourceCommit"]),
+        .plugin(name: "SourceCommit", capability: .buildTool()),
 
         // Watches malloc in the tests' process.
         .target(name: "CAllocations", path: "Tests/CAllocations"),

@@ -6,7 +6,7 @@ let package = Package(
     name: "cosmos-benchmarks",
     dependencies: [
         .package(name: "cosmos-train", path: "..", traits: ["Native"]),
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     ],
     targets: [
         .executableTarget(

@@ -6,9 +6,7 @@ import Configuration
 /// with the same model, and were evaluated alike at their ends. A diverged run is no obstacle: that a
 /// learning rate diverges is a result.
 func obstacles(to runs: [RunRecord]) -> [String] {
-    func names(_ runs: [RunRecord]) -> String {
-        runs.prefix(3).map(\.path).joined(separator: ", ") + (runs.count > 3 ? " and \(runs.count - 3) more" : "")
-    }
+    func names(_ runs: [RunRecord]) -> String { abridged(runs.map(\.path)) }
     var problems: [String] = []
     for run in runs {
         if case .unfinished(let step) = run.state {
@@ -17,6 +15,8 @@ func obstacles(to runs: [RunRecord]) -> [String] {
     }
     let silent = runs.filter { $0.state == .finished && $0.finalLoss == nil }
     if !silent.isEmpty { problems.append("there is no final validation loss (data.validation) in \(names(silent))") }
+
+    if !runs.isEmpty, runs.allSatisfy({ !$0.changes.isEmpty }) { problems += changeRemarks(runs) }
 
     let conditions = runs.map { Dictionary(uniqueKeysWithValues: $0.conditions.map { ($0.key, $0.value) }) }
     for key in runs.flatMap({ $0.conditions.map(\.key) }).unique {
@@ -33,20 +33,10 @@ func obstacles(to runs: [RunRecord]) -> [String] {
     // Two runs of the same settings and seeds have the same numbers: they are one, not two.
     let twins = Dictionary(grouping: runs) { run -> [String] in
         let values = run.settings + run.conditions
-        return values.map { "\($0.key)=\($0.value)" } + [run.seed]
+        return values.map { "\($0.key)=\($0.value)" } + [run.seed] + run.changes
     }.values.filter { $0.count > 1 }.sorted { $0[0].path < $1[0].path }
     problems += twins.map { "the same settings and seeds, so the same run, are in \(names($0))" }
     return problems
-}
-
-/// What a person should know about the measured times.
-func timingNotes(_ runs: [RunRecord]) -> [String] {
-    let threads = runs.map(\.configuration.training.threads).unique
-    guard threads.count > 1 else { return [] }
-    return [
-        "training.threads differs (\(threads.sorted().map(String.init).joined(separator: ", "))): "
-            + "times and tokens/s cannot be compared"
-    ]
 }
 
 extension Array where Element: Hashable {

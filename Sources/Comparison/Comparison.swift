@@ -15,9 +15,11 @@ public struct Comparison: Sendable {
         public let losses: Sample
         /// Runs whose numbers failed.
         public let divergedCount: Int
+        /// Whether the runs had other settings before, so that their losses are of none.
+        public let isChanged: Bool
 
-        /// Whether it can be the best: it has a loss, and no seed diverged.
-        var isEligible: Bool { losses.count > 0 && divergedCount == 0 }
+        /// Whether it can be the best: it has a loss of its own, and no seed diverged.
+        var isEligible: Bool { losses.count > 0 && divergedCount == 0 && !isChanged }
         /// Means over the runs.
         public var optimizerSecondsPerStep: Double { Sample(runs.map(\.optimizerSecondsPerStep)).mean }
         public var tokensPerSecond: Double { Sample(runs.map(\.tokensPerSecond)).mean }
@@ -48,6 +50,8 @@ public struct Comparison: Sendable {
     public let speedUp: SpeedUp?
     /// Why the runs are not ranked; shown with `force` only.
     public let problems: [String]
+    /// What must be known to read the ranking right.
+    public let caveats: [String]
     public let notes: [String]
 
     public static let significance = 0.05
@@ -82,7 +86,8 @@ public struct Comparison: Sendable {
             target = best.last.map { ($0.losses.mean, "the mean final loss of \($0.optimizer), the highest") }
         }
         speedUp = best.isEmpty ? nil : try SpeedUp(best: best, settings: settings, adamwRuns: adamwRuns)
-        notes = timingNotes(runs) + Self.notes(settings: settings, best: best)
+        caveats = rankingCaveats(settings: settings, best: best)
+        notes = runNotes(settings: settings, runs: runs)
     }
 
     private static func settings(of runs: [RunRecord]) -> [Setting] {
@@ -92,15 +97,16 @@ public struct Comparison: Sendable {
                 key != "optimizer.lr" && Set(all.map { $0.first { $0.key == key }?.value }).count > 1
             }
             return Dictionary(grouping: runs) { run in
-                run.settings.map { "\($0.key)=\($0.value)" }.joined(separator: "\n")
+                run.settings.map { "\($0.key)=\($0.value)" } + run.changes
             }.values.map { runs in
                 let values = runs[0].settings.filter { varied.contains($0.key) }
                 return Setting(
                     optimizer: optimizer, learningRate: runs[0].learningRate,
-                    label: values.map { "\($0.key.replacing("optimizer.", with: ""))=\($0.value)" }
-                        .joined(separator: " "),
+                    label: (values.map { "\($0.key.replacing("optimizer.", with: ""))=\($0.value)" }
+                        + (runs[0].changes.isEmpty ? [] : ["changed on the way"])).joined(separator: " "),
                     runs: runs, losses: Sample(runs.compactMap(\.finalLoss)),
-                    divergedCount: runs.count { if case .diverged = $0.state { true } else { false } })
+                    divergedCount: runs.count { if case .diverged = $0.state { true } else { false } },
+                    isChanged: !runs[0].changes.isEmpty)
             }
         }.sorted { ($0.optimizer, $0.label, $0.learningRate) < ($1.optimizer, $1.label, $1.learningRate) }
     }
@@ -115,51 +121,5 @@ public struct Comparison: Sendable {
                 difference: pair.0.losses.mean - pair.1.losses.mean, test: test,
                 adjustedP: test == nil ? nil : adjusted.removeFirst())
         }
-    }
-
-    private static func notes(settings: [Setting], best: [Setting]) -> [String] {
-        var notes: [String] = []
-        for winner in best {
-            let rates = settings.filter { $0.optimizer == winner.optimizer }.map(\.learningRate).unique.sorted()
-            if rates.count == 1 {
-                notes.append("\(winner.optimizer) was run at one learning rate only: it may have a better one")
-            } else if winner.learningRate == rates.first || winner.learningRate == rates.last {
-                let end = winner.learningRate == rates.first ? "lowest" : "highest"
-                notes.append(
-                    "the best learning rate of \(winner.optimizer), \(winner.learningRate), is the \(end) that was "
-                        + "tried: a better one may lie beyond")
-            }
-        }
-        for setting in settings where setting.divergedCount > 0 {
-            notes.append(
-                "\(setting.optimizer) with lr \(setting.learningRate)\(setting.label.isEmpty ? "" : ", " + setting.label)"
-                    + " diverged in \(setting.divergedCount) of \(setting.runs.count) runs, so it cannot be the best")
-        }
-        let ranked = Set(best.map(\.optimizer))
-        if !best.isEmpty {
-            for optimizer in settings.map(\.optimizer).unique where !ranked.contains(optimizer) {
-                notes.append("\(optimizer) has no setting without a diverged run, so no place in the ranking")
-            }
-        }
-        if let first = best.first {
-            for key in first.runs[0].settings.map(\.key) where !key.hasPrefix("optimizer.") {
-                let values = best.map { setting in setting.runs[0].settings.first { $0.key == key }?.value ?? "absent" }
-                guard values.unique.count > 1 else { continue }
-                let list = zip(best, values).map { "\($0.optimizer) \($1)" }.joined(separator: ", ")
-                notes.append("\(key) differs between the optimizers: \(list)")
-            }
-        }
-        // What several rules have under one name, and AdamW's share of the model.
-        let shared = ["betas", "weight_decay", "adam.lr", "adam.betas", "adam.weight_decay"].map { "optimizer." + $0 }
-        for key in shared {
-            let values = best.compactMap { setting in
-                setting.runs[0].configuration.sections.first { $0.name == "optimizer" }?.values
-                    .first { "optimizer." + $0.key == key }.map { (setting.optimizer, $0.value) }
-            }
-            guard values.map(\.1).unique.count > 1 else { continue }
-            notes.append(
-                "\(key) differs between the optimizers: " + values.map { "\($0) \($1)" }.joined(separator: ", "))
-        }
-        return notes
     }
 }

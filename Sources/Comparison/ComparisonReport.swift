@@ -1,10 +1,11 @@
 import Configuration
 import Foundation
+import Training
 
 extension Comparison {
     /// One page with everything, which needs no other file: tables, plots, and what all runs have in
-    /// common. `title` is what was compared.
-    public func report(title: String) -> String {
+    /// common. `title` is what was compared, `provenance` what compares.
+    public func report(title: String, provenance: Provenance) -> String {
         let figures = plots.map { "<figure>\($0.svg)</figure>\n" }.joined()
         var parts = tables.map(\.html)
         // The plots stand after the table that they explain.
@@ -28,11 +29,13 @@ extension Comparison {
             </head>
             <body>
             <h1>\(title.escapedForXML)</h1>
-            <p>\(summary.escapedForXML). Made by cosmos-train on \(Date.now.formatted(.iso8601.year().month().day())). \
-            Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
+            <p>\(summary.escapedForXML). Made on \(Date.now.formatted(.iso8601.year().month().day())) by \
+            \(provenance.program.escapedForXML), commit \(provenance.commit.escapedForXML): \
+            <code>\(provenance.command.escapedForXML)</code>. Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
             over n seeds.</p>
             \(parts.joined())
-            \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(runList.html)</body>
+            \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(makers.html)\
+            \(runList.html)\(commands.html)</body>
             </html>
 
             """
@@ -70,6 +73,38 @@ extension Comparison {
                 run.log.validations.last.map { nats($0.loss) } ?? "-", Format.duration(run.log.seconds),
                 Format.bytes(run.log.peakRSSBytes),
             ]
+        }
+        if best.isEmpty { table.remarks = changeRemarks(runs) }
+        return table
+    }
+
+    /// Program, machine and libraries, with the number of runs of each where they differ.
+    private var makers: Table {
+        let all = runs.compactMap { $0.history?.madeBy?.rows }
+        var table = Table(title: "What made the runs", header: ["", "value"])
+        table.textColumns = [0, 1]
+        table.rows = (all.first ?? []).map { name, _ in
+            let values = all.compactMap { $0.first { $0.name == name }?.value }
+            let counted = values.unique.map { value in
+                values.unique.count == 1 ? value : "\(value) (\(values.count { $0 == value }) runs)"
+            }
+            return [name, counted.joined(separator: "; ")]
+        }
+        return table
+    }
+
+    private var commands: Table {
+        var table = Table(
+            title: "How the runs were made", header: ["folder", "started", "resumed after step", "command"])
+        table.textColumns = [0, 1, 2, 3]
+        table.rows = runs.compactMap { run in
+            run.history.map { history in
+                let resumed = history.events.filter { $0.kind == .resume }.map { "\($0.step)" }
+                return [
+                    run.path, history.events.first?.time ?? "-",
+                    resumed.isEmpty ? "-" : resumed.joined(separator: ", "), history.madeBy?.command ?? "-",
+                ]
+            }
         }
         return table
     }

@@ -41,6 +41,7 @@ extension Comparison {
                 "No significant difference between \(best[0].optimizer) and \(tied.map(\.second).joined(separator: ", ")): "
                     + "the order among them may be chance.")
         }
+        table.remarks += caveats.map { "- " + $0 }
         return table
     }
 
@@ -165,6 +166,7 @@ extension Comparison {
                 run.log.validations.last.map { nats($0.loss) } ?? "-",
             ]
         }
+        table.remarks = changeRemarks(runs).map { "- " + $0 }
         return table
     }
 

@@ -20,6 +20,8 @@ public struct RunRecord: Sendable {
     public let state: State
     /// The windows of the training data, where a checkpoint says so.
     public let windowCount: Int?
+    /// What made the run, and what changed on the way; nil of a run that an older version made.
+    public let history: RunHistory?
     /// Bytes of the optimizer's state, from its formula.
     public let stateBytes: Int
 
@@ -44,7 +46,10 @@ public struct RunRecord: Sendable {
         } else {
             state = .unfinished(step: log.lastStep)
         }
-        windowCount = newestWindowCount(CheckpointStore(folder: path + "/checkpoints"))
+        let store = CheckpointStore(folder: path + "/checkpoints")
+        windowCount = newestWindowCount(store)
+        let newest = try store.steps().last.map(store.path(step:))
+        history = try RunHistory(in: path) ?? newest.flatMap { try RunHistory(in: $0) }
         stateBytes = configuration.optimizerStateBytes
     }
 
@@ -56,6 +61,9 @@ public struct RunRecord: Sendable {
         let (weights, data) = (configuration.training.seed, configuration.data.seed)
         return weights == data ? "\(weights)" : "\(weights)/\(data)"
     }
+
+    /// What changed between two of its steps: such a run is of no one setting.
+    public var changes: [String] { history?.changes ?? [] }
 
     /// The validation loss at the end of a finished run.
     public var finalLoss: Double? {
@@ -83,9 +91,12 @@ public struct RunRecord: Sendable {
         for index in values.indices {
             // The same data may be named from here or from the root.
             guard let path = data[values[index].key] ?? nil else { continue }
-            values[index].value = URL(filePath: path).standardizedFileURL.path
+            values[index].value = relativePath(URL(filePath: path).standardizedFileURL.path)
         }
         values.append(("tokens of the whole run", "\(configuration.steps * configuration.tokensPerStep)"))
+        for (key, fingerprint) in (history?.data ?? [:]).sorted(by: { $0.key < $1.key }) {
+            values.append(("fingerprint of \(key.replacing("data.", with: "")) tokens", String(fingerprint, radix: 16)))
+        }
         if let windowCount { values.append(("windows of the training data", "\(windowCount)")) }
         return values
     }
@@ -147,6 +158,7 @@ public func findRuns(_ paths: [String]) throws -> [RunRecord] {
     }
     var seen: Set<String> = []
     folders = folders.filter { seen.insert(URL(filePath: $0).resolvingSymlinksInPath().path).inserted }
+        .map(relativePath)
     let bar = ProgressBar("reading", total: folders.count, unit: .items("runs"))
     defer { bar.finish() }
     return try folders.map { folder in

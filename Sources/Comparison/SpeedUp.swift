@@ -128,6 +128,7 @@ public struct SpeedUp: Sendable {
         let expected = Dictionary(uniqueKeysWithValues: reference.conditions.map { ($0.key, $0.value) })
         for run in runs {
             if run.optimizer != "adamw" { throw refuse(run, "its optimizer is \(run.optimizer)") }
+            if !run.changes.isEmpty { throw refuse(run, run.changes.joined(separator: "; ")) }
             if run.finalLoss == nil { throw refuse(run, "it has no final validation loss") }
             for (key, value) in run.conditions where key != "tokens of the whole run" {
                 guard let other = expected[key], other != value else { continue }

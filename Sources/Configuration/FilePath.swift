@@ -1,3 +1,5 @@
+import Foundation
+
 /// The folder that holds `path` ("." for a bare name) and the name in it. Trailing slashes do not count.
 /// (Foundation's `deletingLastPathComponent` crashes on a path of one character; Swift 6.3, Linux.)
 public func folderAndName(of path: String) -> (folder: String, name: String) {
@@ -11,4 +13,14 @@ public func folderAndName(of path: String) -> (folder: String, name: String) {
 /// `name` in `folder`.
 public func path(of name: String, in folder: String) -> String {
     folder == "." ? name : folder.hasSuffix("/") ? folder + name : folder + "/" + name
+}
+
+/// `path` as seen from the current folder: "runs/a", "../data".
+public func relativePath(_ path: String) -> String {
+    guard path.hasPrefix("/") else { return path }
+    let here = FileManager.default.currentDirectoryPath.split(separator: "/")
+    let there = URL(filePath: path).standardizedFileURL.path.split(separator: "/")
+    let common = zip(here, there).prefix { $0 == $1 }.count
+    let parts = here.dropFirst(common).map { _ in ".." } + there.dropFirst(common).map(String.init)
+    return parts.isEmpty ? "." : parts.joined(separator: "/")
 }

@@ -8,8 +8,12 @@ public enum LinearAlgebraLibrary {
     /// The CPU type whose kernels OpenBLAS chose when it was loaded, `OPENBLAS_CORETYPE` included.
     public static var coreName: String { String(cString: openblas_get_corename()) }
 
-    /// Version and build options.
-    public static var configuration: String { String(cString: openblas_get_config()) }
+    /// "0.3.21"
+    public static var version: String {
+        // "OpenBLAS 0.3.21 DYNAMIC_ARCH ..."
+        let words = String(cString: openblas_get_config()).split(separator: " ")
+        return words.count > 1 ? String(words[1]) : "unknown"
+    }
 }
 
 /// A matrix operand, possibly to be read transposed.

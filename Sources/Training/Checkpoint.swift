@@ -11,6 +11,8 @@ import TensorCore
 ///     tokenizer_config.json   which class of Hugging Face's reads it
 ///     optimizer.safetensors   the optimizer's tensors
 ///     trainer.json            `TrainerState`
+///     run.cfg                 the run's settings
+///     history.json            what made the run's steps
 ///     MANIFEST.json           size and CRC-32 of each file above; written last
 ///
 /// The folder appears whole or not at all (`AtomicFile.writeFolder`).
@@ -19,6 +21,7 @@ public struct Checkpoint: Sendable {
     public let state: TrainerState
 
     static let manifestName = "MANIFEST.json"
+    static let settingsName = "run.cfg"
 
     /// What is saved: the state of a run between two steps.
     public struct Contents {
@@ -28,6 +31,8 @@ public struct Checkpoint: Sendable {
         public var optimizerTensors: [NamedTensor]
         public var tokenizer: TokenizerFile?
         public var state: TrainerState
+        /// Copies of what the run's folder says of the run.
+        public var records: [(name: String, bytes: Data)] = []
 
         public init(
             config: LLaMAConfig, parameters: [Parameter], optimizerTensors: [NamedTensor], tokenizer: TokenizerFile?,
@@ -59,7 +64,7 @@ public struct Checkpoint: Sendable {
             }
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
             try write(contents.parameters.map { NamedTensor($0.name, $0.weight) }, "model.safetensors")
-            for (name, bytes) in contents.tokenizer?.files ?? [] { try write(bytes, name) }
+            for (name, bytes) in (contents.tokenizer?.files ?? []) + contents.records { try write(bytes, name) }
             try write(contents.optimizerTensors, "optimizer.safetensors")
             try write(JSONFile.encode(contents.state), "trainer.json")
             try write(JSONFile.encode(manifest), manifestName)

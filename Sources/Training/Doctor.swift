@@ -31,26 +31,11 @@ public enum Doctor {
     // MARK: - The program
 
     private static var build: Finding {
-        var isDebug = false
-        assert(
-            {
-                isDebug = true
-                return true
-            }())
-        #if compiler(>=6.4)
-            let compiler = "Swift 6.4 or later"
-        #elseif compiler(>=6.3)
-            let compiler = "Swift 6.3"
-        #elseif compiler(>=6.2)
-            let compiler = "Swift 6.2"
-        #else
-            let compiler = "Swift 6.1"
-        #endif
-        return isDebug
+        Provenance.isDebugBuild
             ? Finding(
-                .fail, "build", "debug build, \(compiler)",
+                .fail, "build", Provenance.buildDescription,
                 remedy: "build it with scripts/build.sh: a release is 100 times faster")
-            : Finding(.ok, "build", "release build, \(compiler)")
+            : Finding(.ok, "build", Provenance.buildDescription)
     }
 
     package static func cpu(_ features: [CPUFeature]) -> Finding {
@@ -88,10 +73,7 @@ public enum Doctor {
 
     private static var libraries: [Finding] {
         let rows = [
-            (
-                "OpenBLAS", "openblas",
-                LinearAlgebraLibrary.configuration.split(separator: " ").dropFirst().first.map(String.init)
-            ),
+            ("OpenBLAS", "openblas", LinearAlgebraLibrary.version),
             ("LAPACKE", "lapacke", "interface \(lapackVersion)"), ("oneDNN", "libdnnl", BFloat16Library.version),
             ("SentencePiece", "sentencepiece", nil),
             ("zlib", "libz", zlibRuntimeVersion),

@@ -2,7 +2,8 @@ import Configuration
 import Glibc
 import TokenData
 
-/// The state of `checkpoint`, if `configuration` may continue it.
+/// The state of `checkpoint`, if `configuration` may continue it, and what it then changes that the numbers
+/// depend on.
 ///
 /// A resumed run makes the numbers that the run would have made, so whatever would change them is
 /// refused, by name. What changes none (threads, output, where the same data lies) is free, and so
@@ -11,16 +12,19 @@ import TokenData
 func resumableState(
     of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, data: TokenDataset,
     resetOptimizer: Bool
-) throws -> TrainerState {
+) throws -> (state: TrainerState, changes: [RunHistory.Change]) {
     let state = checkpoint.state
-    guard access(directory.configuration, F_OK) == 0 else {
+    // The checkpoint knows best what made it: a run that was killed soon after a change has the new settings
+    // in its folder and none of their steps. Older checkpoints have no copy.
+    let files = [checkpoint.path + "/" + Checkpoint.settingsName, directory.configuration]
+    guard let file = files.first(where: { access($0, F_OK) == 0 }) else {
         throw UserError(
             .usage,
             "\(directory.configuration) is missing: it says with which settings the run was started, which must "
                 + "not change",
             hint: "copy it back, or write the settings of the run there (a configuration with all values in one file)")
     }
-    let old = try RunConfiguration(file: directory.configuration)
+    let old = try RunConfiguration(file: file)
     guard state.step <= configuration.steps else {
         throw UserError(
             .usage,
@@ -31,16 +35,17 @@ func resumableState(
         "training.threads", "training.recompute", "output.", "evaluation.every", "data.train", "data.validation",
         "data.tokenizer",
     ]
-    if resetOptimizer { free += ["optimizer.", "schedule."] }
     let hasSameRates = (0..<state.step).allSatisfy {
         old.schedule.factor(step: $0, of: old.steps)
             == configuration.schedule.factor(step: $0, of: configuration.steps)
     }
-    if hasSameRates || resetOptimizer { free += ["schedule.", "training.steps", "training.tokens"] }
-
-    let changes = configuration.differences(from: old).filter { change in
-        !free.contains { $0.hasSuffix(".") ? change.key.hasPrefix($0) : change.key == $0 }
+    if hasSameRates { free += ["schedule.", "training.steps", "training.tokens"] }
+    func isAmong(_ keys: [String], _ key: String) -> Bool {
+        keys.contains { $0.hasSuffix(".") ? key.hasPrefix($0) : key == $0 }
     }
+    let differences = configuration.differences(from: old).filter { !isAmong(free, $0.key) }
+    let allowed = resetOptimizer ? ["optimizer.", "schedule.", "training.steps", "training.tokens"] : []
+    let changes = differences.filter { !isAmong(allowed, $0.key) }
     guard changes.isEmpty else {
         let list = changes.map { "\($0.key) was \($0.old) and is now \($0.new)" }.joined(separator: "; ")
         let isOptimizer = changes.allSatisfy { $0.key.hasPrefix("optimizer.") || $0.key.hasPrefix("schedule.") }
@@ -61,5 +66,10 @@ func resumableState(
     guard state.data.contentFingerprint == data.contentFingerprint else {
         throw UserError(.data, "\(configuration.data.train) holds other tokens than when the run began", hint: hint)
     }
-    return state
+    var recorded = differences.map { RunHistory.Change(setting: $0.key, old: $0.old, new: $0.new) }
+    if resetOptimizer {
+        let steps = state.optimizer.counters["step"] ?? state.step
+        recorded.append(RunHistory.Change(setting: "optimizer state", old: "of \(steps) steps", new: "zero"))
+    }
+    return (state, recorded)
 }

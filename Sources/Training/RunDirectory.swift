@@ -7,6 +7,7 @@ import Glibc
 ///     config.resolved.cfg   the configuration with every default written out
 ///     log.csv               one row a step
 ///     train.log             what the run said
+///     history.json          what made its steps, and what changed between them
 ///     events.out.tfevents.* the log's columns for TensorBoard, where asked for
 ///     checkpoints/          step-00001000/ ..., latest
 public final class RunDirectory {
@@ -73,7 +74,7 @@ public final class RunDirectory {
         if isNew {
             try? FileManager.default.removeItem(atPath: path)
         } else {
-            for file in [configuration, log] { unlink(file) }
+            for file in [configuration, log, path + "/" + RunHistory.fileName] { unlink(file) }
             rmdir(checkpoints)
         }
         if let replacedRun { rename(replacedRun, path) }

@@ -17,7 +17,9 @@ extension RunSetup {
         let filling =
             Double(trainingData.targetCount + trainingData.windowCount)
             / (Double(trainingData.windowCount) * Double(data.sequenceLength))
+        let origin = history.madeBy.map { "\($0.program), commit \($0.commit), \($0.build)" } ?? ""
         var rows = [
+            ["program", origin],
             ["run", directory.path + (start.map { ", resumed after step \($0.step)" } ?? "")],
             [
                 "model",
@@ -77,6 +79,9 @@ extension RunSetup {
         let clip = training.gradientClip > 0 ? training.gradientClip : nil
         let optimizerNotices = configuration.optimizer.notices(parameters, gradientClip: clip)
         return [aligned(rows)] + (warnings + optimizerNotices).map { "note: \($0)" }
+            + (history.isWhole
+                ? [] : ["note: what made the first steps is not known: they are older than \(RunHistory.fileName)"])
+            + history.changes.map { "note: \($0): `compare` gives this run no rank" }
             + (directory.replacedRun.map { ["note: the run that was here is now in \($0)"] } ?? [])
     }
 

@@ -30,13 +30,15 @@ public final class RunSetup {
     let start: TrainerState?
     private let tokenizer: TokenizerFile?
     private let identity: TrainerState.RunIdentity
+    /// What has happened to the run.
+    private(set) var history: RunHistory
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
-    /// resume with the weights and data position alone, the optimizer's state from zero. `cancellation` ends
-    /// the check of the data by `CancellationError`.
+    /// resume with the weights and data position alone, the optimizer's state from zero. `commit` is that of the
+    /// program's source. `cancellation` ends the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
-        status: StatusLine = StatusLine(), cancellation: CancellationFlag? = nil
+        commit: String = "unknown", status: StatusLine = StatusLine(), cancellation: CancellationFlag? = nil
     ) throws {
         self.configuration = configuration
         let program = residentBytes()
@@ -88,10 +90,28 @@ public final class RunSetup {
         (self.directory, self.log, self.store) = (directory, log, store)
         let checkpoint =
             purpose == .resume ? try store.newestGood(status: status) { try? log.print("warning: \($0)") } : nil
-        start = try checkpoint.map { checkpoint in
-            try resumableState(
+        var event = RunHistory.Event(
+            checkpoint == nil ? .start : .resume, step: checkpoint?.state.step ?? 0,
+            madeBy: Provenance(commit: commit, threads: pool.workerCount),
+            data: ["data.train": trainingData.contentFingerprint])
+        event.data?["data.validation"] = validationData?.contentFingerprint
+        var history = try RunHistory(resuming: directory.path, from: checkpoint?.path)
+        if let checkpoint {
+            var resumed = try resumableState(
                 of: checkpoint, configuration, directory: directory, data: trainingData, resetOptimizer: resetOptimizer)
+            if let old = history.data["data.validation"], let new = event.data?["data.validation"], old != new {
+                resumed.changes.append(
+                    RunHistory.Change(
+                        setting: "what data.validation holds", old: String(old, radix: 16),
+                        new: String(new, radix: 16)))
+            }
+            start = resumed.state
+            event.changes = resumed.changes.isEmpty ? nil : resumed.changes
+        } else {
+            start = nil
         }
+        history.append(event)
+        self.history = history
 
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
@@ -127,7 +147,8 @@ public final class RunSetup {
         events =
             try configuration.output.tensorboard
             ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
-        try AtomicFile.write(configuration.yaml, to: directory.configuration)
+        try AtomicFile.write(configurationText, to: directory.configuration)
+        try writeHistory()
         for text in notices(validationData: validationData, memory, memoryWarning) { try log.print(text) }
         isComplete = true
     }
@@ -161,14 +182,14 @@ public final class RunSetup {
     func initialCheckpointContents() throws -> Checkpoint.Contents {
         try Self.initialize(model, configuration, tokenizer: nil)
         optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
-        return checkpointContents(step: 0, tokens: 0, position: BatchSampler.Position(), pendingRow: nil)
+        return try checkpointContents(step: 0, tokens: 0, position: BatchSampler.Position(), pendingRow: nil)
     }
 
     /// What a checkpoint after `step` and so many tokens holds.
     func checkpointContents(
         step: Int, tokens: Int, position: BatchSampler.Position, pendingRow: LogRow?
-    ) -> Checkpoint.Contents {
-        Checkpoint.Contents(
+    ) throws -> Checkpoint.Contents {
+        var contents = Checkpoint.Contents(
             config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.state,
             tokenizer: tokenizer,
             state: TrainerState(
@@ -182,6 +203,28 @@ public final class RunSetup {
                     hyperparameters: dictionary(configuration.optimizer.hyperparameters),
                     counters: ["step": optimizer.stepCount]),
                 schedule: dictionary(configuration.schedule), run: identity, pendingRow: pendingRow))
+        contents.records = [
+            (Checkpoint.settingsName, Data(configurationText.utf8)),
+            (RunHistory.fileName, try history.encoded()),
+        ]
+        return contents
+    }
+
+    /// Adds to the run's history that it came to an end, for now or for good.
+    func record(_ kind: RunHistory.Event.Kind, step: Int) throws {
+        history.append(RunHistory.Event(kind, step: step))
+        try writeHistory()
+    }
+
+    private func writeHistory() throws {
+        let text = String(decoding: try history.encoded(), as: UTF8.self)
+        try AtomicFile.write(text, to: path(of: RunHistory.fileName, in: directory.path))
+    }
+
+    /// The settings, and where others held before.
+    private var configurationText: String {
+        history.changes.map { "# Not from the first step on: \($0) (\(RunHistory.fileName)).\n" }.joined()
+            + configuration.yaml
     }
 }
 

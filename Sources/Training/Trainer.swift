@@ -73,12 +73,14 @@ public final class Trainer {
             if savedStep != step { try save() }
         } catch is CancellationError {
             if savedStep != step || pendingRow != nil { try save() }
+            try setup.record(.stop, step: step)
             setup.log.status.finish()
             try setup.log.print("stopped after step \(step); continue with --resume")
             return .stopped(step: step)
         } catch let error as NumericalError {
             throw try failure(error)
         }
+        try setup.record(.finish, step: step)
         setup.log.status.finish()
         try setup.log.print(try summary())
         return .finished
@@ -176,7 +178,7 @@ public final class Trainer {
 
     /// Writes a checkpoint of the last complete step.
     private func save() throws {
-        let contents = setup.checkpointContents(
+        let contents = try setup.checkpointContents(
             step: step, tokens: tokens, position: sampler.position, pendingRow: pendingRow)
         // What is not finite is no good to continue from, and must not push out what is.
         let states = contents.optimizerTensors.map { ($0.name, $0.tensor) }
@@ -200,6 +202,7 @@ public final class Trainer {
         let failure = RunFailure(step: stepUnderWay, error: error, checkpoint: savedStep.map(setup.store.path(step:)))
         setup.log.status.finish()
         try setup.log.record(failure.description)
+        try setup.record(.failure, step: step)
         return failure
     }
 

@@ -1,10 +1,11 @@
 import ArgumentParser
 import Configuration
 import Foundation
+import Training
 
 extension CosmosTrain {
     /// What `--version` prints.
-    static let version = "0.1.0"
+    static let version = "\(Provenance.programVersion) (commit \(sourceCommit))"
 
     /// A first word that is no command would be taken for an argument of `train`.
     static func refuseUnknownCommand(_ arguments: [String]) throws {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Comparison
 import Configuration
 import Foundation
+import Training
 
 struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -84,7 +85,10 @@ struct CompareCommand: ParsableCommand {
             let names = runs.map { folderAndName(of: $0).name }
             let title =
                 names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
-            try AtomicFile.write(comparison.report(title: "Comparison of \(title)"), to: report)
+            try AtomicFile.write(
+                comparison.report(
+                    title: "Comparison of \(title)",
+                    provenance: Provenance(commit: sourceCommit, threads: 1)), to: report)
             printToStandardError("report  \(report)")
         }
     }

@@ -46,7 +46,7 @@ struct TrainCommand: ParsableCommand {
         do {
             let setup = try RunSetup(
                 configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
-                cancellation: Interruption.flag)
+                commit: sourceCommit, cancellation: Interruption.flag)
             if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
         } catch is CancellationError {
             printToStandardError("stopped before the first step")

@@ -63,6 +63,26 @@ import Testing
         }
     }
 
+    @Test func packagesArePinned() throws {
+        for file in ["Package.swift", "Benchmarks/Package.swift"] {
+            let packages = try Self.text(file).matches(of: /\.package\(url: [^)]*\)/).map { String($0.output) }
+            #expect(packages.count >= 1)
+            for package in packages { #expect(package.contains("exact: "), "\(file): \(package)") }
+        }
+    }
+
+    @Test func theProgramKnowsItsCommit() throws {
+        let version = try run(program, ["--version"]).output
+        let commit = try #require(version.wholeMatch(of: /\d+\.\d+\.\d+ \(commit ([^)]+)\)\n/)).1
+        let top = try run("git", ["rev-parse", "--show-toplevel"]).output
+        if top == repositoryRoot.path + "\n" || top == repositoryRoot.resolvingSymlinksInPath().path + "\n" {
+            let hash = try run("git", ["rev-parse", "HEAD"]).output
+            #expect(commit.count >= 12 && hash.hasPrefix(commit.prefix { $0 != "," }), "\(commit), \(hash)")
+        } else {
+            #expect(commit == "unknown")
+        }
+    }
+
     @Test func everyScriptParsesAndHasHelp() throws {
         let scripts = Self.files(in: "scripts", suffix: ".sh") + Self.files(in: ".ci", suffix: "run")
         #expect(scripts.count >= 8)

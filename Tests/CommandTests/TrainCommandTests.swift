@@ -192,7 +192,8 @@ import Testing
             #expect(command.status == 0, "\(command.errorOutput)")
             let log = try String(contentsOf: folder.appending(path: "run/train.log"), encoding: .utf8)
             #expect(
-                log.contains("note: OpenBLAS for Prescott (SSE), forced by OPENBLAS_CORETYPE=Prescott, but the CPU has"),
+                log.contains(
+                    "note: OpenBLAS for Prescott (SSE), forced by OPENBLAS_CORETYPE=Prescott, but the CPU has"),
                 "\(log)")
         }
     }

@@ -4,6 +4,7 @@ import Foundation
 import FoundationXML
 import TestSupport
 import Testing
+import Training
 
 @Suite struct ComparisonTests {
     /// One run for each final loss, its seed counted from 1.
@@ -103,7 +104,7 @@ import Testing
             try Data(text.utf8).write(to: file)
             let error = try #require(throws: UserError.self) { try Comparison(findRuns(paths)) }
             #expect(error.message.contains("\(key) differs: "), "\(error.message)")
-            #expect(error.message.contains("\(value) in \(paths[1])"), "\(error.message)")
+            #expect(error.message.contains("\(value) in \(relativePath(paths[1]))"), "\(error.message)")
         }
     }
 
@@ -148,7 +149,85 @@ import Testing
             let comparison = try Comparison(runs)
             #expect(comparison.best.map(\.learningRate) == [1e-3])
             #expect(comparison.notes.contains { $0.contains("lr 0.002 diverged in 1 of 2 runs") })
-            #expect(comparison.notes.contains { $0.contains("muon has no setting without a diverged run") })
+            #expect(
+                comparison.caveats.contains(
+                    "muon has no place in the ranking: it has no setting without a diverged run"))
+        }
+    }
+
+    /// A run of two optimizers is of neither, whatever its configuration says in the end.
+    @Test func aRunThatChangedOnTheWayIsListedWithoutARank() throws {
+        let change = { (step: Int, isUndone: Bool) in
+            """
+            {"kind": "resume", "step": \(step), "time": "2026-01-02T00:00:00Z", "isUndone": \(isUndone), "changes": [
+            {"setting": "optimizer.name", "old": "adamw", "new": "muon"},
+            {"setting": "optimizer.momentum", "old": "absent", "new": "0.95"},
+            {"setting": "optimizer.lr", "old": "0.002", "new": "0.001"}]}
+            """
+        }
+        let all =
+            runs("adamw", [3.5])
+            + runs("muon", [3.4, 3.3, 3.2, 3.1, 3.0]).enumerated().map { index, run in
+                var run = run
+                // One is pure, one changed before its first step, one took the change back.
+                run.events =
+                    [[], [change(15, false)], [change(0, false)], [change(15, true)], [change(15, false)]][index]
+                return run
+            }
+        try withRuns(all) { runs, _ in
+            let comparison = try Comparison(runs)
+            #expect(comparison.best.map(\.optimizer) == ["muon", "adamw"])
+            #expect(comparison.best[0].losses.values.sorted() == [3.1, 3.2, 3.4])
+            let changed = "after step 15 optimizer.name adamw -> muon, optimizer.lr 0.002 -> 0.001"
+            let remarks = comparison.caveats.filter {
+                $0.hasSuffix("muon-0.001-2 gets no rank, for it is not of one setting: \(changed)")
+            }
+            #expect(remarks.count == 1, "\(comparison.caveats)")
+            #expect(comparison.text.contains(/muon +0\.001 +changed on the way +3\.1500/))
+            let page = comparison.report(title: "", provenance: Provenance(commit: "abc", threads: 1))
+            #expect(page.contains("after step 15 optimizer.name adamw -&gt; muon"))
+            #expect(try Comparison(runs, force: true).best.count == 2)
+
+            let alone = try #require(throws: UserError.self) { try Comparison([runs[2]]) }
+            #expect(alone.message.contains(changed), "\(alone.message)")
+            let fit = try #require(throws: UserError.self) { try Comparison([runs[0]], adamwRuns: [runs[2]]) }
+            #expect(fit.kind == .data)
+        }
+    }
+
+    @Test func runsOfOlderVersionsAreRankedWithANotice() throws {
+        try withRuns(runs("adamw", [3.5]) { $0.events = nil } + runs("muon", [3.4])) { runs, _ in
+            let comparison = try Comparison(runs)
+            #expect(comparison.best.count == 2)
+            let notices = comparison.caveats.filter {
+                $0.contains("whether settings changed on the way is not known of")
+            }
+            #expect(notices.count == 1 && notices[0].contains("adamw-0.001-1: an older version began it"))
+        }
+    }
+
+    /// What weakens a ranking is read with it, not far below.
+    @Test func caveatsStandBesideTheRanking() throws {
+        let all =
+            runs("adamw", lr: 1e-3, [3.5]) + runs("adamw", lr: 2e-3, [3.4])
+            + runs("muon", lr: 1e-3, [3.3]) { $0.extra = ", adam: {lr: 0.004}" }
+            + runs("cosmos", lr: 1e-3, [3.2]) { $0.extra = ", gamma: 0.25, weight_decay: 0.1" }
+        try withRuns(all) { runs, _ in
+            let comparison = try Comparison(runs)
+            let page = comparison.report(title: "", provenance: Provenance(commit: "abc", threads: 1))
+            for (text, end) in [
+                (comparison.text, "Differences of the mean"), (comparison.markdown, "### Differences"), (page, "<svg"),
+            ] {
+                let words = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+                let beside = words[..<(try #require(words.range(of: end)).lowerBound)]
+                for caveat in [
+                    "best learning rate of adamw, 0.002, is the highest that was tried",
+                    "weight_decay (cosmos 0.1, muon 0.0, adamw 0.01)",
+                    "adam.lr (cosmos 0.002, muon 0.004)", "adamw has one lr for all parameters",
+                ] {
+                    #expect(beside.contains(caveat), "\(beside) lacks \(caveat)")
+                }
+            }
         }
     }
 
@@ -273,7 +352,7 @@ import Testing
                 #expect(!plot.svg.contains("nan"))
                 #expect(XMLParser(data: Data(plot.svg.utf8)).parse(), "\(plot.name) is not well formed")
             }
-            let page = comparison.report(title: "a < b")
+            let page = comparison.report(title: "a < b", provenance: Provenance(commit: "abc", threads: 1))
             #expect(page.contains("<title>a &lt; b</title>"))
             #expect(page.components(separatedBy: "<svg").count == 5)
             #expect(!page.contains("src="))

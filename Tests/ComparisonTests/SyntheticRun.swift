@@ -16,6 +16,8 @@ struct SyntheticRun {
     var rows: Int?
     var every = 10
     var trainLog = ""
+    /// Events of the history besides the start, as JSON; nil: a run of an older version, which has none.
+    var events: [String]? = []
     var loss: (_ step: Int) -> Double
 
     init(_ name: String, loss: @escaping (Int) -> Double) {
@@ -50,6 +52,10 @@ struct SyntheticRun {
         }
         for (file, text) in [("config.resolved.cfg", configuration), ("log.csv", log), ("train.log", trainLog)] {
             try Data(text.utf8).write(to: path.appending(path: file))
+        }
+        if let events {
+            let all = [#"{"kind": "start", "step": 0, "time": "2026-01-01T00:00:00Z"}"#] + events
+            try Data("[\(all.joined(separator: ", "))]".utf8).write(to: path.appending(path: "history.json"))
         }
         return path.path
     }

@@ -1,0 +1,103 @@
+import Configuration
+import Training
+
+/// What must be known to read the ranking right, one sentence each: it stands beside it.
+func rankingCaveats(settings: [Comparison.Setting], best: [Comparison.Setting]) -> [String] {
+    guard !best.isEmpty else { return [] }
+    var caveats = changeRemarks(settings.flatMap(\.runs))
+    let ranked = Set(best.map(\.optimizer))
+    for optimizer in settings.map(\.optimizer).unique where !ranked.contains(optimizer) {
+        let own = settings.filter { $0.optimizer == optimizer }
+        caveats.append(
+            "\(optimizer) has no place in the ranking: "
+                + (own.allSatisfy(\.isChanged)
+                    ? "all its runs were changed on the way" : "it has no setting without a diverged run"))
+    }
+    for winner in best {
+        let rates = settings.filter { $0.optimizer == winner.optimizer && !$0.isChanged }.map(\.learningRate).unique
+            .sorted()
+        if rates.count == 1 {
+            caveats.append("\(winner.optimizer) was run at one learning rate only: it may have a better one")
+        } else if winner.learningRate == rates.first || winner.learningRate == rates.last {
+            let end = winner.learningRate == rates.first ? "lowest" : "highest"
+            caveats.append(
+                "the best learning rate of \(winner.optimizer), \(winner.learningRate), is the \(end) that was "
+                    + "tried: a better one may lie beyond")
+        }
+    }
+    return caveats + [unequalSettings(best)].compactMap { $0 }
+}
+
+/// Where a run changed on the way, and where that is not known.
+func changeRemarks(_ runs: [RunRecord]) -> [String] {
+    let unknown = runs.filter { $0.history?.isWhole != true }.map(\.path)
+    return runs.filter { !$0.changes.isEmpty }.map {
+        "\($0.path) gets no rank, for it is not of one setting: " + $0.changes.joined(separator: "; ")
+    }
+        + (unknown.isEmpty
+            ? []
+            : [
+                "whether settings changed on the way is not known of \(abridged(unknown)): an older version began "
+                    + (unknown.count == 1 ? "it" : "them") + ", without \(RunHistory.fileName)"
+            ])
+}
+
+/// What the best settings have under one name and with different values, so that a difference of losses
+/// may come from that. The learning rate, which every optimizer has its own of, stands in the table.
+private func unequalSettings(_ best: [Comparison.Setting]) -> String? {
+    let settings = best.map { setting in
+        (setting.optimizer, setting.runs[0].settings.filter { $0.value != "null" })
+    }
+    let keys = settings.flatMap { $0.1.map(\.key) }.unique.filter { !["optimizer.name", "optimizer.lr"].contains($0) }
+    let differing = keys.compactMap { key -> String? in
+        let values = settings.compactMap { name, values in values.first { $0.key == key }.map { (name, $0.value) } }
+        guard values.map(\.1).unique.count > 1 else { return nil }
+        let list = values.map(\.1).unique.map { value in
+            values.filter { $0.1 == value }.map(\.0).joined(separator: " and ") + " " + value
+        }
+        return "\(key.replacing("optimizer.", with: "")) (\(list.joined(separator: ", ")))"
+    }
+    let own = Set(settings.filter { $0.1.contains { $0.key == "optimizer.adam.lr" } }.map(\.0))
+    let whole = settings.map(\.0).filter { !own.contains($0) }
+    let parts =
+        (differing.isEmpty ? [] : ["settings of the same name differ: " + differing.joined(separator: ", ")])
+        + (own.isEmpty || whole.isEmpty
+            ? []
+            : [
+                "\(whole.joined(separator: ", ")) \(whole.count == 1 ? "has" : "have") one lr for all parameters, the "
+                    + "others have adam.lr for embedding, head and norm gains"
+            ])
+    return parts.isEmpty ? nil : parts.joined(separator: "; ")
+}
+
+/// What a person should know about single runs and the measured times.
+func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
+    var notes: [String] = []
+    let threads = runs.map(\.configuration.training.threads).unique
+    if threads.count > 1 {
+        notes.append(
+            "training.threads differs (\(threads.sorted().map(String.init).joined(separator: ", "))): "
+                + "times and tokens/s cannot be compared")
+    }
+    let makers = runs.compactMap { $0.history?.madeBy?.rows.filter { $0.name != "threads" } }
+    let differing = (makers.first ?? []).map(\.name).compactMap { name -> String? in
+        let values = makers.compactMap { $0.first { $0.name == name }?.value }.unique
+        return values.count > 1 ? "\(name): \(values.joined(separator: " or "))" : nil
+    }
+    if !differing.isEmpty {
+        notes.append(
+            "the runs were not made alike (\(differing.joined(separator: "; "))): times and tokens/s cannot be "
+                + "compared, losses only up to rounding and changes of the program")
+    }
+    for setting in settings where setting.divergedCount > 0 {
+        notes.append(
+            "\(setting.optimizer) with lr \(setting.learningRate)\(setting.label.isEmpty ? "" : ", " + setting.label)"
+                + " diverged in \(setting.divergedCount) of \(setting.runs.count) runs, so it cannot be the best")
+    }
+    return notes
+}
+
+/// Some names, and how many more.
+func abridged(_ names: [String]) -> String {
+    names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
+}
