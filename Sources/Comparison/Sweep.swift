@@ -104,9 +104,11 @@ public final class Sweep {
         let process = Process()
         process.executableURL = URL(
             filePath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
-        process.arguments =
-            ["train", "--config", plan.base] + run.assignments.flatMap { ["--set", $0] }
-            + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
+        // A file with every setting of the run: nobody can change it, as the configuration of the sweep, while
+        // the sweep is under way.
+        let file = "\(plan.folder)/output/\(run.name).cfg"
+        try AtomicFile.write(run.configuration.yaml, to: file)
+        process.arguments = ["train", "--config", file] + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
         let output = outputFile(of: run)
         let descriptor = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("create", output, code: errno) }
@@ -210,9 +212,8 @@ public final class Sweep {
 
     /// `summary.csv`: a line for each run of the plan.
     private func writeSummary() throws {
-        let assigned = jobs.flatMap(\.run.assignments).map { String($0.prefix { $0 != "=" }) }
-        let named = ["optimizer.name", "training.seed", "data.seed", "training.threads", "output.run_dir"]
-        let varied = (["optimizer.lr"] + assigned).unique.filter { !named.contains($0) }
+        let named = ["optimizer.name", "training.seed", "data.seed"]
+        let varied = (["optimizer.lr"] + plan.keys).unique.filter { !named.contains($0) }
         let columns =
             ["run", "state", "optimizer", "seed"] + varied
             + [

@@ -12,8 +12,6 @@ public struct SweepPlan: Sendable {
     public struct Run: Sendable {
         public let name: String
         public let folder: String
-        /// On top of the configuration file: `section.key=value`.
-        public let assignments: [String]
         public let configuration: RunConfiguration
     }
 
@@ -24,9 +22,13 @@ public struct SweepPlan: Sendable {
         let source: String
     }
 
-    public let base: String
     public let folder: String
     public let runs: [Run]
+    /// The keys that the grid sets.
+    let keys: [String]
+    /// Whether optimizers are compared, so that the configuration's `optimizer` section counts for none: what
+    /// it was tuned to would favour its own.
+    public let leavesOptimizerOut: Bool
 
     private static let mostRuns = 10_000
 
@@ -39,7 +41,6 @@ public struct SweepPlan: Sendable {
     public init(
         base: String, vary: [String], gridFile: String?, seeds: Int?, folder: String, threads: Int?
     ) throws {
-        self.base = base
         self.folder = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
         let common = try vary.map(Self.axis)
         var grids = try gridFile.map(Self.grids) ?? [[]]
@@ -59,13 +60,18 @@ public struct SweepPlan: Sendable {
                 .usage, "the grid has \(Format.grouped(count)) runs, more than \(Format.grouped(Self.mostRuns))",
                 hint: "vary fewer keys at once, or give them fewer values")
         }
+        let names = grids.joined().filter { $0.key == "optimizer.name" }.flatMap(\.values)
+        leavesOptimizerOut =
+            names.unique.count > 1 || grids.joined().contains { $0.key == "optimizer" && $0.values.count > 1 }
+        keys = grids.joined().map(\.key).unique
         var runs: [Run] = []
         for grid in grids {
             for combination in Self.combinations(of: grid) {
                 for seed in seeds.map({ Array(1...$0) as [Int?] }) ?? [nil] {
                     let run = try Self.run(
-                        combination, of: grid, seed: seed, base: base, folder: self.folder, threads: threads,
-                        qualified: Self.ambiguousKeys(grids))
+                        combination, of: grid, seed: seed, base: base,
+                        leavingOut: leavesOptimizerOut ? "optimizer" : nil,
+                        folder: self.folder, threads: threads, qualified: Self.ambiguousKeys(grids))
                     guard !runs.contains(where: { $0.name == run.name }) else {
                         throw UserError(
                             .usage, "the grid has the run \(run.name) twice",
@@ -173,15 +179,16 @@ public struct SweepPlan: Sendable {
     private static func shortName(of key: String) -> String { key.split(separator: ".").last.map(String.init) ?? key }
 
     private static func run(
-        _ combination: [(key: String, value: String)], of grid: [Axis], seed: Int?, base: String, folder: String,
-        threads: Int?, qualified: Set<String>
+        _ combination: [(key: String, value: String)], of grid: [Axis], seed: Int?, base: String,
+        leavingOut section: String?, folder: String, threads: Int?, qualified: Set<String>
     ) throws -> Run {
         var assignments = combination.map { "\($0.key)=\($0.value)" }
         if let seed { assignments += ["training.seed=\(seed)", "data.seed=\(seed)"] }
         if let threads { assignments.append("training.threads=\(threads)") }
-        let configuration: RunConfiguration
+        var configuration: RunConfiguration
         do {
-            configuration = try RunConfiguration(file: base, assignments: assignments + ["output.run_dir=unnamed"])
+            configuration = try RunConfiguration(
+                file: base, assignments: assignments + ["output.run_dir=unnamed"], leavingOut: section)
             if let error = configuration.unsupportedPrecision { throw error }
         } catch let error as UserError {
             let values = combination.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
@@ -205,10 +212,8 @@ public struct SweepPlan: Sendable {
                 character.isASCII && (character.isLetter || character.isNumber || "._+-".contains(character))
                     ? character : "_"
             })
-        let runFolder = path(of: name, in: folder)
-        return Run(
-            name: name, folder: runFolder, assignments: assignments + ["output.run_dir=\(runFolder.yaml)"],
-            configuration: configuration)
+        configuration.output.runDirectory = path(of: name, in: folder)
+        return Run(name: name, folder: configuration.output.runDirectory, configuration: configuration)
     }
 
     /// Refuses a folder that holds another run than the one that is planned.

@@ -16,9 +16,11 @@ public struct RunConfiguration: Sendable {
     public var evaluation: EvaluationSettings
     public var output: OutputSettings
 
-    /// Reads a configuration file and puts assignments (`section.key=value`) on top.
-    public init(file: String, assignments: [String] = []) throws {
+    /// Reads a configuration file and puts assignments (`section.key=value`) on top. `leavingOut` names a
+    /// section of the file that does not count.
+    public init(file: String, assignments: [String] = [], leavingOut section: String? = nil) throws {
         var root = try loadLayers(file)
+        if let section { root = root.removing(section) }
         // One layer for all assignments, so that their order does not matter.
         if var changes = try assignments.first.map(ConfigurationNode.init(assignment:)) {
             for assignment in assignments.dropFirst() {

@@ -14,9 +14,9 @@ struct SweepCommand: ParsableCommand {
             and diverged runs are kept, stopped ones resumed, failed ones tried again. To make a run anew, remove its \
             folder. summary.csv in --out says how far each run is.
 
-            --vary with one value sets it for all runs. A change of optimizer.name gives up the other optimizer settings of \
-            the configuration file, adam.lr among them, so that optimizers compared in this way have their defaults; \
-            grids of their own for each optimizer, with all that they need, are given in a file:
+            --vary with one value sets it for all runs. Where optimizers are compared, the optimizer section of the \
+            configuration file counts for none of them, its own included: each has its defaults and the values of the \
+            grid. Grids of their own for each optimizer are given in a file:
               adamw:
                 optimizer.lr: [1.0e-3, 2.0e-3, 4.0e-3]
               cosmos:
@@ -70,11 +70,10 @@ struct SweepCommand: ParsableCommand {
             for run in plan.runs { try printResult(run.folder) }
             return
         }
-        let names = Set(plan.runs.map(\.configuration.optimizer.name))
-        if file == nil, names.count > 1 {
+        if plan.leavesOptimizerOut {
             printToStandardError(
-                "note: the optimizers have their defaults where --vary gives no value, whatever \(given.file) says of its "
-                    + "own; compare them fairly with a grid for each (--file, see --help)")
+                "note: optimizers are compared, so the optimizer section of \(given.file) counts for none of them: each has "
+                    + "its defaults where the grid gives no value")
         }
         Interruption.install()
         let sweep = try Sweep(plan, jobsAtOnce: jobs, cancellation: Interruption.flag)

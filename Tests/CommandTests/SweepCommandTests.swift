@@ -65,6 +65,45 @@ import Testing
         }
     }
 
+    /// What the configuration's own optimizer was tuned to is no part of a comparison of optimizers.
+    @Test func comparedOptimizersStartAlike() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let file = folder.appending(path: "run.cfg")
+            let text = try String(contentsOf: file, encoding: .utf8)
+                .replacing(
+                    "{name: adamw, lr: 1.0e-2}", with: "{name: cosmos, lr: 1.0e-2, gamma: 0.5, adam: {lr: 0.03}}")
+            try Data(text.utf8).write(to: file)
+            let command = try sweep(
+                "--vary", "optimizer.name=cosmos,adamw", "--vary", "optimizer.lr=2e-2", in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            #expect(command.errorOutput.contains("the optimizer section of run.cfg counts for none of them"))
+            func resolved(_ run: String) throws -> String {
+                try String(contentsOf: folder.appending(path: "sweep/\(run)/config.resolved.cfg"), encoding: .utf8)
+            }
+            let cosmos = try resolved("cosmos-lr0.02")
+            #expect(cosmos.contains("gamma: auto ") && cosmos.contains("    lr: 0.002 "), "\(cosmos)")
+            #expect(try resolved("adamw-lr0.02").contains("weight_decay: 0.01 "))
+
+            // Where one optimizer is looked at, its section counts.
+            #expect(try sweep("--vary", "optimizer.lr=4e-2", in: folder).status == 0)
+            #expect(try resolved("lr0.04").contains("gamma: 0.5 "))
+
+            let page = folder.appending(path: "report.html").path
+            let compare = try run(
+                program, ["compare", folder.path + "/sweep", "--report", page], in: folder)
+            #expect(compare.status == 0, "\(compare.errorOutput)")
+            let report = try String(contentsOfFile: page, encoding: .utf8)
+            #expect(!report.contains(folder.path), "a published report shows no paths of this machine")
+            for text in [
+                "cosmos-train train --config sweep/output/cosmos-lr0.02.cfg", "kernels for",
+                "<td class=\"words\">commit",
+            ] {
+                #expect(report.contains(text), "the report lacks \(text)")
+            }
+        }
+    }
+
     @Test func gridsOfAFileAreEachOptimizersOwn() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
