@@ -43,6 +43,12 @@ static inline __attribute__((always_inline)) cosmos_float16x cosmos_max(cosmos_f
     return x > y ? x : y;
 }
 
+/// 1, -1 or 0 by the sign of each lane; NaN stays NaN.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_sign(cosmos_float16x x) {
+    cosmos_float16x plus = 1, minus = -1, zero = 0;
+    return x > zero ? plus : x < zero ? minus : x;
+}
+
 /// Each lane rounded to bfloat16: to nearest, ties to even; NaN stays NaN; what is subnormal in float32
 /// becomes zero, as in AVX-512 BF16's one instruction for it.
 static inline __attribute__((always_inline)) cosmos_ushort16x cosmos_round_to_bfloat16(cosmos_float16x x) {

@@ -108,21 +108,44 @@ public struct Field<Section>: Sendable {
     public static func section<Nested: ConfigurationSection>(
         _ key: String, _ path: WritableKeyPath<Section, Nested> & Sendable, _ help: String
     ) -> Field {
-        Field(key: key, nested: path, help: help)
+        Field(
+            key: key, help: help, type: "", isRequired: Nested.fields.contains(where: \.isRequired),
+            decode: { node, name, section in
+                section[keyPath: path] = try Configuration.decode(
+                    from: node, at: name, defaults: section[keyPath: path])
+            },
+            encode: { .section($0[keyPath: path].fieldTexts) })
     }
 
-    private init<Nested: ConfigurationSection>(
-        key: String, nested path: WritableKeyPath<Section, Nested> & Sendable, help: String
+    /// A section that may be absent, or `null`: it then stays as it is by default.
+    public static func optionalSection<Nested: ConfigurationSection>(
+        _ key: String, _ path: WritableKeyPath<Section, Nested?> & Sendable, _ help: String
+    ) -> Field {
+        Field(
+            key: key, help: help, type: "a section or null", isRequired: false,
+            decode: { node, name, section in
+                guard !node.isNull else { return }
+                section[keyPath: path] = try Configuration.decode(
+                    from: node, at: name, defaults: section[keyPath: path] ?? Nested())
+            },
+            encode: { $0[keyPath: path].map { .section($0.fieldTexts) } ?? .value("null") })
+    }
+
+    /// The same field of a section that has this one among its own keys, at `path`.
+    public func within<Outer>(_ path: WritableKeyPath<Outer, Section> & Sendable) -> Field<Outer> {
+        Field<Outer>(
+            key: key, help: help, type: type, isRequired: isRequired,
+            decode: { [decode] node, name, outer in try decode(node, name, &outer[keyPath: path]) },
+            encode: { [encode] in encode($0[keyPath: path]) })
+    }
+
+    private init(
+        key: String, help: String, type: String, isRequired: Bool,
+        decode: @escaping @Sendable (_ node: ConfigurationNode, _ path: String, inout Section) throws -> Void,
+        encode: @escaping @Sendable (Section) -> FieldText.Content
     ) {
-        self.key = key
-        self.help = help
-        type = ""
-        isRequired = Nested.fields.contains(where: \.isRequired)
-        decode = { node, name, section in
-            section[keyPath: path] = try Configuration.decode(
-                Nested.self, from: node, at: name, defaults: section[keyPath: path])
-        }
-        encode = { .section($0[keyPath: path].fieldTexts) }
+        (self.key, self.help, self.type, self.isRequired) = (key, help, type, isRequired)
+        (self.decode, self.encode) = (decode, encode)
     }
 }
 

@@ -26,31 +26,7 @@ import TensorCore
 ///
 /// **Beside the reference.** It takes any tensor that it does not know by name as one block; here roles
 /// leave none unknown. It has a rule for biases (plain Adam); this model has none.
-public final class AdamMini: ElementwiseRule {
-    public struct Hyperparameters: OptimizerHyperparameters {
-        public var lr = 1e-3
-        public var betas = [0.9, 0.999]
-        public var eps = 1e-8
-        public var weightDecay = 0.0
-        public var wholeValueMatrix = false
-
-        public init() {}
-
-        public static var fields: [Field<Self>] {
-            [
-                .init("lr", \.lr, "learning rate; the authors advise AdamW's (default: reference)", .nonNegative),
-                .init("betas", \.betas, "decay of the moments; the authors' LLaMA runs: [0.9, 0.95]", .betas),
-                .init("eps", \.eps, "added to the root of the second moment", .positive),
-                .init(
-                    "weight_decay", \.weightDecay, "decoupled decay, norm gains excepted; LLaMA runs: 0.1", .nonNegative
-                ),
-                .init(
-                    "whole_value_matrix", \.wholeValueMatrix,
-                    "one second moment for all of a value projection; advised for fewer than 10000 steps"),
-            ]
-        }
-    }
-
+public struct AdamMini: OptimizerSettings {
     public static let name = "adam_mini"
     public static let summary = "Adam-mini: one second moment for each head, neuron or token"
     public static let citation =
@@ -58,65 +34,67 @@ public final class AdamMini: ElementwiseRule {
         + "github.com/zyushun/Adam-mini 1.1.1"
     public static let stateFormula = "mn + m (mn + heads for query and key)"
 
-    private let parameter: Parameter
-    private let hyperparameters: Hyperparameters
-    private let m: Tensor<Float>
-    private let v: Tensor<Float>
+    public var lr = 1e-3
+    public var betas = [0.9, 0.999]
+    public var eps = 1e-8
+    public var weightDecay = 0.0
+    public var wholeValueMatrix = false
+    public var adam: AdamSettings?
 
-    public init(parameter: Parameter, hyperparameters: Hyperparameters, position: RulePosition) {
-        self.parameter = parameter
-        self.hyperparameters = hyperparameters
-        m = Tensor(parameter.shape)
-        v = Tensor(Self.blockCount(parameter.shape, parameter.role, hyperparameters))
+    public init() {}
+
+    public static let settings: [Field<Self>] = [
+        .init("lr", \.lr, "learning rate; the authors advise AdamW's (default: reference)", .nonNegative),
+        .init("betas", \.betas, "decay of the moments; the authors' LLaMA runs: [0.9, 0.95]", .betas),
+        .init("eps", \.eps, "added to the root of the second moment", .positive),
+        .init("weight_decay", \.weightDecay, "decoupled decay, norm gains excepted; LLaMA runs: 0.1", .nonNegative),
+        .init(
+            "whole_value_matrix", \.wholeValueMatrix,
+            "one second moment for all of a value projection; advised for fewer than 10000 steps"),
+    ]
+
+    public func weightDecay(of role: ParameterRole) -> Double { role == .vector ? 0 : weightDecay }
+
+    public func rule(for parameter: Parameter, _ state: StateDeclaration) -> any OptimizerRule {
+        AdamMiniRule(
+            settings: self, m: state.tensor("exp_avg", parameter.shape),
+            v: state.tensor("exp_avg_sq", blockCount(parameter.shape, parameter.role)))
     }
 
-    private static func blockCount(_ shape: [Int], _ role: ParameterRole, _ hyperparameters: Hyperparameters) -> Int {
+    private func blockCount(_ shape: [Int], _ role: ParameterRole) -> Int {
         switch role {
         case .vector: return 1
-        case .matrix(.value) where hyperparameters.wholeValueMatrix: return 1
+        case .matrix(.value) where wholeValueMatrix: return 1
         case .matrix(.query(let headDim)), .matrix(.key(let headDim)):
             precondition(shape[0] % headDim == 0, "\(shape[0]) rows are not whole heads of \(headDim)")
             return shape[0] / headDim
         case .embedding, .head, .matrix: return shape[0]
         }
     }
+}
 
-    public static func stateCount(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> Int {
-        shape.reduce(1, *) + blockCount(shape, role, hyperparameters)
-    }
+private struct AdamMiniRule: ElementwiseRule {
+    let settings: AdamMini
+    let m: Tensor<Float>
+    /// One a block.
+    let v: Tensor<Float>
 
-    public var state: [NamedTensor] { [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)] }
+    func unitCount(of parameter: Parameter) -> Int { v.count }
 
-    public var unitCount: Int { v.count }
-
-    public func step(units: Range<Int>, _ context: StepContext) throws {
-        let (beta1, beta2) = (hyperparameters.betas[0], hyperparameters.betas[1])
+    func step(_ elements: Elements, _ context: StepContext) throws {
+        let (beta1, beta2) = (settings.betas[0], settings.betas[1])
         let correction1 = 1 - pow(beta1, Double(context.step))
         let correction2 = (1 - pow(beta2, Double(context.step))).squareRoot()
-        let weightDecay = parameter.role == .vector ? 0 : hyperparameters.weightDecay
-        let decay = Lanes(repeating: Float(1 - context.learningRate * weightDecay))
         let meanWeight = Lanes(repeating: Float(1 - beta1))
         let lr = Lanes(repeating: Float(context.learningRate))
-
-        let size = parameter.count / v.count
-        var difference = Lanes.zero
-        for block in units {
-            let g = parameter.gradient.data + block * size
-            let (w, m) = (parameter.weight.data + block * size, m.data + block * size)
-            let mean = sumOfSquares(g, count: size) / Double(size)
-            v.data[block] = Float(beta2 * Double(v.data[block]) + (1 - beta2) * mean)
-            let root = Double(v.data[block]).squareRoot() / correction2 + hyperparameters.eps
+        for (block, elements) in elements.eachUnit {
+            v.data[block] = Float(beta2 * Double(v.data[block]) + (1 - beta2) * elements.meanSquareOfGradient)
+            let root = Double(v.data[block]).squareRoot() / correction2 + settings.eps
             let factor = Lanes(repeating: Float(1 / correction1 / root))
-            forEachLanes(size) { i, count in
-                let oldM = Float.load(m + i, count: count)
-                let newM = (Float.load(g + i, count: count) - oldM).multiplyAdd(meanWeight, oldM)
-                let newW = Float.load(w + i, count: count) * decay - lr * (newM * factor)
-                Float.store(newM, m + i, count: count)
-                Float.store(newW, w + i, count: count)
-                // 0 for every finite number.
-                difference += newW - newW
+            try elements.update(m) { g, _, m in
+                m = (g - m).multiplyAdd(meanWeight, m)
+                return lr * (m * factor)
             }
         }
-        guard difference.laneSum == 0 else { throw NumericalFailure("the updated weight is not finite") }
     }
 }

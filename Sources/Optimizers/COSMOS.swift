@@ -37,58 +37,51 @@ import TensorCore
 ///   1/lr_ratio for the same decay.
 /// The paper writes eps inside the root, sqrt((V + eps)/(1 - beta2^t)); every version of the code adds it
 /// outside, and so does this.
-public final class COSMOS: OptimizerRule {
-    public struct Hyperparameters: OptimizerHyperparameters {
-        public var lr = 5e-4
-        public var betas = [0.9, 0.98]
-        public var eps = 1e-8
-        public var weightDecay = 0.0
-        public var rank = 64
-        public var gamma = Gamma.auto
-        public var nesterov = false
-        public var nsPrecision = NewtonSchulz.Precision.fp32
-        public var adam = AdamW.Hyperparameters(lr: 2e-3, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0)
+public struct COSMOS: OrthogonalizingOptimizer {
+    public static let name = "cosmos"
+    public static let summary = "COSMOS: SOAP in the leading eigenspace, Muon in the rest"
+    public static let citation =
+        "Liu, Xu, Zhang, Kang, Li, Liang, Chen, Zhao: COSMOS: A Hybrid Adaptive Optimizer for Efficient Training of "
+        + "Large Language Models, ICLR 2026, arXiv 2502.17410; github.com/lliu606/COSMOS"
+    public static let stateFormula = "mn + mr + nr + r²"
 
-        public init() {}
+    public var lr = 5e-4
+    public var betas = [0.9, 0.98]
+    public var eps = 1e-8
+    public var weightDecay = 0.0
+    public var rank = 64
+    public var gamma = Gamma.auto
+    public var nesterov = false
+    public var orthogonalization = Orthogonalization()
+    public var adam: AdamSettings? = AdamSettings(lr: 2e-3, betas: [0.9, 0.98], eps: 1e-8, weightDecay: 0)
 
-        public var auxiliary: AdamW.Hyperparameters? { adam }
-        public var usesBFloat16: Bool { nsPrecision == .bf16 }
+    public init() {}
 
-        public mutating func setDefaults(forBFloat16Training: Bool) {
-            nsPrecision = forBFloat16Training ? .bf16 : .fp32
+    public static let settings: [Field<Self>] =
+        [
+            .init(
+                "lr", \.lr, "learning rate of hidden matrices, the size of their update (default: paper, 130M)",
+                .nonNegative),
+            .init("betas", \.betas, "decay of momentum; of V, U and S (default: paper, LLaMA)", .betas),
+            .init("eps", \.eps, "added to the root of V and to norms", .positive),
+            .init("weight_decay", \.weightDecay, "decoupled decay: lr * weight_decay a step", .nonNegative),
+            .init("rank", \.rank, "dimension of the eigenspace (default: paper)", .atLeast(1)),
+            .init("gamma", \.gamma, "weight of Muon's part; auto is the paper's lr / adam.lr"),
+            .init("nesterov", \.nesterov, "mix the gradient into the momentum once more (official code of 2026)"),
+        ] + Orthogonalization.fields.map { $0.within(\.orthogonalization) }
+
+    public func validate() throws {
+        if gamma == .auto, adam?.lr == 0 {
+            throw FieldError(
+                "gamma", "auto is lr / adam.lr, and adam.lr is 0", hint: "give gamma a number, such as 0.25")
         }
+    }
 
-        public static var fields: [Field<Self>] {
-            [
-                .init(
-                    "lr", \.lr, "learning rate of hidden matrices, the size of their update (default: paper, 130M)",
-                    .nonNegative),
-                .init("betas", \.betas, "decay of momentum; of V, U and S (default: paper, LLaMA)", .betas),
-                .init("eps", \.eps, "added to the root of V and to norms", .positive),
-                .init("weight_decay", \.weightDecay, "decoupled decay: lr * weight_decay a step", .nonNegative),
-                .init("rank", \.rank, "dimension of the eigenspace (default: paper)", .atLeast(1)),
-                .init("gamma", \.gamma, "weight of Muon's part; auto is the paper's lr / adam.lr"),
-                .init("nesterov", \.nesterov, "mix the gradient into the momentum once more (official code of 2026)"),
-                .init(
-                    "ns_precision", \.nsPrecision,
-                    "Newton-Schulz in fp32, or bf16 as the official code (default: training.precision)"),
-                .section("adam", \.adam, "AdamW on embedding, head and norm gains (default: paper)"),
-            ]
-        }
-
-        public func validate() throws {
-            if gamma == .auto, adam.lr == 0 {
-                throw FieldError(
-                    "gamma", "auto is lr / adam.lr, and adam.lr is 0", hint: "give gamma a number, such as 0.25")
-            }
-        }
-
-        /// The weight of Muon's part.
-        var gammaValue: Double {
-            switch gamma {
-            case .auto: lr / adam.lr
-            case .number(let value): value
-            }
+    /// The weight of Muon's part.
+    fileprivate var gammaValue: Double {
+        switch gamma {
+        case .auto: lr / (adam?.lr ?? lr)
+        case .number(let value): value
         }
     }
 
@@ -117,67 +110,48 @@ public final class COSMOS: OptimizerRule {
         }
     }
 
-    public static let name = "cosmos"
-    public static let summary = "COSMOS: SOAP in the leading eigenspace, Muon in the rest"
-    public static let citation =
-        "Liu, Xu, Zhang, Kang, Li, Liang, Chen, Zhao: COSMOS: A Hybrid Adaptive Optimizer for Efficient Training of "
-        + "Large Language Models, ICLR 2026, arXiv 2502.17410; github.com/lliu606/COSMOS"
-    public static let stateFormula = "mn + mr + nr + r²"
-    public static let updateSizeIsFixed = true
-
-    private let parameter: Parameter
-    private let hyperparameters: Hyperparameters
-    private let newtonSchulz: NewtonSchulz
-    private let momentum: Tensor<Float>
-    /// Uᵀ: r x n, orthonormal rows.
-    private let basis: Tensor<Float>
-    /// S: r x r.
-    private let projectedGram: Tensor<Float>
-    /// V: m x r.
-    private let secondMoment: Tensor<Float>
-
-    public init(parameter: Parameter, hyperparameters: Hyperparameters, position: RulePosition) {
-        self.parameter = parameter
-        self.hyperparameters = hyperparameters
-        newtonSchulz = NewtonSchulz(precision: hyperparameters.nsPrecision)
-        let (rows, columns) = (parameter.shape[0], parameter.shape[1])
-        let rank = min(hyperparameters.rank, columns)
-        momentum = Tensor(rows, columns)
-        basis = Tensor(rank, columns)
-        projectedGram = Tensor(rank, rank)
-        secondMoment = Tensor(rows, rank)
-    }
-
-    public static func stateCount(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> Int {
-        let (rows, columns) = (shape[0], shape[1])
-        let rank = min(hyperparameters.rank, columns)
-        return rows * columns + rows * rank + columns * rank + rank * rank
-    }
-
-    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
+    public func notices(shape: [Int], role: ParameterRole) -> [String] {
         let (rows, columns) = (shape[0], shape[1])
         var notices: [String] = []
-        if hyperparameters.rank > columns {
-            notices.append("rank \(hyperparameters.rank) is reduced to \(columns), the input dimension")
-        }
-        if hyperparameters.rank >= columns {
+        if rank > columns { notices.append("rank \(rank) is reduced to \(columns), the input dimension") }
+        if rank >= columns {
             notices.append("gamma has no effect: a rank of the input dimension leaves nothing to Muon's part")
-        } else if hyperparameters.rank >= rows, hyperparameters.gammaValue > 0 {
+        } else if rank >= rows, gammaValue > 0 {
             notices.append(
-                "Muon's part of the first step is 0: a rank of \(hyperparameters.rank) holds all of the first gradient, "
-                    + "which has \(rows) rows")
+                "Muon's part of the first step is 0: a rank of \(rank) holds all of the first gradient, which has "
+                    + "\(rows) rows")
         }
         return notices
     }
 
-    public var state: [NamedTensor] {
-        [
-            NamedTensor("momentum", momentum), NamedTensor("basis", basis),
-            NamedTensor("projected_gram", projectedGram), NamedTensor("second_moment", secondMoment),
-        ]
+    public func rule(for parameter: Parameter, _ state: StateDeclaration) -> any OptimizerRule {
+        let (rows, columns) = (parameter.shape[0], parameter.shape[1])
+        let rank = min(rank, columns)
+        return COSMOSRule(
+            settings: self, newtonSchulz: orthogonalization.iteration,
+            momentum: Momentum(state, shape: parameter.shape, mu: betas[0], isNesterov: nesterov),
+            basis: LowRankBasis(state, .right, rank: rank, length: columns),
+            projectedGram: state.tensor("projected_gram", rank, rank),
+            secondMoment: state.tensor("second_moment", rows, rank))
+    }
+}
+
+private struct COSMOSRule: MatrixRule {
+    let settings: COSMOS
+    let newtonSchulz: NewtonSchulz
+    let momentum: Momentum
+    /// Uᵀ: r x n, orthonormal rows.
+    let basis: LowRankBasis
+    /// S: r x r.
+    let projectedGram: Tensor<Float>
+    /// V: m x r.
+    let secondMoment: Tensor<Float>
+
+    func flops(rows m: Int, columns n: Int, renewing: Bool) -> Int {
+        12 * m * n * basis.rank + 4 * n * basis.rank * basis.rank + newtonSchulz.flops(rows: m, columns: n)
     }
 
-    private struct Scratch {
+    struct Scratch {
         /// Only of the first step; the rest lies over it.
         let firstBasis: SingularBasisScratch
         /// G U, then D U: m x r.
@@ -191,96 +165,84 @@ public final class COSMOS: OptimizerRule {
         /// D, then the residual: m x n.
         let update: Matrix<Float>
         let newtonSchulz: NewtonSchulz.Scratch
-
-        init(_ arena: Arena, _ iteration: NewtonSchulz, weight: Matrix<Float>, rank: Int) {
-            let (rows, columns) = (weight.rows, weight.columns)
-            firstBasis = arena.overlaid { SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank) }
-            low = arena.matrix(rows, rank)
-            basis = arena.matrix(rank, columns)
-            rotation = arena.matrix(rank, rank)
-            product = arena.matrix(rank, rank)
-            orthonormalization = OrthonormalizationScratch(arena, rows: rank, columns: columns)
-            update = arena.matrix(rows, columns)
-            newtonSchulz = iteration.scratch(arena, rows: rows, columns: columns)
-        }
     }
 
-    public var scratchByteCount: Int {
-        Arena.byteCount { _ = Scratch($0, newtonSchulz, weight: parameter.weight.matrix, rank: basis.shape[0]) }
+    func scratch(_ arena: Arena, _ m: Int, _ n: Int) -> Scratch {
+        let r = basis.rank
+        return Scratch(
+            firstBasis: basis.scratchOfRenewal(arena, m, n), low: arena.matrix(m, r), basis: arena.matrix(r, n),
+            rotation: arena.matrix(r, r), product: arena.matrix(r, r),
+            orthonormalization: OrthonormalizationScratch(arena, rows: r, columns: n), update: arena.matrix(m, n),
+            newtonSchulz: newtonSchulz.scratch(arena, rows: m, columns: n))
     }
 
-    public func step(_ context: StepContext) throws {
-        let weight = parameter.weight.matrix
-        let scratch = Scratch(context.arena, newtonSchulz, weight: weight, rank: basis.shape[0])
-        try updateBasis(isFirst: context.step == 1, scratch)
-        let update = try direction(step: context.step, scratch, context.pool)
-
-        let size = Double(weight.count).squareRoot()
-        try applyUpdate(
-            update, to: weight,
-            scale: context.learningRate * size / (update.frobeniusNorm + hyperparameters.eps),
-            decay: 1 - context.learningRate * hyperparameters.weightDecay)
+    func step(_ scratch: Scratch, _ context: StepContext) throws {
+        try updateBasis(scratch, context)
+        let update = try direction(scratch, context)
+        let size = Double(update.count).squareRoot() / (update.frobeniusNorm(on: context.pool) + settings.eps)
+        try context.apply(update, scale: context.learningRate * size)
     }
 
     /// U, S and V with this step's gradient.
-    private func updateBasis(isFirst: Bool, _ scratch: Scratch) throws {
-        let beta2 = Float(hyperparameters.betas[1])
-        let newWeight = Float(1 - hyperparameters.betas[1])
-        let (gradient, u, s) = (parameter.gradient.matrix, basis.matrix, projectedGram.matrix)
+    private func updateBasis(_ scratch: Scratch, _ context: StepContext) throws {
+        let beta2 = Float(settings.betas[1])
+        let newWeight = Float(1 - settings.betas[1])
+        let isFirst = context.step == 1
+        let (gradient, u, s, pool) = (context.gradient, basis.matrix, projectedGram.matrix, context.pool)
         if isFirst {
-            try leadingSingularVectors(of: gradient, .right, into: u, scratch.firstBasis)
+            try basis.renew(from: gradient, scratch.firstBasis)
         } else {
             // (beta2 U S + (1 - beta2) Gᵀ G U)ᵀ, S being symmetric.
-            multiply(gradient.plain, u.transposed, into: scratch.low)
-            multiply(s.plain, u.plain, into: scratch.basis)
-            multiply(scratch.low.transposed, gradient.plain, into: scratch.basis, alpha: newWeight, beta: beta2)
+            basis.project(gradient, into: scratch.low, on: pool)
+            multiply(s.plain, u.plain, into: scratch.basis, on: pool)
+            multiply(
+                scratch.low.transposed, gradient.plain, into: scratch.basis, alpha: newWeight, beta: beta2, on: pool)
             try orthonormalizeRows(scratch.basis, scratch.orthonormalization)
             // S in the new basis: Tᵀ S T with T = Uᵀ U'.
-            multiply(u.plain, scratch.basis.transposed, into: scratch.rotation)
-            multiply(s.plain, scratch.rotation.plain, into: scratch.product)
-            multiply(scratch.rotation.transposed, scratch.product.plain, into: s)
+            multiply(u.plain, scratch.basis.transposed, into: scratch.rotation, on: pool)
+            multiply(s.plain, scratch.rotation.plain, into: scratch.product, on: pool)
+            multiply(scratch.rotation.transposed, scratch.product.plain, into: s, on: pool)
             u.copy(from: scratch.basis)
         }
-        multiply(gradient.plain, u.transposed, into: scratch.low)
-        multiplyByOwnTranspose(scratch.low.transposed, into: s, alpha: newWeight, beta: isFirst ? 0 : beta2)
+        basis.project(gradient, into: scratch.low, on: pool)
+        multiplyByOwnTranspose(scratch.low.transposed, into: s, alpha: newWeight, beta: isFirst ? 0 : beta2, on: pool)
         let (decay, weight) = (Lanes(repeating: beta2), Lanes(repeating: newWeight))
-        secondMoment.matrix.combine(with: scratch.low) { v, low in (low * weight).multiplyAdd(low, v * decay) }
+        secondMoment.matrix.combine(with: scratch.low, on: pool) { v, low in (low * weight).multiplyAdd(low, v * decay)
+        }
     }
 
-    /// A residual of that share of D is rounding: each of its elements is a sum of n products, rounded to 24 bits.
+    /// A residual of that share of D is rounding: its elements are sums of r products, rounded to 24 bits.
     private static let emptyResidual = 1e-5
 
     /// E = A + gamma B, in the scratch memory.
-    private func direction(step: Int, _ scratch: Scratch, _ pool: WorkerPool) throws -> Matrix<Float> {
-        let (rows, columns) = (parameter.shape[0], parameter.shape[1])
-        let (beta1, beta2) = (hyperparameters.betas[0], hyperparameters.betas[1])
-        let (gradient, u, update) = (parameter.gradient.matrix, basis.matrix, scratch.update)
+    private func direction(_ scratch: Scratch, _ context: StepContext) throws -> Matrix<Float> {
+        let (u, update, low, pool) = (basis.matrix, scratch.update, scratch.low, context.pool)
+        momentum.take(context, into: update)
+        let samples = settings.nesterov ? context.step + 1 : context.step
+        let correction = Lanes(repeating: Float(1 / (1 - pow(settings.betas[0], Double(samples)))))
+        update.apply(on: pool) { $0 * correction }
+        let size = update.frobeniusNorm(on: pool)
 
-        momentum.matrix.average(with: gradient, weight: 1 - beta1)
-        update.copy(from: momentum.matrix)
-        if hyperparameters.nesterov { update.average(with: gradient, weight: 1 - beta1) }
-        let samples = hyperparameters.nesterov ? step + 1 : step
-        let correction = Lanes(repeating: Float(1 / (1 - pow(beta1, Double(samples)))))
-        update.apply { $0 * correction }
-        let size = update.frobeniusNorm
-
-        multiply(update.plain, u.transposed, into: scratch.low)
-        multiply(scratch.low.plain, u.plain, into: update, alpha: -1, beta: 1)
-        let rootCorrection = Lanes(repeating: Float((1 - pow(beta2, Double(step))).squareRoot()))
-        let eps = Lanes(repeating: Float(hyperparameters.eps))
-        scratch.low.combine(with: secondMoment.matrix) { low, v in low / (v.squareRoots / rootCorrection + eps) }
-        guard scratch.low.isFinite else { throw NumericalFailure("the update is not finite") }
+        basis.project(update, into: low, on: pool)
+        multiply(low.plain, u.plain, into: update, alpha: -1, beta: 1, on: pool)
+        let rootCorrection = Lanes(
+            repeating: Float((1 - pow(settings.betas[1], Double(context.step))).squareRoot()))
+        let eps = Lanes(repeating: Float(settings.eps))
+        low.combine(with: secondMoment.matrix, on: pool) { low, v in low / (v.squareRoots / rootCorrection + eps) }
+        guard low.isFinite(on: pool) else { throw NumericalFailure("the update is not finite") }
 
         // What rounding leaves of an empty residual must not be blown up to size 1.
-        guard u.rows < columns, hyperparameters.gammaValue > 0, update.frobeniusNorm > Self.emptyResidual * size else {
-            multiply(scratch.low.plain, u.plain, into: update)
+        guard u.rows < update.columns, settings.gammaValue > 0,
+            update.frobeniusNorm(on: pool) > Self.emptyResidual * size
+        else {
+            multiply(low.plain, u.plain, into: update, on: pool)
             return update
         }
         let orthogonal = newtonSchulz.orthogonalize(update, scratch.newtonSchulz, on: pool)
         let share =
-            hyperparameters.gammaValue * Double(rows * columns).squareRoot()
-            / (orthogonal.frobeniusNorm + hyperparameters.eps)
-        multiply(scratch.low.plain, u.plain, into: orthogonal, beta: Float(share))
+            settings.gammaValue * Double(update.count).squareRoot()
+            / (orthogonal.frobeniusNorm(on: pool) + settings.eps)
+        multiply(low.plain, u.plain, into: orthogonal, beta: Float(share), on: pool)
         return orthogonal
     }
 }

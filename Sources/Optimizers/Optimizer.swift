@@ -1,31 +1,41 @@
+import Synchronization
 import TensorCore
 
 /// The optimizer of a whole model: a rule for every parameter, stepped over a pool of workers.
 ///
-/// A parameter is worked on by one worker at a time, the costliest first; rules whose parameter
-/// falls into units are cut into blocks of fixed size, which fill the gaps. Nothing depends on which
-/// worker does what, so the result is the same for any number of them. All memory is allocated here.
+/// Matrices are stepped a few at a time, as many as their scratch memory allows, the costliest first; idle workers
+/// take blocks of their products and passes. Rules whose parameter falls into units are cut into tasks of fixed size.
+/// Nothing depends on which worker does what or on how much is done at once, so the result is the same for any
+/// number of workers. All memory is allocated here.
 public final class Optimizer {
     /// One parameter with its rule.
     public struct Slot {
         public let parameter: Parameter
-        /// The name of its rule: "adamw" for the embedding of a model under "muon".
-        public let ruleName: String
-        /// The learning rate of its rule, before the schedule.
-        public let learningRate: Double
+        /// The optimizer whose rule it is: AdamW for the embedding of a model under Muon.
+        let settings: any OptimizerSettings
         let rule: any OptimizerRule
-
         /// The state, without the parameter's name.
-        public var state: [NamedTensor] { rule.state }
-        public var stateByteCount: Int { rule.state.reduce(0) { $0 + $1.tensor.byteCount } }
+        public let state: [NamedTensor]
+        /// The place among the parameters with that rule.
+        let index: Int
+        let count: Int
+
+        public var ruleName: String { type(of: settings).name }
+        /// The learning rate of its rule, before the schedule.
+        public var learningRate: Double { settings.lr }
+        public var stateByteCount: Int { state.reduce(0) { $0 + $1.tensor.byteCount } }
+
+        func isRenewal(at step: Int) -> Bool { settings.renewal?.isDue(at: step, index: index, of: count) ?? false }
+
+        /// The FLOPs of that step.
+        public func flops(atStep step: Int) -> Int {
+            let matrix = parameter.weight.matrix
+            return rule.flops(rows: matrix.rows, columns: matrix.columns, renewing: isRenewal(at: step))
+        }
     }
 
-    /// A whole parameter, or some units of it.
-    private struct Job {
-        let slot: Int
-        let units: Range<Int>?
-        let cost: Int
-    }
+    /// The scratch memory that a step may take, unless told otherwise.
+    public static let defaultScratchBudget = 256 << 20
 
     public let configuration: OptimizerConfiguration
     /// In the order of the model's parameters.
@@ -33,50 +43,47 @@ public final class Optimizer {
     /// The steps made so far. With the tensors of `state`, all that a checkpoint needs.
     public var stepCount = 0
 
-    /// The bytes of all workers' scratch memory.
+    /// The bytes of scratch memory.
     public var scratchByteCount: Int { workspace.byteCount }
 
     private let pool: WorkerPool
+    /// An arena for each matrix that is stepped at the same time.
     private let workspace: Workspace
-    private let jobs: [Job]
+    private let arenaCount: Int
+    private let noScratch = Arena(byteCount: 0)
+    /// The slots that need scratch memory.
+    private let matrices: [Int]
+    /// Units of the others, the largest tasks first.
+    private let tasks: [(slot: Int, units: Range<Int>)]
 
-    /// The elements of a parameter that a worker takes at a time where it may.
-    private static let blockSize = 1 << 18
-
-    public init(_ configuration: OptimizerConfiguration, parameters: [Parameter], pool: WorkerPool) {
+    /// `scratchBudget`: matrices are stepped at the same time as long as their scratch takes no more bytes, but one
+    /// always is. `taskSize`: the elements that a worker takes at a time where a parameter falls into units.
+    public init(
+        _ configuration: OptimizerConfiguration, parameters: [Parameter], pool: WorkerPool,
+        scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 18
+    ) {
         self.configuration = configuration
         self.pool = pool
-        let assignments = parameters.map { configuration.assignment($0.role) }
-        let slots = zip(parameters, assignments).enumerated().map { index, pair in
-            let (parameter, assignment) = pair
-            let peers = assignments.map(\.name)
-            let position = RulePosition(
-                index: peers[..<index].count { $0 == assignment.name },
-                count: peers.count { $0 == assignment.name })
+        let names = parameters.map { type(of: configuration.settings(for: $0.role)).name }
+        let slots = parameters.enumerated().map { index, parameter in
+            let settings = configuration.settings(for: parameter.role)
+            let state = StateDeclaration()
+            let rule = settings.rule(for: parameter, state)
             return Slot(
-                parameter: parameter, ruleName: assignment.name, learningRate: assignment.learningRate,
-                rule: configuration.makeRule(for: parameter, at: position))
+                parameter: parameter, settings: settings, rule: rule, state: state.tensors,
+                index: names[..<index].count { $0 == names[index] }, count: names.count { $0 == names[index] })
         }
         self.slots = slots
-        let scratch = slots.map(\.rule.scratchByteCount).max() ?? 0
-        workspace = Workspace(workers: pool.workerCount) { _ = $0.array(scratch, of: UInt8.self) }
-        jobs = slots.indices.flatMap { Optimizer.jobs(of: slots[$0], at: $0) }.enumerated()
-            .sorted { ($1.element.cost, $0.offset) < ($0.element.cost, $1.offset) }.map(\.element)
-    }
-
-    private static func jobs(of slot: Slot, at index: Int) -> [Job] {
-        let parameter = slot.parameter
-        guard let rule = slot.rule as? any ElementwiseRule, rule.unitCount > 1 else {
-            // Matrix products: all elements, times the smaller dimension.
-            let depth = slot.rule is any ElementwiseRule ? 1 : parameter.shape.min() ?? 1
-            return [Job(slot: index, units: nil, cost: parameter.count * depth)]
-        }
-        let unitSize = parameter.count / rule.unitCount
-        let step = max(1, blockSize / unitSize)
-        return stride(from: 0, to: rule.unitCount, by: step).map {
-            let units = $0..<min($0 + step, rule.unitCount)
-            return Job(slot: index, units: units, cost: units.count * unitSize)
-        }
+        let scratch = slots.map { $0.rule.scratchByteCount(for: $0.parameter) }
+        matrices = slots.indices.filter { scratch[$0] > 0 }
+        let largest = scratch.max() ?? 0
+        arenaCount = min(max(1, scratchBudget / max(1, largest)), pool.workerCount, matrices.count)
+        workspace = Workspace(workers: arenaCount) { _ = $0.array(largest, of: UInt8.self) }
+        tasks = slots.indices.filter { scratch[$0] == 0 }.flatMap { index in
+            let units = slots[index].rule.unitCount(of: slots[index].parameter)
+            let size = slots[index].parameter.count / units
+            return ranges(of: units, size: max(1, taskSize / size)).map { (index, $0, $0.count * size) }
+        }.sorted { $0.2 > $1.2 }.map { ($0.0, $0.1) }
     }
 
     /// Updates every parameter from its gradient. `learningRateFactor`, from the schedule, scales the
@@ -86,21 +93,33 @@ public final class Optimizer {
     /// does not converge. Parameters may then have been updated or not.
     public func step(learningRateFactor: Double) throws {
         stepCount += 1
-        try pool.forEach(jobs.count, cancellation: nil) { number, worker in
-            let job = jobs[number]
-            let slot = slots[job.slot]
-            let context = StepContext(
-                step: stepCount, learningRate: slot.learningRate * learningRateFactor,
-                arena: workspace.arena(of: worker), pool: pool)
+        let order = matrices.map { (slot: $0, cost: slots[$0].flops(atStep: stepCount)) }
+            .sorted { ($1.cost, $0.slot) < ($0.cost, $1.slot) }
+        let next = Atomic<Int>(0)
+        // Of several failures the first parameter's is reported, whoever meets it first.
+        let failure = Mutex<(slot: Int, what: NumericalFailure)?>(nil)
+        func run(_ slot: Int, _ units: Range<Int>, _ arena: Arena) throws {
             do {
-                if let units = job.units, let rule = slot.rule as? any ElementwiseRule {
-                    try rule.step(units: units, context)
-                } else {
-                    try slot.rule.step(context)
-                }
-            } catch let failure as NumericalFailure {
-                throw NumericalError(failure.what, tensor: slot.parameter.name)
+                let context = StepContext(
+                    slots[slot], step: stepCount, learningRateFactor: learningRateFactor, pool: pool)
+                try slots[slot].rule.update(units: units, context, arena)
+            } catch let what as NumericalFailure {
+                failure.withLock { if slot < $0?.slot ?? .max { $0 = (slot, what) } }
             }
+        }
+        try pool.forEach(arenaCount + tasks.count, cancellation: nil) { number, _ in
+            guard number < arenaCount else {
+                let task = tasks[number - arenaCount]
+                return try run(task.slot, task.units, noScratch)
+            }
+            while true {
+                let place = next.add(1, ordering: .relaxed).oldValue
+                guard place < order.count else { return }
+                try run(order[place].slot, 0..<1, workspace.arena(of: number))
+            }
+        }
+        if let (slot, failure) = failure.withLock({ $0 }) {
+            throw NumericalError(failure.what, tensor: slots[slot].parameter.name)
         }
     }
 

@@ -1,125 +1,101 @@
-import Configuration
 import TensorCore
 
-/// An optimizer: how one parameter is updated from its gradient, and what it remembers.
+/// How one parameter is updated from its gradient, and what is remembered of it: the state, declared by whoever
+/// makes the rule (`OptimizerSettings.rule`), and the equations of a step.
 ///
-/// One instance owns the state of one parameter. To add an optimizer, write one file with a class
-/// that conforms, and one row in `optimizerRules`; the configuration, `cosmos-train optimizers`, the
-/// memory report, checkpoints and the conformance tests take it from there.
-///
-/// The steps of all parameters are counted in one place (`StepContext.step`), so a rule's tensors and
-/// that number are all of its state.
-public protocol OptimizerRule: AnyObject {
-    associatedtype Hyperparameters: OptimizerHyperparameters
-
-    /// The name in a configuration: "adam_mini".
-    static var name: String { get }
-    /// One line: the name as its authors write it, and the idea.
-    static var summary: String { get }
-    /// Authors, title, year, arXiv number; the reference code.
-    static var citation: String { get }
-    /// The scalars of state for an m x n matrix, as a formula: "mn + mr + nr + r²".
-    static var stateFormula: String { get }
-    /// The same as a number, for any parameter that the rule takes. Known before anything is allocated.
-    static func stateCount(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> Int
-
-    /// `position` is for rules that spread rare work over the steps.
-    init(parameter: Parameter, hyperparameters: Hyperparameters, position: RulePosition)
-
-    /// What the rule remembers from step to step, all zero before the first, in a fixed order.
-    /// Checkpoints and memory reports know nothing else.
-    var state: [NamedTensor] { get }
-
-    /// The bytes that one `step` takes from the arena.
-    var scratchByteCount: Int { get }
-
-    /// Updates the weight. Reads the gradient and never writes it.
-    ///
-    /// Runs on one worker; must compute the same bits on any. Throws `NumericalFailure`.
-    func step(_ context: StepContext) throws
-
-    /// What a person should know before the run about the settings and this parameter: a rank that had to
-    /// be reduced, a setting without effect. One line each, the same for parameters with the same trouble.
-    static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String]
-
-    /// The steps from one costly step (a new basis) to the next; 1: all cost the same. Those steps are 1,
-    /// 1 + the interval, and so on.
-    static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int
-
-    /// Whether the size of an update is the same for any gradient, so that clipping the gradient does
-    /// not bound it.
-    static var updateSizeIsFixed: Bool { get }
+/// A rule is an `ElementwiseRule` or a `MatrixRule`. The requirements here are what `Optimizer` asks of both;
+/// all but the FLOPs come from those two.
+public protocol OptimizerRule {
+    /// The FLOPs of an ordinary step, or of one that renews what is renewed now and then (`Renewal`).
+    func flops(rows: Int, columns: Int, renewing: Bool) -> Int
+    /// The units into which the parameter falls: workers may share them. 1: it is updated as a whole.
+    func unitCount(of parameter: Parameter) -> Int
+    /// The bytes that a step takes from an arena.
+    func scratchByteCount(for parameter: Parameter) -> Int
+    /// Makes the step for some of the units; other calls of the same step do the rest.
+    func update(units: Range<Int>, _ context: StepContext, _ scratch: Arena) throws
 }
 
-extension OptimizerRule {
-    public var scratchByteCount: Int { 0 }
-    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] { [] }
-    public static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int { 1 }
-    public static var updateSizeIsFixed: Bool { false }
-}
-
-/// A rule whose parameter falls into units that are updated apart: elements, rows, heads. Several
-/// workers may then share one parameter.
+/// A rule by elements, or by units of a parameter that are updated apart: rows, heads.
+///
+/// Offsets, decay and the check for values that are not finite are not its business: see `Elements.update`.
 public protocol ElementwiseRule: OptimizerRule {
-    var unitCount: Int { get }
-    /// Updates some units; the other calls of the step do the rest.
-    func step(units: Range<Int>, _ context: StepContext) throws
+    /// Throws `NumericalFailure`. Runs on one worker; must compute the same bits on any.
+    func step(_ elements: Elements, _ context: StepContext) throws
 }
 
 extension ElementwiseRule {
-    public func step(_ context: StepContext) throws { try step(units: 0..<unitCount, context) }
+    /// A matrix falls into rows.
+    public func unitCount(of parameter: Parameter) -> Int { parameter.weight.matrix.rows }
+    /// About a dozen FLOPs an element; time is that of memory.
+    public func flops(rows: Int, columns: Int, renewing: Bool) -> Int { 12 * rows * columns }
+    public func scratchByteCount(for parameter: Parameter) -> Int { 0 }
+
+    public func update(units: Range<Int>, _ context: StepContext, _ scratch: Arena) throws {
+        let size = context.parameter.count / unitCount(of: context.parameter)
+        try step(Elements(units: units, size: size, context), context)
+    }
 }
 
-/// The settings of an optimizer, under the names of its paper or reference code.
-public protocol OptimizerHyperparameters: ConfigurationSection {
-    /// The learning rate, before the schedule.
-    var lr: Double { get }
-    /// What AdamW runs with on embedding, head and norm gains; nil where the rule takes these itself.
-    var auxiliary: AdamW.Hyperparameters? { get }
-    /// Whether the step needs a CPU with bfloat16 products.
-    var usesBFloat16: Bool { get }
-    /// Sets defaults that depend on the precision that the model trains in.
-    mutating func setDefaults(forBFloat16Training: Bool)
+/// A rule for a matrix as a whole. Its text is sequential mathematics; the products and passes that it calls
+/// are cut into blocks, which idle workers take (`StepContext.pool`).
+public protocol MatrixRule: OptimizerRule {
+    /// What a step needs and nobody remembers. `scratch` takes it from an arena, for a matrix of so many rows and
+    /// columns; how much memory that is follows.
+    associatedtype Scratch
+    func scratch(_ arena: Arena, _ rows: Int, _ columns: Int) -> Scratch
+
+    /// Reads `context.gradient` and ends with `context.apply`. Throws `NumericalFailure`.
+    func step(_ scratch: Scratch, _ context: StepContext) throws
 }
 
-extension OptimizerHyperparameters {
-    public var usesBFloat16: Bool { false }
-    public mutating func setDefaults(forBFloat16Training: Bool) {}
-    public var auxiliary: AdamW.Hyperparameters? { nil }
-}
-
-/// The place of a parameter among those that the same rule takes, in the model's order.
-public struct RulePosition: Sendable {
-    public let index: Int
-    public let count: Int
-
-    public init(index: Int, count: Int) {
-        self.index = index
-        self.count = count
+extension MatrixRule {
+    public func unitCount(of parameter: Parameter) -> Int { 1 }
+    public func scratchByteCount(for parameter: Parameter) -> Int {
+        let matrix = parameter.weight.matrix
+        return Arena.byteCount { _ = scratch($0, matrix.rows, matrix.columns) }
     }
 
-    /// The only one.
-    public static let alone = RulePosition(index: 0, count: 1)
-
-    /// This parameter's share of a period, 0 ..< `period`: positions are spread evenly over it.
-    public func offset(inPeriod period: Int) -> Int { index * period / count }
+    public func update(units: Range<Int>, _ context: StepContext, _ scratch: Arena) throws {
+        try step(self.scratch(scratch, context.rows, context.columns), context)
+    }
 }
 
-/// What a rule is told of the step.
-public struct StepContext {
-    /// The number of this step, from 1. The same for every parameter.
-    public let step: Int
-    /// The rule's learning rate with the schedule applied.
-    public let learningRate: Double
-    /// Scratch memory that nobody else uses meanwhile, of `scratchByteCount` bytes or more, all free.
-    public let arena: Arena
-    /// Its idle workers help with the products and passes that are given it.
-    public let pool: WorkerPool
+/// Where a rule declares its state: each tensor by its name, once. Sizes, the memory plan and checkpoints follow.
+///
+/// The steps of all parameters are counted in one place (`StepContext.step`), so the tensors and that number are
+/// all that is remembered. Within `withoutMemory` the same declaration only counts.
+public final class StateDeclaration {
+    /// In the order of the declarations.
+    public private(set) var tensors: [NamedTensor] = []
 
-    public init(step: Int, learningRate: Double, arena: Arena, pool: WorkerPool) {
-        self.step = step
-        self.learningRate = learningRate
-        self.arena = arena
-        self.pool = pool
+    public init() {}
+
+    /// Zero before the first step.
+    public func tensor(_ name: String, _ shape: [Int]) -> Tensor<Float> {
+        precondition(!tensors.contains { $0.name == name }, "two tensors of state are called \(name)")
+        let tensor = Tensor<Float>(shape)
+        tensors.append(NamedTensor(name, tensor))
+        return tensor
+    }
+
+    public func tensor(_ name: String, _ shape: Int...) -> Tensor<Float> { tensor(name, shape) }
+}
+
+/// What is done now and then: a new basis at step 1 and then once in `interval` steps.
+public struct Renewal: Sendable {
+    /// The setting that is the interval.
+    let key: String
+    let interval: Int
+    /// Parameters take turns instead of all at one step.
+    let isStaggered: Bool
+
+    /// `index` is the parameter's place among the `count` that the same rule takes.
+    func isDue(at step: Int, index: Int, of count: Int) -> Bool {
+        step == 1 || (step - 1 + (isStaggered ? index * interval / count : 0)) % interval == 0
+    }
+
+    var notices: [String] {
+        isStaggered && interval == 1 ? ["stagger has no effect: \(key) 1 makes every basis at every step"] : []
     }
 }

@@ -36,45 +36,8 @@ import TensorCore
 /// **Beside the reference.** It carries m through the original space at every step, which changes nothing
 /// but rounding while Q stays; here only at a refresh. It takes every parameter itself, with the first
 /// call skipped for all; here embedding, head and gains go to AdamW and are updated from the first step on.
-public final class SOAP: OptimizerRule {
+public struct SOAP: OptimizerSettings {
     public enum Sides: String, CaseIterable, ConfigurationValue { case both, input }
-
-    public struct Hyperparameters: OptimizerHyperparameters {
-        public var lr = 3e-3
-        public var betas = [0.95, 0.95]
-        public var shampooBeta: Double?
-        public var eps = 1e-8
-        public var weightDecay = 0.01
-        public var preconditionFrequency = 10
-        public var maxPreconditionerDimension = 10_000
-        public var sides = Sides.both
-        public var normalizeGradients = false
-        public var correctBias = true
-        public var stagger = false
-        public var adam = AdamW.Hyperparameters(lr: 3e-3, betas: [0.95, 0.95], eps: 1e-8, weightDecay: 0.01)
-
-        public init() {}
-
-        public var auxiliary: AdamW.Hyperparameters? { adam }
-
-        public static var fields: [Field<Self>] {
-            [
-                .init("lr", \.lr, "learning rate of hidden matrices (default: reference)", .nonNegative),
-                .init("betas", \.betas, "decay of the moments (default: reference)", .betas),
-                .optional("shampoo_beta", \.shampooBeta, "decay of L and R; null: the second of betas", .range(0..<1)),
-                .init("eps", \.eps, "added before the bias correction", .positive),
-                .init("weight_decay", \.weightDecay, "decay after the update, lr * weight_decay a step", .nonNegative),
-                .init(
-                    "precondition_frequency", \.preconditionFrequency, "steps between two bases", .range(1...1 << 40)),
-                .init("max_precond_dim", \.maxPreconditionerDimension, "longer sides stay as they are", .atLeast(1)),
-                .init("sides", \.sides, "both, or only the input dimension (half the state or less)"),
-                .init("normalize_grads", \.normalizeGradients, "scale each update to root mean square 1"),
-                .init("correct_bias", \.correctBias, "Adam's bias correction"),
-                .init("stagger", \.stagger, "spread the new bases over the period instead of all at one step"),
-                .section("adam", \.adam, "AdamW on embedding, head and norm gains"),
-            ]
-        }
-    }
 
     public static let name = "soap"
     public static let summary = "SOAP: Adam in the eigenbasis of Shampoo's preconditioners"
@@ -82,225 +45,151 @@ public final class SOAP: OptimizerRule {
         "Vyas, Morwani, Zhao, Shapira, Brandfonbrener, Janson, Kakade: SOAP: Improving and Stabilizing Shampoo using "
         + "Adam, ICLR 2025, arXiv 2409.11321; github.com/nikhilvyas/SOAP"
     public static let stateFormula = "2mn + 2m² + 2n² (sides: input: 2mn + 2n²)"
+    public static let decayFollowsUpdate = true
 
-    /// L with Q_L, or R with Q_R.
-    private struct Side {
-        let gram: Tensor<Float>
-        /// Qᵀ: eigenvectors as rows.
-        let basis: Tensor<Float>
+    public var lr = 3e-3
+    public var betas = [0.95, 0.95]
+    public var shampooBeta: Double?
+    public var eps = 1e-8
+    public var weightDecay = 0.01
+    public var preconditionFrequency = 10
+    public var maxPreconditionerDimension = 10_000
+    public var sides = Sides.both
+    public var normalizeGradients = false
+    public var correctBias = true
+    public var stagger = false
+    public var adam: AdamSettings? = AdamSettings(lr: 3e-3, betas: [0.95, 0.95], eps: 1e-8, weightDecay: 0.01)
 
-        init(_ order: Int) {
-            gram = Tensor(order, order)
-            basis = Tensor(order, order)
-        }
+    public init() {}
+
+    public static let settings: [Field<Self>] = [
+        .init("lr", \.lr, "learning rate of hidden matrices (default: reference)", .nonNegative),
+        .init("betas", \.betas, "decay of the moments (default: reference)", .betas),
+        .optional("shampoo_beta", \.shampooBeta, "decay of L and R; null: the second of betas", .range(0..<1)),
+        .init("eps", \.eps, "added before the bias correction", .positive),
+        .init("weight_decay", \.weightDecay, "decay after the update, lr * weight_decay a step", .nonNegative),
+        .init("precondition_frequency", \.preconditionFrequency, "steps between two bases", .range(1...1 << 40)),
+        .init("max_precond_dim", \.maxPreconditionerDimension, "longer sides stay as they are", .atLeast(1)),
+        .init("sides", \.sides, "both, or only the input dimension (half the state or less)"),
+        .init("normalize_grads", \.normalizeGradients, "scale each update to root mean square 1"),
+        .init("correct_bias", \.correctBias, "Adam's bias correction"),
+        .init("stagger", \.stagger, "spread the new bases over the period instead of all at one step"),
+    ]
+
+    public var renewal: Renewal? {
+        Renewal(key: "precondition_frequency", interval: preconditionFrequency, isStaggered: stagger)
     }
 
-    private let parameter: Parameter
-    private let hyperparameters: Hyperparameters
-    private let m: Tensor<Float>
-    private let v: Tensor<Float>
-    private let left: Side?
-    private let right: Side?
-    /// Added to the steps, so that layers take turns.
-    private let offset: Int
+    public func notices(shape: [Int], role: ParameterRole) -> [String] {
+        guard case (nil, nil) = orders(shape) else { return [] }
+        return ["max_precond_dim \(maxPreconditionerDimension) excludes both sides: runs as Adam"]
+    }
 
-    public init(parameter: Parameter, hyperparameters: Hyperparameters, position: RulePosition) {
-        self.parameter = parameter
-        self.hyperparameters = hyperparameters
-        m = Tensor(parameter.shape)
-        v = Tensor(parameter.shape)
-        let orders = Self.orders(parameter.shape, hyperparameters)
-        left = orders.left.map(Side.init)
-        right = orders.right.map(Side.init)
-        offset = hyperparameters.stagger ? position.offset(inPeriod: hyperparameters.preconditionFrequency) : 0
+    public func rule(for parameter: Parameter, _ state: StateDeclaration) -> any OptimizerRule {
+        let orders = orders(parameter.shape)
+        return SOAPRule(
+            settings: self,
+            adam: Adam(state, shape: parameter.shape, betas: betas, eps: eps, epsFirst: true),
+            left: orders.left.map { Preconditioner(state, side: "left", order: $0) },
+            right: orders.right.map { Preconditioner(state, side: "right", order: $0) })
     }
 
     /// The dimensions of the sides that have a preconditioner.
-    private static func orders(_ shape: [Int], _ hyperparameters: Hyperparameters) -> (left: Int?, right: Int?) {
-        let (rows, columns) = (shape[0], shape[1])
-        let limit = hyperparameters.maxPreconditionerDimension
-        return (
-            hyperparameters.sides == .both && rows <= limit ? rows : nil, columns <= limit ? columns : nil
-        )
+    private func orders(_ shape: [Int]) -> (left: Int?, right: Int?) {
+        let limit = maxPreconditionerDimension
+        return (sides == .both && shape[0] <= limit ? shape[0] : nil, shape[1] <= limit ? shape[1] : nil)
     }
+}
 
-    public static func stateCount(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> Int {
-        let (left, right) = orders(shape, hyperparameters)
-        return 2 * shape.reduce(1, *) + 2 * (left ?? 0) * (left ?? 0) + 2 * (right ?? 0) * (right ?? 0)
-    }
+private struct SOAPRule: MatrixRule {
+    let settings: SOAP
+    let adam: Adam
+    let left: Preconditioner?
+    let right: Preconditioner?
 
-    public static func notices(shape: [Int], role: ParameterRole, hyperparameters: Hyperparameters) -> [String] {
-        if case (nil, nil) = orders(shape, hyperparameters) {
-            return [
-                "max_precond_dim \(hyperparameters.maxPreconditionerDimension) excludes both sides: runs as Adam"
-            ]
+    func flops(rows m: Int, columns n: Int, renewing: Bool) -> Int {
+        [left, right].compactMap(\.self).reduce(12 * m * n) { sum, side in
+            let n3 = side.order * side.order * side.order
+            return sum + 5 * m * n * side.order + (renewing ? 6 * n3 + 4 * m * n * side.order : 0)
         }
-        if hyperparameters.stagger, hyperparameters.preconditionFrequency == 1 {
-            return ["stagger has no effect: precondition_frequency 1 makes every basis at every step"]
-        }
-        return []
     }
 
-    public static func refreshInterval(_ hyperparameters: Hyperparameters) -> Int {
-        hyperparameters.preconditionFrequency
-    }
-
-    public var state: [NamedTensor] {
-        [NamedTensor("exp_avg", m), NamedTensor("exp_avg_sq", v)]
-            + (left.map { [NamedTensor("gram_left", $0.gram), NamedTensor("q_left", $0.basis)] } ?? [])
-            + (right.map { [NamedTensor("gram_right", $0.gram), NamedTensor("q_right", $0.basis)] } ?? [])
-    }
-
-    private struct Scratch {
+    struct Scratch {
         /// Only of the first call; the rest lies over it.
         let eigen: EigenScratch<Float>
         let update: Matrix<Float>
         let half: Matrix<Float>
-        /// Of the longer side, for the power step.
-        let power: UnsafeMutablePointer<Float>
-        let eigenvalues: UnsafeMutablePointer<Float>
-        let order: UnsafeMutablePointer<Int>
-        let orthonormalization: OrthonormalizationScratch
-
-        init(_ arena: Arena, _ weight: Matrix<Float>, longest: Int) {
-            eigen = arena.overlaid { EigenScratch(arena, order: longest) }
-            update = arena.matrix(weight.rows, weight.columns)
-            half = arena.matrix(weight.rows, weight.columns)
-            power = arena.array(longest * longest, of: Float.self)
-            eigenvalues = arena.array(longest, of: Float.self)
-            order = arena.array(longest, of: Int.self)
-            orthonormalization = OrthonormalizationScratch(arena, rows: longest, columns: longest)
-        }
+        let power: PowerStepScratch
     }
 
-    private var longest: Int { max(left?.basis.shape[0] ?? 1, right?.basis.shape[0] ?? 1) }
-
-    public var scratchByteCount: Int {
-        Arena.byteCount { _ = Scratch($0, parameter.weight.matrix, longest: longest) }
+    func scratch(_ arena: Arena, _ rows: Int, _ columns: Int) -> Scratch {
+        let longest = max(left?.order ?? 1, right?.order ?? 1)
+        return Scratch(
+            eigen: arena.overlaid { EigenScratch(arena, order: longest) }, update: arena.matrix(rows, columns),
+            half: arena.matrix(rows, columns), power: PowerStepScratch(arena, longest: longest))
     }
 
-    public func step(_ context: StepContext) throws {
-        let scratch = Scratch(context.arena, parameter.weight.matrix, longest: longest)
+    func step(_ scratch: Scratch, _ context: StepContext) throws {
         let call = context.step - 1
         if call == 0 {
-            averageGrams(decay: 0)
-            for side in [left, right].compactMap(\.self) {
-                try setEigenbasis(of: side, scratch)
-            }
+            averageGrams(context, decay: 0)
+            try left?.setEigenbasis(scratch.eigen)
+            try right?.setEigenbasis(scratch.eigen)
             return
         }
-        try updateWeight(call: call, learningRate: context.learningRate, scratch)
-        averageGrams(decay: beta)
-        if (call + offset) % hyperparameters.preconditionFrequency == 0 { try refresh(scratch) }
-    }
+        let update = scratch.update
+        rotate(context.gradient, into: update, inward: true, scratch, context.pool)
+        let stepSize = adam.normalize(
+            update, step: call, learningRate: context.learningRate, correctBias: settings.correctBias, on: context.pool)
+        rotate(update, into: update, inward: false, scratch, context.pool)
+        var scale = Double(stepSize)
+        if settings.normalizeGradients {
+            scale /= 1e-30 + update.frobeniusNorm(on: context.pool) / Double(update.count).squareRoot()
+        }
+        try context.apply(update, scale: scale)
 
-    private var beta: Double { hyperparameters.shampooBeta ?? hyperparameters.betas[1] }
+        averageGrams(context, decay: settings.shampooBeta ?? settings.betas[1])
+        if context.isRenewal { try renew(scratch, context.pool) }
+    }
 
     /// L and R with this gradient; `decay` 0 forgets what they were.
-    private func averageGrams(decay: Double) {
-        let gradient = parameter.gradient.matrix
-        let weight = Float(1 - beta)
-        if let left {
-            multiplyByOwnTranspose(gradient.plain, into: left.gram.matrix, alpha: weight, beta: Float(decay))
-        }
-        if let right {
-            multiplyByOwnTranspose(gradient.transposed, into: right.gram.matrix, alpha: weight, beta: Float(decay))
-        }
-    }
-
-    private func setEigenbasis(of side: Side, _ scratch: Scratch) throws {
-        let basis = side.basis.matrix
-        basis.copy(from: side.gram.matrix)
-        try eigenvectorRows(ofSymmetric: basis, scratch.eigen)
-        // Descending eigenvalues: the rows in reverse.
-        for row in 0..<basis.rows / 2 {
-            let other = basis.row(basis.rows - 1 - row)
-            for column in 0..<basis.columns { swap(&basis.row(row)[column], &other[column]) }
-        }
-    }
-
-    private func updateWeight(call: Int, learningRate: Double, _ scratch: Scratch) throws {
-        let (weight, gradient, update) = (parameter.weight.matrix, parameter.gradient.matrix, scratch.update)
-        rotate(gradient, into: update, inward: true, scratch)
-        let adam = AdamStep(
-            epsFirst: hyperparameters.eps, betas: hyperparameters.betas, step: call, learningRate: learningRate,
-            weightDecay: 0, correctBias: hyperparameters.correctBias)
-        adam.normalize(update.base, m: m.data, v: v.data, count: m.count)
-        rotate(update, into: update, inward: false, scratch)
-
-        var scale = Double(adam.stepSize)
-        if hyperparameters.normalizeGradients {
-            scale /= 1e-30 + update.frobeniusNorm / Double(update.count).squareRoot()
-        }
-        // The decay acts on the updated weight: both factors shrink it alike.
-        let decay = 1 - learningRate * hyperparameters.weightDecay
-        try applyUpdate(update, to: weight, scale: scale * decay, decay: decay)
+    private func averageGrams(_ context: StepContext, decay: Double) {
+        let weight = 1 - (settings.shampooBeta ?? settings.betas[1])
+        left?.average(context.gradient.plain, weight: weight, decay: decay, on: context.pool)
+        right?.average(context.gradient.transposed, weight: weight, decay: decay, on: context.pool)
     }
 
     /// Into the eigenbasis, Q_Lᵀ x Q_R, or back out of it, Q_L x Q_Rᵀ; a side that has no basis is left as
     /// it is. `x` may be `y`.
-    private func rotate(_ x: Matrix<Float>, into y: Matrix<Float>, inward: Bool, _ scratch: Scratch) {
+    private func rotate(_ x: Matrix<Float>, into y: Matrix<Float>, inward: Bool, _ scratch: Scratch, _ pool: WorkerPool)
+    {
         if let basis = left?.basis.matrix {
-            multiply(inward ? basis.plain : basis.transposed, x.plain, into: scratch.half)
+            multiply(inward ? basis.plain : basis.transposed, x.plain, into: scratch.half, on: pool)
         } else {
-            scratch.half.copy(from: x)
+            scratch.half.copy(from: x, on: pool)
         }
         if let basis = right?.basis.matrix {
-            multiply(scratch.half.plain, inward ? basis.transposed : basis.plain, into: y)
+            multiply(scratch.half.plain, inward ? basis.transposed : basis.plain, into: y, on: pool)
         } else {
-            y.copy(from: scratch.half)
+            y.copy(from: scratch.half, on: pool)
         }
     }
 
     /// One power step on each side, v sorted with it, m carried over.
-    private func refresh(_ scratch: Scratch) throws {
-        rotate(m.matrix, into: m.matrix, inward: false, scratch)
-        if let left {
-            let order = try powerStep(left, scratch)
-            scratch.half.copy(from: v.matrix)
-            for row in 0..<order.count {
-                v.matrix.row(row).update(from: scratch.half.row(order[row]), count: v.matrix.columns)
-            }
+    private func renew(_ scratch: Scratch, _ pool: WorkerPool) throws {
+        let (m, v, half) = (adam.m.matrix, adam.v.matrix, scratch.half)
+        rotate(m, into: m, inward: false, scratch, pool)
+        if let order = try left?.powerStep(scratch.power, on: pool) {
+            half.copy(from: v, on: pool)
+            for (row, old) in order.enumerated() { v.row(row).update(from: half.row(old), count: v.columns) }
         }
-        if let right {
-            let order = try powerStep(right, scratch)
-            scratch.half.copy(from: v.matrix)
-            for row in 0..<v.matrix.rows {
-                let (new, old) = (v.matrix.row(row), scratch.half.row(row))
+        if let order = try right?.powerStep(scratch.power, on: pool) {
+            half.copy(from: v, on: pool)
+            for row in 0..<v.rows {
+                let (new, old) = (v.row(row), half.row(row))
                 for column in 0..<order.count { new[column] = old[order[column]] }
             }
         }
-        rotate(m.matrix, into: m.matrix, inward: true, scratch)
-    }
-
-    /// Q <- orthonormal factor of L Q, its columns first sorted by descending qᵀ L q. Returns the order: the
-    /// new column i was column `order[i]`.
-    private func powerStep(_ side: Side, _ scratch: Scratch) throws -> UnsafeMutableBufferPointer<Int> {
-        let (gram, basis) = (side.gram.matrix, side.basis.matrix)
-        let n = basis.rows
-        let power = Matrix(scratch.power, rows: n, columns: n, stride: n)
-        multiply(basis.plain, gram.plain, into: power)
-        guard power.isFinite else { throw NumericalFailure("the preconditioner is not finite") }
-        let eigenvalues = scratch.eigenvalues
-        for row in 0..<n {
-            var sum = Lanes.zero
-            let (q, p) = (basis.row(row), power.row(row))
-            forEachLanes(n) { offset, count in
-                sum = Float.load(q + offset, count: count).multiplyAdd(Float.load(p + offset, count: count), sum)
-            }
-            eigenvalues[row] = sum.laneSum
-        }
-        // Each one's place is the number of those before it; equal ones keep their order.
-        for row in 0..<n {
-            var place = 0
-            for other in 0..<n
-            where eigenvalues[other] > eigenvalues[row] || (eigenvalues[other] == eigenvalues[row] && other < row) {
-                place += 1
-            }
-            scratch.order[place] = row
-        }
-        for row in 0..<n { basis.row(row).update(from: power.row(scratch.order[row]), count: n) }
-        try orthonormalizeRows(basis, scratch.orthonormalization)
-        return UnsafeMutableBufferPointer(start: scratch.order, count: n)
+        rotate(m, into: m, inward: true, scratch, pool)
     }
 }

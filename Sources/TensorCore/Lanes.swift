@@ -14,6 +14,10 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public var squareRoots: Lanes { cosmos_sqrt(self) }
 
+    /// 1, -1 or 0 by the sign of each lane; NaN stays NaN.
+    @inlinable @inline(__always)
+    public var signs: Lanes { cosmos_sign(self) }
+
     /// Each lane as the bits of a `BFloat16`.
     @inlinable @inline(__always)
     public var bfloat16Bits: SIMD16<UInt16> { cosmos_round_to_bfloat16(self) }

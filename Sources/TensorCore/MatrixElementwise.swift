@@ -41,6 +41,41 @@ extension Matrix where Element == Float {
         rowBlocks.forEach(on: pool) { self.rows($0).combine(with: other.rows($0), transform) }
     }
 
+    /// x = f(x, y, z), which may change y and z, too; all have the same shape. Shared out.
+    @inlinable @inline(__always)
+    public func combine(
+        with y: Matrix<Float>, _ z: Matrix<Float>, on pool: WorkerPool,
+        _ transform: (_ x: Lanes, _ y: inout Lanes, _ z: inout Lanes) -> Lanes
+    ) {
+        precondition(
+            [y, z].allSatisfy { rows == $0.rows && columns == $0.columns },
+            "elementwise \(rows)x\(columns) with \(y.rows)x\(y.columns) and \(z.rows)x\(z.columns)")
+        rowBlocks.forEach(on: pool) { rows in
+            for row in rows {
+                let (x, y, z) = (self.row(row), y.row(row), z.row(row))
+                forEachLanes(columns) { offset, count in
+                    var newY = Float.load(y + offset, count: count)
+                    var newZ = Float.load(z + offset, count: count)
+                    let newX = transform(Float.load(x + offset, count: count), &newY, &newZ)
+                    Float.store(newX, x + offset, count: count)
+                    Float.store(newY, y + offset, count: count)
+                    Float.store(newZ, z + offset, count: count)
+                }
+            }
+        }
+    }
+
+    /// x <- x + weight (y - x): an exponential moving average. Shared out.
+    public func average(with other: Matrix<Float>, weight: Double, on pool: WorkerPool) {
+        let weight = Lanes(repeating: Float(weight))
+        combine(with: other, on: pool) { old, new in (new - old).multiplyAdd(weight, old) }
+    }
+
+    /// Copies all elements of a matrix of the same shape, shared out.
+    public func copy(from other: Matrix<Float>, on pool: WorkerPool) {
+        rowBlocks.forEach(on: pool) { self.rows($0).copy(from: other.rows($0)) }
+    }
+
     /// Copies all elements of a matrix of the same shape.
     public func copy(from other: Matrix<Float>) {
         precondition(

@@ -50,6 +50,11 @@ public struct NewtonSchulz: Sendable {
         }
     }
 
+    public func flops(rows: Int, columns: Int) -> Int {
+        let (p, q) = (min(rows, columns), max(rows, columns))
+        return steps * (3 * p * p * q + p * p * p)
+    }
+
     /// Orthogonalizes `x`, which it overwrites; the result is where the return value says, in `x` or in
     /// the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of `pool` help.
     public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {

@@ -20,7 +20,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
 
     public var model: LLaMAMemory
     public var optimizerState: [State]
-    /// Scratch of the workers during the optimizer's step.
+    /// Scratch of the matrices that the optimizer works on at the same time.
     public var optimizerScratch: Int
     /// Code, libraries, stacks, and the memory in which the libraries pack matrices for each worker.
     public var program: Int
@@ -133,8 +133,15 @@ extension RunConfiguration {
                 config: self.model, pool: pool, maxSequences: training.microBatchSize,
                 sequenceLength: data.sequenceLength, precision: training.precision,
                 recompute: training.recompute)
-            return (model, Optimizer(optimizer, parameters: model.parameters, pool: pool))
+            return (model, makeOptimizer(for: model))
         }
+    }
+
+    /// The optimizer of a run.
+    func makeOptimizer(for model: LLaMA) -> Optimizer {
+        Optimizer(
+            optimizer, parameters: model.parameters, pool: model.pool,
+            scratchBudget: training.optimizerScratchMiB << 20)
     }
 
     /// The bytes of the optimizer's state.

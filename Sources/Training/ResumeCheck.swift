@@ -32,7 +32,8 @@ func resumableState(
             hint: "ask for at least as many, or choose another output.run_dir")
     }
     var free = [
-        "training.threads", "training.recompute", "output.", "evaluation.every", "data.train", "data.validation",
+        "training.threads", "training.recompute", "training.optimizer_scratch_mib", "output.", "evaluation.every",
+        "data.train", "data.validation",
         "data.tokenizer",
     ]
     let hasSameRates = (0..<state.step).allSatisfy {

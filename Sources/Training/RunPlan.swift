@@ -113,19 +113,19 @@ extension RunConfiguration {
     /// with this one's values where they have a setting of the same name that takes them (the learning
     /// rate, betas, eps, a rank).
     public func withEveryOptimizer() throws -> [RunConfiguration] {
-        try optimizerRules.map { rule in
-            if rule.name == optimizer.name { return self }
+        try optimizers.map { other in
+            if other.name == optimizer.name { return self }
             func settings(_ lines: [String]) throws -> OptimizerConfiguration {
-                let yaml = (["name: \(rule.name)"] + lines).joined(separator: "\n")
+                let yaml = (["name: \(other.name)"] + lines).joined(separator: "\n")
                 return try OptimizerConfiguration(
                     ConfigurationNode(yaml: yaml, file: "plan"), at: "optimizer",
                     forBFloat16Training: training.precision == .bf16)
             }
             let shared = optimizer.hyperparameters.values.filter { !$0.key.contains(".") }
                 .map { "\($0.key): \($0.value)" }.filter { (try? settings([$0])) != nil }
-            var other = self
-            other.optimizer = try settings(shared)
-            return other
+            var run = self
+            run.optimizer = try settings(shared)
+            return run
         }
     }
 }

@@ -1,5 +1,6 @@
 import Configuration
 import LLaMA
+import Optimizers
 import TokenData
 
 /// Where the tokens come from: the `data` section.
@@ -39,6 +40,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var seed = 1
     public var initFrom: String?
     public var threads = 0
+    public var optimizerScratchMiB = Optimizer.defaultScratchBudget >> 20
 
     public init() {}
 
@@ -65,6 +67,10 @@ public struct TrainingSettings: ConfigurationSection {
             "init_from", \.initFrom,
             "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .path),
         .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),
+        .init(
+            "optimizer_scratch_mib", \.optimizerScratchMiB,
+            "scratch memory in MiB for matrices that the optimizer works on at once, one at least: memory, not mathematics",
+            .range(0...1 << 20)),
     ]
 
     public mutating func validate() throws {

@@ -77,7 +77,7 @@ public final class RunSetup {
         if purpose != .resume { try Self.initialize(model, configuration, tokenizer: tokenizer) }
 
         self.tokenizer = try tokenizer.map(TokenizerFile.init)
-        let optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
+        let optimizer = configuration.makeOptimizer(for: model)
         self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
         limit = Self.rate(MachineLimit.measured(pool: pool), training.precision)
@@ -181,7 +181,7 @@ public final class RunSetup {
     /// What a checkpoint before the first step holds. The weights are set back to that.
     func initialCheckpointContents() throws -> Checkpoint.Contents {
         try Self.initialize(model, configuration, tokenizer: nil)
-        optimizer = Optimizer(configuration.optimizer, parameters: model.parameters, pool: pool)
+        optimizer = configuration.makeOptimizer(for: model)
         return try checkpointContents(step: 0, tokens: 0, position: BatchSampler.Position(), pendingRow: nil)
     }
 

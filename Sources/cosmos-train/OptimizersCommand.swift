@@ -19,27 +19,22 @@ struct OptimizersCommand: ParsableCommand {
     func run() throws {
         guard let name else {
             try printResult(
-                aligned([["name", "state", "idea"]] + optimizerRules.map { [$0.name, $0.stateFormula, $0.summary] }))
+                aligned([["name", "state", "idea"]] + optimizers.map { [$0.name, $0.stateFormula, $0.summary] }))
             try printResult("\n`cosmos-train optimizers NAME` shows one with its settings.")
             return
         }
-        guard let rule = optimizerRules.first(where: { $0.name == name }) else {
-            throw unknownOptimizer(name)
-        }
-        try printResult(description(of: rule))
-    }
+        let optimizer = try optimizer(named: name)
+        try printResult(
+            """
+            \(optimizer.summary)
 
-    private func description<Rule: OptimizerRule>(of rule: Rule.Type) -> String {
-        """
-        \(rule.summary)
+            \(optimizer.citation)
 
-        \(rule.citation)
+            state of an m x n matrix, in scalars: \(optimizer.stateFormula)
 
-        state of an m x n matrix, in scalars: \(rule.stateFormula)
+            settings of the section `optimizer:`, beside `name: \(optimizer.name)`, with their defaults:
 
-        settings of the section `optimizer:`, beside `name: \(rule.name)`, with their defaults:
-
-        \(Rule.Hyperparameters.documentation)
-        """
+            \(optimizer.documentation)
+            """)
     }
 }

@@ -8,15 +8,15 @@ import Testing
         let result = try run(program, ["optimizers"])
         #expect(result.status == 0)
         let lines = result.output.split(separator: "\n")
-        for rule in optimizerRules {
+        for rule in optimizers {
             let line = try #require(lines.first { $0.hasPrefix(rule.name + " ") }, "\(rule.name)")
             #expect(line.contains(rule.stateFormula) && line.hasSuffix(rule.summary))
         }
     }
 
-    @Test(arguments: optimizerRules.map { $0.name })
+    @Test(arguments: optimizers.map { $0.name })
     func describesOneWithSettingsStateAndCitation(_ name: String) throws {
-        let rule = try #require(optimizerRules.first { $0.name == name })
+        let rule = try #require(optimizers.first { $0.name == name })
         let result = try run(program, ["optimizers", name])
         #expect(result.status == 0)
         for part in [rule.summary, rule.citation, rule.stateFormula, "lr ", "weight_decay ", "betas"] {

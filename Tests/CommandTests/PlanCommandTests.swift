@@ -56,7 +56,7 @@ import Testing
             let command = try plan("--all-optimizers", "--no-probe", in: folder)
             #expect(command.status == 0, "\(command.errorOutput)")
             let lines = command.output.split(separator: "\n")
-            for rule in optimizerRules {
+            for rule in optimizers {
                 #expect(lines.contains { $0.hasPrefix(rule.name) }, "\(command.output) lacks \(rule.name)")
             }
             #expect(command.output.contains("cosmos *"))
@@ -95,7 +95,7 @@ import Testing
 
     /// The quickstart's shapes with data of a few pages, two steps of the real program.
     @Test(
-        arguments: optimizerRules.map { $0.name },
+        arguments: optimizers.map { $0.name },
         BFloat16Library.isSupportedByCPU ? ["fp32", "bf16"] : ["fp32"])
     func predictedPeakIsWithinTenPercentOfTheMeasured(optimizer: String, precision: String) throws {
         try withTemporaryFolder { folder in

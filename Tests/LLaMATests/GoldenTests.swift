@@ -93,10 +93,11 @@ import Training
         let settings = golden.fields.adamw
         let optimizer = Optimizer(
             OptimizerConfiguration(
-                AdamW.self,
-                AdamW.Hyperparameters(
-                    lr: try #require(settings.lr.double), betas: try #require(settings.betas.doubles),
-                    eps: try #require(settings.eps.double), weightDecay: try #require(settings.weight_decay.double))),
+                AdamW(
+                    AdamSettings(
+                        lr: try #require(settings.lr.double), betas: try #require(settings.betas.doubles),
+                        eps: try #require(settings.eps.double),
+                        weightDecay: try #require(settings.weight_decay.double)))),
             parameters: model.parameters, pool: model.pool)
         let maxNorm = try #require(settings.clip.double)
         let losses = try #require(golden.fields.results.ideal64.train_losses.doubles)

@@ -5,17 +5,20 @@ import TensorCore
 import TestSupport
 import Testing
 
-/// What every optimizer must do, run over the registry: a new optimizer is covered by its row there.
+/// What every optimizer must do, run over the registry and the examples of the documentation: a new optimizer is
+/// covered by its row there.
 @Suite struct ConformanceTests {
-    /// A configuration of a registered optimizer, small enough for small matrices.
-    struct Entry: CustomTestStringConvertible, Sendable {
-        let name: String
-        let settings: String
-        var testDescription: String { settings.isEmpty ? name : "\(name) {\(settings)}" }
+    static let all = optimizers + [Lion.self, NorMuon.self]
 
-        func configuration() throws -> OptimizerConfiguration {
-            let yaml = "{name: \(name)\(settings.isEmpty ? "" : ", " + settings)}"
-            return try OptimizerConfiguration(ConfigurationNode(yaml: yaml, file: "test.cfg"), at: "optimizer")
+    /// An optimizer with settings for small matrices.
+    struct Entry: CustomTestStringConvertible, Sendable {
+        let optimizer: any OptimizerSettings.Type
+        var settings = ""
+        var testDescription: String { settings.isEmpty ? optimizer.name : "\(optimizer.name) {\(settings)}" }
+
+        func configuration(_ changes: String = "") throws -> OptimizerConfiguration {
+            let lines = [settings, changes].filter { !$0.isEmpty }.joined(separator: ", ")
+            return OptimizerConfiguration(try optimizer.read("{\(lines)}"))
         }
     }
 
@@ -33,8 +36,8 @@ import Testing
     ]
 
     static var entries: [Entry] {
-        optimizerRules.map { $0.name }.flatMap { name in
-            ([""] + (variants[name] ?? [])).map { Entry(name: name, settings: $0) }
+        all.flatMap { optimizer in
+            ([""] + (variants[optimizer.name] ?? [])).map { Entry(optimizer: optimizer, settings: $0) }
         }.filter { entry in
             BFloat16Library.isSupportedByCPU || !entry.settings.contains("bf16")
         }
@@ -72,9 +75,14 @@ import Testing
     }
 
     /// The weights after `steps` steps.
-    static func run(_ entry: Entry, steps: Int, threads: Int, scale: Float = 0.1) throws -> [Parameter] {
+    static func run(
+        _ entry: Entry, steps: Int, threads: Int, scale: Float = 0.1,
+        scratchBudget: Int = Optimizer.defaultScratchBudget, taskSize: Int = 1 << 18
+    ) throws -> [Parameter] {
         let parameters = parameters()
-        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: threads))
+        let optimizer = Optimizer(
+            try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: threads),
+            scratchBudget: scratchBudget, taskSize: taskSize)
         for step in 1...steps {
             setGradients(parameters, step: step, scale: scale)
             try optimizer.step(learningRateFactor: 1)
@@ -107,13 +115,13 @@ import Testing
         var found: Set<String> = []
         for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
             let text = try String(contentsOf: file, encoding: .utf8)
-            for match in text.matches(of: /class (\w+)[^{]*: [^{]*(?:OptimizerRule|ElementwiseRule)/) {
+            for match in text.matches(of: /struct (\w+): (?:OptimizerSettings|OrthogonalizingOptimizer)/) {
                 found.insert(String(match.1))
             }
         }
         #expect(found.count >= 6)
-        #expect(found == Set(optimizerRules.map { String(describing: $0) }))
-        #expect(Set(optimizerRules.map { $0.name }).count == optimizerRules.count, "two optimizers have one name")
+        #expect(found == Set(optimizers.map { String(describing: $0) }))
+        #expect(Set(Self.all.map { $0.name }).count == Self.all.count, "two optimizers have one name")
     }
 
     /// Least squares |W - target|² from a distance, with a falling learning rate.
@@ -153,6 +161,16 @@ import Testing
         #expect(try Self.bits(Self.run(entry, steps: 9, threads: 5)) == once)
     }
 
+    /// Units one by one or all at once, matrices one by one or all at once.
+    @Test(arguments: entries)
+    func sameBitsHoweverTheWorkIsCut(_ entry: Entry) throws {
+        let once = try Self.bits(Self.run(entry, steps: 9, threads: 2))
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 3, scratchBudget: 0, taskSize: 1)) == once)
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 3, taskSize: 30)) == once)
+        #expect(
+            try Self.bits(Self.run(entry, steps: 9, threads: 5, scratchBudget: 1 << 40, taskSize: 1 << 40)) == once)
+    }
+
     @Test(arguments: entries, [1, 2, 5])
     func resumedRunEndsInTheSameBits(_ entry: Entry, stop: Int) throws {
         let straight = try Self.bits(Self.run(entry, steps: 9, threads: 2))
@@ -178,16 +196,83 @@ import Testing
     }
 
     @Test(arguments: entries)
-    func stateIsWhatTheFormulaSays(_ entry: Entry) throws {
+    func stateStartsAtZeroUnderNamesOfItsOwn(_ entry: Entry) throws {
         let configuration = try entry.configuration()
-        let optimizer = Optimizer(configuration, parameters: Self.parameters(), pool: WorkerPool(threads: 1))
-        for slot in optimizer.slots {
-            let expected = configuration.stateCount(shape: slot.parameter.shape, role: slot.parameter.role)
-            #expect(slot.stateByteCount == 4 * expected, "\(slot.parameter.name)")
-            #expect(slot.state.allSatisfy { $0.tensor.elements.allSatisfy { $0 == 0 } }, "state does not start at zero")
-            #expect(Set(slot.state.map(\.name)).count == slot.state.count)
+        let parameters = Self.parameters()
+        func optimizer() -> Optimizer {
+            Optimizer(configuration, parameters: parameters, pool: WorkerPool(threads: 1))
         }
-        #expect(Set(optimizer.state.map(\.name)).count == optimizer.state.count)
+        let state = optimizer().state
+        #expect(state.allSatisfy { $0.tensor.elements.allSatisfy { $0 == 0 } }, "state does not start at zero")
+        #expect(Set(state.map(\.name)).count == state.count)
+        #expect(withoutMemory { optimizer().state.map(\.tensor.shape) } == state.map(\.tensor.shape))
+    }
+
+    /// "2mn + min(m,n) r + r² (in words)": the sum before the words.
+    static func value(of formula: String, m: Int, n: Int, r: Int) throws -> Int {
+        let values: [Character: Int] = ["m": m, "n": n, "r": r, "p": min(m, n), "q": max(m, n)]
+        let words = try #require(
+            formula.replacing("min(m,n)", with: "p").replacing("max(m,n)", with: "q").split(separator: " (").first)
+        return try words.split(separator: " + ").reduce(0) { sum, term in
+            var factors: [Int] = []
+            for letter in term where letter != " " {
+                factors.append(try #require(letter == "²" ? factors.last : values[letter] ?? letter.wholeNumberValue))
+            }
+            return sum + factors.reduce(1, *)
+        }
+    }
+
+    @Test(arguments: all.map { Entry(optimizer: $0) })
+    func stateIsWhatTheFormulaSays(_ entry: Entry) throws {
+        let hasRank = try entry.configuration().hyperparameters.values.contains { $0.key == "rank" }
+        let configuration = try entry.configuration(hasRank ? "rank: 3" : "")
+        for (m, n) in [(22, 9), (7, 30)] {
+            let matrix = Parameter(name: "gate", shape: [m, n], role: .matrix(.gate))
+            let optimizer = Optimizer(configuration, parameters: [matrix], pool: WorkerPool(threads: 1))
+            let formula = entry.optimizer.stateFormula
+            #expect(try optimizer.stateByteCount == 4 * Self.value(of: formula, m: m, n: n, r: 3), "\(formula)")
+        }
+    }
+
+    /// Whatever a rule goes by can be set, is written to checkpoints, and is compared when a run is resumed.
+    @Test(arguments: all.map { Entry(optimizer: $0) })
+    func everySettingIsAField(_ entry: Entry) throws {
+        func properties(_ value: Any) -> Int {
+            let mirror = Mirror(reflecting: value)
+            let isOptional = mirror.displayStyle == .optional
+            guard isOptional && !mirror.children.isEmpty || value is any ConfigurationSection else { return 1 }
+            return mirror.children.reduce(0) { $0 + properties($1.value) }
+        }
+        let values = try entry.configuration().hyperparameters.values
+        #expect(values.count == properties(try entry.configuration().hyperparameters))
+        // And each key is of one property alone.
+        for (key, value) in values where !key.contains(".") {
+            let numbers = value.trimmingCharacters(in: ["[", "]"]).split(separator: ", ").compactMap { Double($0) }
+            guard !numbers.isEmpty else { continue }
+            let others = numbers.map { $0 == 0 || ($0 == $0.rounded() && $0 != 1) ? $0 + 1 : 0.5 * $0 }.map(\.yaml)
+            let other = value.hasPrefix("[") ? "[\(others.joined(separator: ", "))]" : others[0]
+            let changed = try entry.configuration("\(key): \(other)").hyperparameters.values
+            #expect(zip(values, changed).filter { $0.value != $1.value }.map(\.0.key) == [key])
+        }
+    }
+
+    /// Without a gradient there is no update, and what is left is W <- (1 - lr weight_decay) W.
+    @Test(arguments: entries)
+    func decayIsDecoupledAndByTheLearningRate(_ entry: Entry) throws {
+        let configuration = try entry.configuration(
+            "lr: 0.5, weight_decay: 0.2, adam: {lr: 0.25, weight_decay: 0.4}")
+        let (parameters, start) = (Self.parameters(), Self.parameters())
+        let optimizer = Optimizer(configuration, parameters: parameters, pool: WorkerPool(threads: 2))
+        for _ in 1...3 { try optimizer.step(learningRateFactor: 0.5) }
+        for (parameter, start) in zip(parameters, start) {
+            // SOAP's first step only makes its bases.
+            let decays = entry.optimizer.name == "soap" && parameter.role.isMatrix ? 2.0 : 3.0
+            let factor = pow(1 - 0.5 * 0.5 * 0.2, decays)
+            let error = zip(parameter.weight.elements, start.weight.elements).map {
+                abs(Double($0) - factor * Double($1))
+            }
+            #expect(error.max() ?? 1 < 1e-6, "\(parameter.name)")
+        }
     }
 
     @Test(arguments: entries)
@@ -247,8 +332,13 @@ import Testing
 
     @Test(arguments: entries)
     func configurationSurvivesBeingWrittenAndRead(_ entry: Entry) throws {
-        let written = try entry.configuration().yaml()
-        let again = try OptimizerConfiguration(ConfigurationNode(yaml: written, file: "again.cfg"), at: "optimizer")
-        #expect(again.yaml() == written)
+        let written = try entry.configuration().hyperparameters.yaml()
+        #expect(try entry.optimizer.read(written).yaml() == written)
+    }
+}
+
+extension OptimizerSettings {
+    fileprivate static func read(_ yaml: String) throws -> any OptimizerSettings {
+        try decode(Self.self, from: ConfigurationNode(yaml: yaml, file: "test.cfg"), at: "optimizer")
     }
 }

@@ -59,7 +59,7 @@ extension GoldenCase {
         let betas = try settings.betas()
         let (eps, decay) = (try settings.double("eps"), try settings.double("weight_decay"))
         return .replay(AdamW.self, .vector, tolerance: GoldenTolerance.elementwise) {
-            $0 = .init(lr: 1, betas: betas, eps: eps, weightDecay: decay)
+            $0.own = .init(lr: 1, betas: betas, eps: eps, weightDecay: decay)
         }
     }
 
@@ -122,7 +122,8 @@ extension GoldenCase {
             guard auxiliary, let betas = settings.hyper.aux.betas.doubles, let eps = settings.hyper.aux.eps.double
             else { throw GoldenError("\(name): no AdamW here corresponds to its own") }
             return .replay(AdamW.self, .vector, tolerance: GoldenTolerance.elementwise) {
-                $0 = .init(lr: 1, betas: betas, eps: eps, weightDecay: settings.hyper.aux.weight_decay.double ?? decay)
+                $0.own = .init(
+                    lr: 1, betas: betas, eps: eps, weightDecay: settings.hyper.aux.weight_decay.double ?? decay)
             }
         }
         return try .replay(
@@ -131,8 +132,8 @@ extension GoldenCase {
             ($0.weightDecay, $0.scale) = (decay, scale)
             $0.momentum = try settings.double("momentum")
             $0.nesterov = try settings.bool("nesterov")
-            $0.nsSteps = try settings.int("ns_steps")
-            $0.nsPrecision = isBF16 ? .bf16 : .fp32
+            $0.orthogonalization.nsSteps = try settings.int("ns_steps")
+            $0.orthogonalization.nsPrecision = isBF16 ? .bf16 : .fp32
         }
     }
 
@@ -160,10 +161,10 @@ extension GoldenCase {
 
     /// State that can't be computed again: on a matrix that is not square, SOAP's first basis is
     /// whatever LAPACK makes of the null space.
-    func importState(_ parameter: String, into rule: any OptimizerRule, after step: Int) throws {
-        guard rule is SOAP, step == 1 else { return }
+    func importState(_ parameter: String, into slot: Optimizer.Slot, after step: Int) throws {
+        guard slot.ruleName == SOAP.name, step == 1 else { return }
         for (ours, theirs) in [("q_left", "Q0"), ("q_right", "Q1")] {
-            guard let basis = rule.state.first(where: { $0.name == ours })?.tensor.matrix,
+            guard let basis = slot.state.first(where: { $0.name == ours })?.tensor.matrix,
                 let columns = try tensor("\(parameter)/\(theirs)@1")
             else { continue }
             let values = columns.floats
@@ -183,7 +184,7 @@ extension GoldenCase {
         guard shape.count == 2 else {
             guard isPaper || betas[0] == 0.9 else { throw GoldenError("\(name): its Adam is another") }
             return .replay(AdamW.self, .vector, tolerance: GoldenTolerance.elementwise) {
-                $0 = .init(lr: 1, betas: betas, eps: eps, weightDecay: decay)
+                $0.own = .init(lr: 1, betas: betas, eps: eps, weightDecay: decay)
             }
         }
         guard isPaper || isNesterov else { throw GoldenError("\(name): the plain form is not offered") }
@@ -197,7 +198,7 @@ extension GoldenCase {
             $0.weightDecay = decay / ratio
             $0.rank = try settings.int("rank")
             $0.gamma = .number(try settings.double("gamma"))
-            $0.nsPrecision = isBF16 ? .bf16 : .fp32
+            $0.orthogonalization.nsPrecision = isBF16 ? .bf16 : .fp32
         }
     }
 }

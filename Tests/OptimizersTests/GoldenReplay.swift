@@ -13,15 +13,15 @@ struct GoldenPlan {
     let rateScale: Double
     let tolerance: Double
 
-    static func replay<Rule: OptimizerRule>(
-        _ rule: Rule.Type, _ role: ParameterRole, rateScale: Double = 1, tolerance: Double,
-        _ set: (inout Rule.Hyperparameters) throws -> Void
+    static func replay<Settings: OptimizerSettings>(
+        _: Settings.Type, _ role: ParameterRole, rateScale: Double = 1, tolerance: Double,
+        _ set: (inout Settings) throws -> Void
     ) rethrows -> GoldenPlan {
-        var hyperparameters = Rule.Hyperparameters()
-        try set(&hyperparameters)
+        var settings = Settings()
+        settings.lr = 1
+        try set(&settings)
         return GoldenPlan(
-            configuration: OptimizerConfiguration(rule, hyperparameters), role: role, rateScale: rateScale,
-            tolerance: tolerance)
+            configuration: OptimizerConfiguration(settings), role: role, rateScale: rateScale, tolerance: tolerance)
     }
 }
 
@@ -54,20 +54,16 @@ extension GoldenCase {
         let start = try required("\(name)/param@0")
         let parameter = Parameter(name: name, shape: start.shape, role: plan.role)
         for (index, value) in start.floats.enumerated() { parameter.weight.data[index] = value }
-        let rule = plan.configuration.makeRule(for: parameter)
-        let arena = Arena(byteCount: rule.scratchByteCount)
-        let pool = WorkerPool(threads: 1)
+        let optimizer = Optimizer(plan.configuration, parameters: [parameter], pool: WorkerPool(threads: 1))
 
         var (difference, change, largest) = (0.0, 0.0, 0.0)
         let rates = try #require(fields.lr.doubles)
         for step in 1...rates.count {
             let gradient = try required("\(name)/grad@\(step)").floats
             for index in gradient.indices { parameter.gradient.data[index] = gradient[index] }
-            arena.reset()
-            try rule.step(
-                StepContext(step: step, learningRate: rates[step - 1] * plan.rateScale, arena: arena, pool: pool))
+            try optimizer.step(learningRateFactor: rates[step - 1] * plan.rateScale)
             #expect(parameter.gradient.elements.elementsEqual(gradient), "step \(step) wrote to the gradient")
-            try importState(name, into: rule, after: step)
+            try importState(name, into: optimizer.slots[0], after: step)
 
             let expected = try required("\(name)/param@\(step)").doubles
             for index in expected.indices {

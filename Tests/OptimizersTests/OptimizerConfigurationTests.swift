@@ -37,16 +37,36 @@ import Testing
     }
 
     @Test func rolesGoWhereTheOptimizerSays() throws {
+        func ruleName(_ configuration: OptimizerConfiguration, _ role: ParameterRole) -> String {
+            type(of: configuration.settings(for: role)).name
+        }
         let roles: [ParameterRole] = [.embedding, .head, .vector]
         for name in ["muon", "soap", "cosmos"] {
             let configuration = try Self.read("name: \(name)")
-            #expect(roles.allSatisfy { configuration.ruleName(for: $0) == "adamw" })
-            #expect(configuration.ruleName(for: .matrix(.up)) == name)
+            #expect(roles.allSatisfy { ruleName(configuration, $0) == "adamw" })
+            #expect(ruleName(configuration, .matrix(.up)) == name)
         }
         for name in ["adamw", "adam_mini", "galore"] {
             let configuration = try Self.read("name: \(name)")
-            #expect((roles + [.matrix(.up)]).allSatisfy { configuration.ruleName(for: $0) == name })
+            #expect((roles + [.matrix(.up)]).allSatisfy { ruleName(configuration, $0) == name })
         }
+    }
+
+    /// Every optimizer may leave embedding, head and gains to an AdamW with settings of its own.
+    @Test(arguments: optimizers.map { $0.name })
+    func adamSectionIsForAll(_ name: String) throws {
+        let parameters = [
+            Parameter(name: "gate", shape: [8, 8], role: .matrix(.gate)),
+            Parameter(name: "norm", shape: [8], role: .vector),
+        ]
+        let configuration = try Self.read("name: \(name), lr: 0.5, adam: {lr: 0.25, eps: 1.0e-12}")
+        let slots = Optimizer(configuration, parameters: parameters, pool: WorkerPool(threads: 1)).slots
+        #expect(slots.map(\.ruleName) == [name, "adamw"])
+        #expect(slots.map(\.learningRate) == [0.5, 0.25])
+        #expect(configuration.hyperparameters.values.contains { $0.key == "adam.eps" && $0.value == "1.0e-12" })
+        // `null` is what is written where there is none: it is read as no section.
+        let absent = try Self.read("name: \(name), adam: null")
+        #expect(absent.yaml() == (try Self.read("name: \(name)")).yaml())
     }
 
     @Test func noticesNameReducedRanksAndClippingWithoutBound() throws {
@@ -57,6 +77,9 @@ import Testing
         #expect(cosmos.contains { $0.contains("rank 40 is reduced to 32") && $0.contains("2 parameters") })
         #expect(cosmos.contains { $0.contains("clipping") })
         #expect(try Self.read("name: cosmos, rank: 8").notices(parameters, gradientClip: nil).isEmpty)
+        let short = try Self.read("name: cosmos, rank: 40").notices(
+            [([32, 64], .matrix(.key(headDim: 8)))], gradientClip: nil)
+        #expect(short.count == 1 && short[0].contains("holds all of the first gradient, which has 32 rows"))
         #expect(try Self.read("name: adamw").notices(parameters, gradientClip: 1).isEmpty)
         let galore = try Self.read("name: galore, rank: 40").notices(parameters, gradientClip: nil)
         #expect(galore.contains { $0.contains("rank 40 is reduced to 32") && $0.contains("3 parameters") })

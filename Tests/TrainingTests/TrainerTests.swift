@@ -90,7 +90,7 @@ struct TrainerTests {
 
     @Test(
         "With every optimizer, in the middle of its periods too, resume and threads change no bit",
-        arguments: optimizerRules.map { "optimizer={name: \($0.name), lr: 5.0e-3}" } + [
+        arguments: optimizers.map { "optimizer={name: \($0.name), lr: 5.0e-3}" } + [
             "optimizer={name: galore, lr: 5.0e-3, rank: 4, update_proj_gap: 4}",
             "optimizer={name: galore, lr: 5.0e-3, rank: 4, update_proj_gap: 3, stagger: true}",
             "optimizer={name: soap, lr: 5.0e-3, precondition_frequency: 3, stagger: true}",

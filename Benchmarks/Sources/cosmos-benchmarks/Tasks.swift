@@ -118,19 +118,19 @@ private var optimizerTasks: [MeasuredTask] {
         }
     }
     /// With the defaults of training in bf16 where this CPU can.
-    func configuration<Rule: OptimizerRule>(_ rule: Rule.Type) -> OptimizerConfiguration {
-        var settings = Rule.Hyperparameters()
+    func configuration(_ optimizer: any OptimizerSettings.Type) -> OptimizerConfiguration {
+        var settings = optimizer.init()
         settings.setDefaults(forBFloat16Training: BFloat16Library.isSupportedByCPU)
-        return OptimizerConfiguration(rule, settings)
+        return OptimizerConfiguration(settings)
     }
     let count = 2 * config.vocabSize * h + config.numHiddenLayers * (4 * h * h + 3 * h * i + 2 * h) + h
-    return [step("AdamW 130M", .bytes(28 * count), of: OptimizerConfiguration(AdamW.self), on: wholeModel)]
-        + optimizerRules.flatMap { rule in
-            let configuration = configuration(rule)
-            let ordinary = step("optimizer step \(rule.name)", nil, of: configuration, on: matrices)
+    return [step("AdamW 130M", .bytes(28 * count), of: OptimizerConfiguration(AdamW()), on: wholeModel)]
+        + optimizers.flatMap { optimizer in
+            let configuration = configuration(optimizer)
+            let ordinary = step("optimizer step \(optimizer.name)", nil, of: configuration, on: matrices)
             guard configuration.refreshInterval > 1 else { return [ordinary] }
             let renewal = step(
-                "optimizer step \(rule.name), new bases", nil, of: configuration, renewing: true, on: matrices)
+                "optimizer step \(optimizer.name), new bases", nil, of: configuration, renewing: true, on: matrices)
             return [ordinary, renewal]
         }
 }
