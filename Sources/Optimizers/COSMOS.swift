@@ -21,7 +21,8 @@ import TensorCore
 /// Embedding, head and norm gains go to AdamW.
 ///
 /// **Numerics.** The bases are kept as rows, U as r x n, as LAPACK wants them. V is not rotated with the basis.
-/// Where nothing is left over B is 0: where r is n, and at the first step where r is m or more. See `NewtonSchulz` for the iteration.
+/// Where nothing is left over B is 0: where r is n, and at the first step where r is m or more. See `NewtonSchulz`
+/// for the iteration.
 ///
 /// **Cost.** mn + mr + nr + r² scalars of state, and nothing n x n: the first basis comes from the smaller
 /// Gram matrix. A step takes 12mnr + 4nr² FLOPs for A and the basis, and for B what Muon's does.
@@ -204,11 +205,19 @@ private struct COSMOSRule: MatrixRule {
             multiply(scratch.rotation.transposed, scratch.product.plain, into: s, on: pool)
             u.copy(from: scratch.basis)
         }
-        basis.project(gradient, into: scratch.low, on: pool)
+        project(gradient, into: scratch.low, context)
         multiplyByOwnTranspose(scratch.low.transposed, into: s, alpha: newWeight, beta: isFirst ? 0 : beta2, on: pool)
         let (decay, weight) = (Lanes(repeating: beta2), Lanes(repeating: newWeight))
         secondMoment.matrix.combine(with: scratch.low, on: pool) { v, low in (low * weight).multiplyAdd(low, v * decay)
         }
+    }
+
+    /// x U. The first gradient lies in the span of as many basis vectors as it has rows: along the others it is 0,
+    /// and what a product leaves there is rounding, which must not be divided by its own size.
+    private func project(_ x: Matrix<Float>, into low: Matrix<Float>, _ context: StepContext) {
+        basis.project(x, into: low, on: context.pool)
+        guard context.step == 1, x.rows < low.columns else { return }
+        for row in 0..<low.rows { (low.row(row) + x.rows).update(repeating: 0, count: low.columns - x.rows) }
     }
 
     /// A residual of that share of D is rounding: its elements are sums of r products, rounded to 24 bits.
@@ -223,7 +232,7 @@ private struct COSMOSRule: MatrixRule {
         update.apply(on: pool) { $0 * correction }
         let size = update.frobeniusNorm(on: pool)
 
-        basis.project(update, into: low, on: pool)
+        project(update, into: low, context)
         multiply(low.plain, u.plain, into: update, alpha: -1, beta: 1, on: pool)
         let rootCorrection = Lanes(
             repeating: Float((1 - pow(settings.betas[1], Double(context.step))).squareRoot()))

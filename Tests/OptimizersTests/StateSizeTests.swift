@@ -57,4 +57,39 @@ import Testing
             #expect(try Self.stateCount(settings, [m, n]) == count, "\(settings)")
         }
     }
+
+    private static func optimizer(_ settings: String, threads: Int, scratchBudget: Int) throws -> Optimizer {
+        let configuration = try configuration(settings)
+        return withoutMemory {
+            Optimizer(
+                configuration,
+                parameters: (0..<3).map { Parameter(name: "\($0)", shape: [60, 100], role: .matrix(.gate)) },
+                pool: WorkerPool(threads: threads), scratchBudget: scratchBudget)
+        }
+    }
+
+    /// One matrix at a time at least; no more than there are, nor than workers.
+    @Test func scratchFollowsTheBudget() throws {
+        let one = try Self.optimizer("name: muon", threads: 8, scratchBudget: 0).scratchByteCount
+        #expect(one >= 4 * (2 * 60 * 100 + 2 * 60 * 60))
+        for (threads, budget, matrices) in [(8, 2 * one, 2), (8, 3 * one - 1, 2), (8, 1 << 40, 3), (2, 1 << 40, 2)] {
+            let optimizer = try Self.optimizer("name: muon", threads: threads, scratchBudget: budget)
+            #expect(optimizer.scratchByteCount == matrices * one)
+        }
+        #expect(try Self.optimizer("name: adamw", threads: 8, scratchBudget: 0).scratchByteCount == 0)
+    }
+
+    /// What matrices are scheduled by: FLOPs, more at a step that renews a basis.
+    @Test func costsAreThoseOfTheStep() throws {
+        func flops(_ settings: String) throws -> [Int] {
+            let slot = try Self.optimizer(settings, threads: 1, scratchBudget: 0).slots[0]
+            return (1...6).map(slot.flops(atStep:))
+        }
+        let muon = 5 * (3 * 60 * 60 * 100 + 60 * 60 * 60)
+        #expect(try flops("name: muon") == [Int](repeating: muon, count: 6))
+        for settings in ["name: galore, rank: 8, update_proj_gap: 2", "name: soap, precondition_frequency: 2"] {
+            let costs = try flops(settings)
+            #expect(costs[0] > costs[1] && Array(costs[0..<2] + costs[0..<2] + costs[0..<2]) == costs)
+        }
+    }
 }
