@@ -72,7 +72,7 @@ private func unequalSettings(_ best: [Comparison.Setting]) -> String? {
 
 /// What a person should know about single runs and the measured times.
 func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
-    var notes: [String] = []
+    var notes = runs.compactMap { $0.log.caveat($0.path) }
     let threads = runs.map(\.configuration.training.threads).unique
     if threads.count > 1 {
         notes.append(

@@ -9,7 +9,9 @@ func obstacles(to runs: [RunRecord]) -> [String] {
     func names(_ runs: [RunRecord]) -> String { abridged(runs.map(\.path)) }
     var problems: [String] = []
     for run in runs {
-        if case .unfinished(let step) = run.state {
+        if run.log.isMissing {
+            problems.append("\(run.path) has no log.csv: how it ended is not known")
+        } else if case .unfinished(let step) = run.state {
             problems.append("\(run.path) is not finished: \(step) of \(run.configuration.steps) steps")
         }
     }

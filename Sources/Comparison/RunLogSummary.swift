@@ -8,13 +8,18 @@ public struct RunLogSummary: Sendable {
     public struct Point: Equatable, Sendable {
         public let step: Int
         public let tokens: Int
-        /// Seconds of training steps so far; validation and checkpoints do not count.
+        /// Seconds of training steps so far; validation and checkpoints do not count. Steps that are missing from the
+        /// log count as much as the others do on average.
         public let seconds: Double
         /// In nats.
         public let loss: Double
     }
 
     public private(set) var lastStep = 0
+    /// Steps before the first row: the log was lost, and began anew when the run was resumed.
+    public private(set) var missingSteps = 0
+    /// Whether there is no log at all.
+    public let isMissing: Bool
     public private(set) var lastTokens = 0
     public private(set) var lastTrainLoss: Double?
     public private(set) var seconds = 0.0
@@ -24,9 +29,11 @@ public struct RunLogSummary: Sendable {
     /// The first step whose loss is not finite.
     public private(set) var firstBadStep: Int?
 
-    /// Reads a log. A last line that is being written, or that a killed process left unfinished, does not
+    /// Reads a log; one that is not there has no rows. A last line that is being written, or that a killed process left unfinished, does not
     /// count. Throws where the file can't be read, or a line is not a log's.
     public init(path: String) throws {
+        isMissing = access(path, F_OK) != 0 && errno == ENOENT
+        if isMissing { return }
         let data = try RegularFile.contents(of: path, limit: .max)
         let newline = UInt8(ascii: "\n")
         guard let whole = data.lastIndex(of: newline) else { return }
@@ -45,11 +52,13 @@ public struct RunLogSummary: Sendable {
                 }
                 continue
             }
-            guard fields.count > columns.max() ?? 0, let step = Int(text(columns[0])), step == lastStep + 1,
+            guard fields.count > columns.max() ?? 0, let step = Int(text(columns[0])),
+                step == lastStep + 1 || (index == 1 && step > 1),
                 let tokens = Int(text(columns[1])), let trainLoss = Double(text(columns[2])),
                 let stepSeconds = Double(text(columns[4])), let optimizerSeconds = Double(text(columns[5])),
                 let peak = Int(text(columns[6]))
             else { throw damaged("this is not the row of step \(lastStep + 1)") }
+            if index == 1 { missingSteps = step - 1 }
             lastStep = step
             lastTokens = tokens
             lastTrainLoss = trainLoss
@@ -67,6 +76,22 @@ public struct RunLogSummary: Sendable {
                 firstBadStep = step
             }
         }
+        guard missingSteps > 0, lastStep > missingSteps else { return }
+        let share = Double(missingSteps) / Double(lastStep - missingSteps)
+        let missingSeconds = seconds * share
+        seconds += missingSeconds
+        optimizerSeconds *= 1 + share
+        validations = validations.map {
+            Point(step: $0.step, tokens: $0.tokens, seconds: $0.seconds + missingSeconds, loss: $0.loss)
+        }
+    }
+
+    /// What a person should know who reads numbers of it.
+    func caveat(_ run: String) -> String? {
+        if missingSteps == 0 { return nil }
+        return
+            "the log of \(run) was lost up to step \(missingSteps): the times of these steps are taken to be those of "
+            + "the others on average, and their validations are missing"
     }
 
     private static let columns = [

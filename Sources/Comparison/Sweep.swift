@@ -32,16 +32,15 @@ public final class Sweep {
     private var jobs: [Job] = []
     private var table: SweepTable
     private var isStopping = false
-    private let lock: Int32
+    private let lock: FolderLock
 
     /// Makes the folder and looks at what it holds. Only one sweep at a time may work in it.
     public init(_ plan: SweepPlan, jobsAtOnce: Int, cancellation: CancellationFlag) throws {
         self.plan = plan
         self.jobsAtOnce = jobsAtOnce
         self.cancellation = cancellation
-        try makeFolder(plan.folder)
-        try makeFolder(plan.folder + "/output")
-        lock = try RunDirectory.lock(plan.folder)
+        lock = try FolderLock(plan.folder)
+        try makeOwnFolder(plan.folder + "/output")
         table = SweepTable(names: plan.runs.map(\.name))
         jobs = try plan.runs.map { run in
             // A run that was killed at its very beginning lacks one of them.
@@ -60,8 +59,6 @@ public final class Sweep {
             return Job(run: run, state: state, record: record, stepsBefore: record.log.lastStep)
         }
     }
-
-    deinit { close(lock) }
 
     /// Makes all runs. Returns false where it was stopped before the end; throws where runs failed.
     public func run() throws -> Bool {
@@ -110,9 +107,7 @@ public final class Sweep {
         try AtomicFile.write(run.configuration.yaml, to: file)
         process.arguments = ["train", "--config", file] + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
         let output = outputFile(of: run)
-        let descriptor = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw UserError.system("create", output, code: errno) }
-        let stream = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        let stream = FileHandle(fileDescriptor: try openOwnFile(output, O_WRONLY | O_TRUNC), closeOnDealloc: true)
         defer { try? stream.close() }
         process.environment = ProcessInfo.processInfo.environment.merging(
             [Interruption.parentVariable: "\(getpid())"]) { $1 }

@@ -7,7 +7,7 @@ import Synchronization
 /// It is written under a temporary name beside its place, flushed to the disk, and renamed when it
 /// is complete; then the folder that holds it is flushed too. Whoever looks sees the old content or
 /// the new one, after a crash as well. Dropped before `commit`, the temporary file is removed; what
-/// a killed process left behind is removed by `removeLeftovers(in:)`.
+/// a killed process left behind is removed by `removeLeftovers(in:of:)`.
 public final class AtomicFile {
     public let path: String
     /// Bytes appended so far.
@@ -115,18 +115,26 @@ public final class AtomicFile {
         try? FileManager.default.removeItem(atPath: nameless)
     }
 
-    /// Removes what killed processes left in a folder. Nobody else may be writing there.
-    public static func removeLeftovers(in folder: String) {
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasPrefix(".") {
-            let leftover = folder + "/" + name
-            if name.contains(replaced), let end = name.range(of: replaced) {
-                let original = folder + "/" + name[name.index(after: name.startIndex)..<end.lowerBound]
-                // Its successor was about to take its place when the process died.
-                if access(original, F_OK) != 0, rename(leftover, original) == 0 { continue }
-            }
-            if name.contains(unfinished) || name.contains(replaced) {
-                try? FileManager.default.removeItem(atPath: leftover)
-            }
+    /// Removes what killed processes left in a folder of files and folders whose names `isOurs` accepts. Nobody
+    /// else may be writing there.
+    public static func removeLeftovers(in folder: String, of isOurs: (_ name: String) -> Bool) {
+        for name in (try? folderContents(folder)) ?? [] {
+            guard let match = name.wholeMatch(of: /\.(.+)(\.tmp-|\.replaced-)[0-9]+-[0-9]+/), isOurs(String(match.1))
+            else { continue }
+            let (leftover, original) = (folder + "/" + name, folder + "/" + match.1)
+            // Its successor was about to take its place when the process died.
+            if match.2 == replaced, access(original, F_OK) != 0, rename(leftover, original) == 0 { continue }
+            try? FileManager.default.removeItem(atPath: leftover)
+        }
+    }
+
+    /// Makes `path` a symbolic link to `target`, in the place of one that is there.
+    package static func link(_ path: String, to target: String) throws {
+        let temporary = try temporaryPath(for: path, ending: unfinished)
+        if symlink(target, temporary) != 0 || rename(temporary, path) != 0 {
+            let code = errno
+            unlink(temporary)
+            throw UserError.system("create", path, code: code)
         }
     }
 

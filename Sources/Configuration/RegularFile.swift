@@ -39,8 +39,8 @@ public final class RegularFile: Sendable {
             if result < 0, errno == EINTR { continue }
             if result < 0 { throw UserError.system("read", path, code: errno) }
             if result == 0 {
-                throw UserError(
-                    .data, "\(path): the file ends at byte \(offset + done)", hint: "is another process writing it?")
+                let end = min(offset + done, try version().size)
+                throw UserError(.data, "\(path): the file ends at byte \(end)", hint: "is another process writing it?")
             }
             done += result
         }
@@ -59,13 +59,19 @@ public final class RegularFile: Sendable {
         return bytes
     }
 
-    /// A read-only map of the whole file, valid until `munmap`.
-    public func map() throws -> UnsafeRawBufferPointer {
-        guard size > 0 else { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        guard let base = mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0), base != MAP_FAILED else {
-            throw UserError.system("map", path, code: errno)
-        }
-        return UnsafeRawBufferPointer(start: base, count: size)
+    /// What a change of the file changes.
+    public struct Version: Equatable, Sendable {
+        public let size: Int
+        let seconds: Int
+        let nanoseconds: Int
+    }
+
+    /// The file's version now.
+    public func version() throws -> Version {
+        var status = stat()
+        if fstat(descriptor, &status) != 0 { throw UserError.system("read", path, code: errno) }
+        return Version(
+            size: Int(status.st_size), seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
     }
 
     private static func problem(_ mode: mode_t, _ path: String) -> UserError? {

@@ -1,5 +1,4 @@
 import Configuration
-import Synchronization
 import TensorCore
 
 /// The documents of token shards, one a row of `length` tokens, as in GaLore's C4 benchmark.
@@ -10,7 +9,7 @@ import TensorCore
 /// the padding does not matter: no position that has a target sees it.
 ///
 /// A document may begin in one shard and end in the next. One that has no beginning or no end in the
-/// given shards, and one that is nothing but its end-of-text id, is left out. Memory: 4 bytes a document.
+/// given shards, and one that is nothing but its end-of-text id, is left out. Memory: 8 bytes a document.
 struct DocumentIndex {
     let count: Int
     /// Targets of all rows.
@@ -19,8 +18,9 @@ struct DocumentIndex {
     let firstDocuments: [Int]
     let notices: [String]
     private let endOfTextID: UInt16
-    /// Where documents begin, by shard; the number of a shard's tokens if in the next one.
-    private let starts: [[UInt32]]
+    /// Of each shard's documents, where they begin (the number of the shard's tokens if in the next one) and how
+    /// many tokens their rows have, the end-of-text id included.
+    private let documents: [[(start: UInt32, count: UInt32)]]
 
     init(_ shards: [Shard], length: Int, pool: WorkerPool) throws {
         guard length > 1 else {
@@ -29,8 +29,8 @@ struct DocumentIndex {
         }
         let endOfTextID = try Self.endOfTextID(of: shards)
         self.endOfTextID = endOfTextID
-        let ends = Self.ends(of: shards, endOfTextID, pool)
-        var starts = [[UInt32]](repeating: [], count: shards.count)
+        let ends = try Self.ends(of: shards, endOfTextID, pool)
+        var documents = [[(start: UInt32, count: UInt32)]](repeating: [], count: shards.count)
         var targetCount = 0
         var cut = 0
         /// Where the document under way began, and how many tokens it has in the shards before this one.
@@ -47,21 +47,22 @@ struct DocumentIndex {
                 if let begin = open {
                     let tokens = (begin.shard == index ? end - begin.offset : openTokens + end) + 1
                     if tokens > 1 {
-                        starts[begin.shard].append(UInt32(begin.offset))
-                        targetCount += min(tokens, length) - 1
+                        let count = min(tokens, length)
+                        documents[begin.shard].append((UInt32(begin.offset), UInt32(count)))
+                        targetCount += count - 1
                     }
                 }
                 open = (index, end + 1)
             }
             if let begin = open {
                 openTokens =
-                    begin.shard == index ? shard.tokens.count - begin.offset : openTokens + shard.tokens.count
+                    begin.shard == index ? shard.tokenCount - begin.offset : openTokens + shard.tokenCount
             }
         }
         if openTokens > 0 { cut += 1 }
-        self.starts = starts
+        self.documents = documents
         self.targetCount = targetCount
-        firstDocuments = starts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
+        firstDocuments = documents.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
         count = firstDocuments[firstDocuments.count - 1]
         notices = cut == 0 ? [] : ["\(cut) documents that other shards begin or end are left out"]
         guard count > 0 else {
@@ -75,37 +76,28 @@ struct DocumentIndex {
     func copy(
         _ number: Int, of shard: Int, _ shards: [Shard], tokens: UnsafeMutableBufferPointer<Int32>,
         targets: UnsafeMutableBufferPointer<Int32>
-    ) {
+    ) throws {
         tokens.update(repeating: 0)
         targets.update(repeating: -1)
-        var position = 0
-        read(number, of: shard, shards, length: tokens.count) { token in
-            tokens[position] = Int32(token)
-            if position > 0 { targets[position - 1] = Int32(token) }
-            position += 1
+        let document = documents[shard][number]
+        let count = Int(document.count)
+        try withUnsafeTemporaryAllocation(of: UInt16.self, capacity: count) { source in
+            var (shard, offset, done) = (shard, Int(document.start), 0)
+            while done < count - 1 {
+                let part = min(count - 1 - done, shards[shard].tokenCount - offset)
+                let place = UnsafeMutableBufferPointer(rebasing: source[done..<done + part])
+                if part > 0 { try shards[shard].readUnchanged(from: offset, into: place) }
+                (shard, offset, done) = (shard + 1, 0, done + part)
+            }
+            source[count - 1] = endOfTextID
+            for position in 0..<count {
+                tokens[position] = Int32(source[position])
+                if position > 0 { targets[position - 1] = Int32(source[position]) }
+            }
         }
     }
 
-    func targetCount(_ number: Int, of shard: Int, _ shards: [Shard], length: Int) -> Int {
-        var count = -1
-        read(number, of: shard, shards, length: length) { _ in count += 1 }
-        return count
-    }
-
-    /// Hands the tokens of a row to `body`; the end-of-text id is the last of them.
-    private func read(
-        _ number: Int, of shard: Int, _ shards: [Shard], length: Int, _ body: (UInt16) -> Void
-    ) {
-        var (shard, offset) = (shard, Int(starts[shard][number]))
-        for _ in 0..<length - 1 {
-            if offset == shards[shard].tokens.count { (shard, offset) = (shard + 1, 0) }
-            let token = UInt16(littleEndian: shards[shard].tokens[offset])
-            if token == endOfTextID { break }
-            body(token)
-            offset += 1
-        }
-        body(endOfTextID)
-    }
+    func targetCount(_ number: Int, of shard: Int) -> Int { Int(documents[shard][number].count) - 1 }
 
     /// The id after each document, on which all shards must agree.
     private static func endOfTextID(of shards: [Shard]) throws -> UInt16 {
@@ -128,20 +120,15 @@ struct DocumentIndex {
     }
 
     /// The offsets of the end-of-text ids of each shard.
-    private static func ends(of shards: [Shard], _ id: UInt16, _ pool: WorkerPool) -> [[UInt32]] {
-        let progress = ProgressBar(
-            "finding documents", total: shards.reduce(0) { $0 + $1.payload.count }, unit: .bytes)
+    private static func ends(of shards: [Shard], _ id: UInt16, _ pool: WorkerPool) throws -> [[UInt32]] {
+        let progress = ProgressBar("finding documents", total: shards.reduce(0) { $0 + $1.payloadSize }, unit: .bytes)
         defer { progress.finish() }
-        let ends = Mutex([[UInt32]](repeating: [], count: shards.count))
-        pool.forEach(shards.count) { index, _ in
-            let tokens = shards[index].tokens
-            var found: [UInt32] = []
-            for offset in tokens.indices where UInt16(littleEndian: tokens[offset]) == id {
-                found.append(UInt32(offset))
+        return try shards.map { shard in
+            let parts = try shard.forEachPart(pool) { start, tokens in
+                progress.advance(by: 2 * tokens.count)
+                return tokens.indices.filter { tokens[$0] == id }.map { UInt32(start + $0) }
             }
-            ends.withLock { $0[index] = found }
-            progress.advance(by: shards[index].payload.count)
+            return parts.flatMap { $0 }
         }
-        return ends.withLock { $0 }
     }
 }

@@ -57,8 +57,8 @@ struct ShardHeader: Equatable {
         self.extras = extras
     }
 
-    /// Reads the header of the shard `path`, whose bytes are `file`, and checks it against their number.
-    init(of file: UnsafeRawBufferPointer, path: String) throws {
+    /// Reads the header of the shard `path` from the file's first bytes, and checks it against the file's size.
+    init(of file: UnsafeRawBufferPointer, fileSize: Int, path: String) throws {
         func word(_ index: Int) -> UInt32 {
             UInt32(littleEndian: file.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
         }
@@ -87,10 +87,10 @@ struct ShardHeader: Equatable {
         }
         tokenCount = Int(count)
         let expected = Self.byteCount + 2 * tokenCount
-        if file.count != expected {
+        if fileSize != expected {
             throw UserError(
                 .data,
-                "\(path) is \(file.count < expected ? "truncated" : "too long"): it has \(file.count) bytes, "
+                "\(path) is \(fileSize < expected ? "truncated" : "too long"): it has \(fileSize) bytes, "
                     + "and its header's \(tokenCount) tokens make \(expected)",
                 hint: "copy it again, or " + remake)
         }

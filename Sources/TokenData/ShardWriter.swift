@@ -55,8 +55,9 @@ final class ShardWriter {
                 .usage, "\(folder) already holds shards: \(present)",
                 hint: "choose another --output or --prefix, or replace them with --force")
         }
-        if mkdir(staging, 0o777) != 0, errno != EEXIST { throw UserError.system("write in", folder, code: errno) }
-        lock = open(staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        // What it holds is removed below.
+        try makeOwnFolder(staging)
+        lock = open(staging, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if lock < 0 { throw UserError.system("open", staging, code: errno) }
         if flock(lock, LOCK_EX | LOCK_NB) != 0 {
             ownsStaging = false

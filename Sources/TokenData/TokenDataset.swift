@@ -1,5 +1,4 @@
 import Configuration
-import Foundation
 import Synchronization
 import TensorCore
 
@@ -12,7 +11,7 @@ public enum Packing: String, CaseIterable, ConfigurationValue {
 }
 
 /// Token shards as windows of `sequenceLength` inputs and as many targets, each the token after its
-/// input. The files are memory-mapped; the operating system keeps in memory what is used.
+/// input. The files stay open; the operating system keeps in memory what is used.
 ///
 /// As a stream, windows do not overlap, apart from the one token that is the last target of a window
 /// and the first input of the next: a shard of n tokens has (n - 1) / sequenceLength of them.
@@ -50,12 +49,12 @@ public final class TokenDataset: @unchecked Sendable {
     ) throws {
         precondition(sequenceLength > 0 && vocabularySize > 0)
         files = try expandPath(path, endings: [".bin"], what: "token shards")
-        shards = try files.map { try Shard($0) }
+        shards = try files.map { try Shard($0, vocabularySize: vocabularySize) }
         let set = try ShardSet(shards: shards, isFolder: isFolder(path))
         tokenizerFingerprint = set.tokenizerFingerprint
         self.sequenceLength = sequenceLength
         self.packing = packing
-        tokenCount = shards.reduce(0) { $0 + $1.tokens.count }
+        tokenCount = shards.reduce(0) { $0 + $1.tokenCount }
         let pool = pool ?? WorkerPool(threads: 1)
         if packing == .documents {
             let index = try DocumentIndex(shards, length: sequenceLength, pool: pool)
@@ -64,54 +63,46 @@ public final class TokenDataset: @unchecked Sendable {
             windowCount = index.count
             targetCount = index.targetCount
             notices = set.notices + index.notices
-            contentFingerprint = try Self.check(shards, vocabularySize: vocabularySize, pool: pool, cancellation)
+            contentFingerprint = try Self.check(shards, pool, cancellation)
             return
         }
         documents = nil
-        firstWindows = shards.reduce(into: [0]) { $0.append($0.last! + ($1.tokens.count - 1) / sequenceLength) }
+        firstWindows = shards.reduce(into: [0]) { $0.append($0.last! + ($1.tokenCount - 1) / sequenceLength) }
         windowCount = firstWindows.last!
         targetCount = windowCount * sequenceLength
 
-        if windowCount == 0, let longest = shards.max(by: { $0.tokens.count < $1.tokens.count }) {
+        if windowCount == 0, let longest = shards.max(by: { $0.tokenCount < $1.tokenCount }) {
             throw UserError(
                 .data,
-                "\(longest.path) has \(longest.tokens.count) tokens: too short for one window of "
+                "\(longest.path) has \(longest.tokenCount) tokens: too short for one window of "
                     + "\(sequenceLength) + 1 tokens" + (shards.count > 1 ? ", and so are all shards of \(path)" : ""),
                 hint: "give more text, or choose a smaller data.sequence_length")
         }
-        let short = shards.filter { $0.tokens.count <= sequenceLength }
+        let short = shards.filter { $0.tokenCount <= sequenceLength }
         notices =
             set.notices
             + short.map {
-                "\($0.path) has only \($0.tokens.count) tokens, less than a window of \(sequenceLength) + 1; left out"
+                "\($0.path) has only \($0.tokenCount) tokens, less than a window of \(sequenceLength) + 1; left out"
             }
-        contentFingerprint = try Self.check(shards, vocabularySize: vocabularySize, pool: pool, cancellation)
-    }
-
-    /// The size of the shards of `path`, without opening them.
-    public static func byteCount(of path: String) throws -> Int {
-        try expandPath(path, endings: [".bin"], what: "token shards").reduce(0) {
-            $0 + (try InputFile.readableSize(of: $1))
-        }
+        contentFingerprint = try Self.check(shards, pool, cancellation)
     }
 
     /// Copies window `index` (0 ..< windowCount): `sequenceLength` inputs and their targets. A position
-    /// without a target has -1.
+    /// without a target has -1. Throws where a shard is no longer what it was at the start.
     public func window(
         _ index: Int, tokens: UnsafeMutableBufferPointer<Int32>, targets: UnsafeMutableBufferPointer<Int32>
-    ) {
+    ) throws {
         precondition(
             tokens.count == sequenceLength && targets.count == sequenceLength,
             "buffers of \(tokens.count) and \(targets.count) tokens for a window of \(sequenceLength)")
         let (shard, number) = place(of: index)
-        if let documents { return documents.copy(number, of: shard, shards, tokens: tokens, targets: targets) }
-        let start = number * sequenceLength
-        let source = shards[shard].tokens
-        var current = Int32(UInt16(littleEndian: source[start]))
-        for position in 0..<sequenceLength {
-            tokens[position] = current
-            current = Int32(UInt16(littleEndian: source[start + position + 1]))
-            targets[position] = current
+        if let documents { return try documents.copy(number, of: shard, shards, tokens: tokens, targets: targets) }
+        try withUnsafeTemporaryAllocation(of: UInt16.self, capacity: sequenceLength + 1) { source in
+            try shards[shard].readUnchanged(from: number * sequenceLength, into: source)
+            for position in 0..<sequenceLength {
+                tokens[position] = Int32(source[position])
+                targets[position] = Int32(source[position + 1])
+            }
         }
     }
 
@@ -119,7 +110,7 @@ public final class TokenDataset: @unchecked Sendable {
     public func targetCount(_ index: Int) -> Int {
         guard let documents else { return sequenceLength }
         let (shard, number) = place(of: index)
-        return documents.targetCount(number, of: shard, shards, length: sequenceLength)
+        return documents.targetCount(number, of: shard)
     }
 
     /// The shard in which a window begins, and its number there.
@@ -134,64 +125,14 @@ public final class TokenDataset: @unchecked Sendable {
         return (low, index - firstWindows[low])
     }
 
-    /// Compares every shard's checksum and looks for ids beyond the vocabulary, in one pass. The checksum of all.
+    /// Looks at every token of the shards, in one pass; the checksum of all.
     private static func check(
-        _ shards: [Shard], vocabularySize: Int, pool: WorkerPool, _ cancellation: CancellationFlag?
+        _ shards: [Shard], _ pool: WorkerPool, _ cancellation: CancellationFlag?
     ) throws -> UInt32 {
-        var whole: UInt32 = 0
-        // Small enough that a chunk stays in the cache between the two looks at it.
-        let chunkCount = 1 << 17
-        let progress = ProgressBar("checking shards", total: shards.reduce(0) { $0 + $1.payload.count }, unit: .bytes)
+        let progress = ProgressBar("checking shards", total: shards.reduce(0) { $0 + $1.payloadSize }, unit: .bytes)
         defer { progress.finish() }
-        for shard in shards {
-            let chunks = (shard.tokens.count + chunkCount - 1) / chunkCount
-            var checksums = [UInt32](repeating: 0, count: chunks)
-            try checksums.withUnsafeMutableBufferPointer { checksums in
-                try pool.forEach(chunks, cancellation: cancellation) { chunk, _ in
-                    let range = chunk * chunkCount..<min((chunk + 1) * chunkCount, shard.tokens.count)
-                    let tokens = UnsafeBufferPointer(rebasing: shard.tokens[range])
-                    if let bad = firstToken(of: tokens, notBelow: vocabularySize) {
-                        let position = range.lowerBound + bad
-                        throw UserError(
-                            .data,
-                            "\(shard.path): token \(position) (offset \(ShardHeader.byteCount + 2 * position)) has id "
-                                + "\(UInt16(littleEndian: tokens[bad])); the model's vocabulary has \(vocabularySize)",
-                            hint: hint(shard, id: Int(UInt16(littleEndian: tokens[bad]))))
-                    }
-                    checksums[chunk] = crc32(UnsafeRawBufferPointer(tokens))
-                    progress.advance(by: 2 * range.count)
-                }
-            }
-            var actual: UInt32 = 0
-            for (chunk, checksum) in checksums.enumerated() {
-                let count = min(chunkCount, shard.tokens.count - chunk * chunkCount)
-                actual = crc32(actual, followedBy: checksum, count: 2 * count)
-            }
-            whole = crc32(whole, followedBy: actual, count: shard.payload.count)
-            if let expected = shard.header.extras?.checksum, actual != expected {
-                throw UserError(
-                    .data,
-                    "\(shard.path) is damaged: its tokens have CRC-32 \(hex(actual)), its header says \(hex(expected))",
-                    hint: "copy it again, or make it again with `cosmos-train tokenize`")
-            }
+        return try shards.reduce(0) { whole, shard in
+            crc32(whole, followedBy: try shard.check(pool, cancellation, progress), count: shard.payloadSize)
         }
-        return whole
-    }
-
-    private static func hint(_ shard: Shard, id: Int) -> String {
-        guard let size = shard.header.extras?.vocabularySize, id < size else {
-            return "the shard is damaged, or was not made with the model's tokenizer: make it again"
-        }
-        return "set model.vocab_size to the tokenizer's size, \(size), or make the shards with the model's tokenizer"
-    }
-
-    /// The index of the first id that is not below `limit`.
-    private static func firstToken(of tokens: UnsafeBufferPointer<UInt16>, notBelow limit: Int) -> Int? {
-        // The largest first: that loop has no exit, so the compiler makes vectors of it.
-        var largest: UInt16 = 0
-        for token in tokens { largest = max(largest, UInt16(littleEndian: token)) }
-        return Int(largest) < limit ? nil : tokens.firstIndex { Int(UInt16(littleEndian: $0)) >= limit }
     }
 }
-
-private func hex(_ value: UInt32) -> String { "0x" + String(format: "%08x", value) }

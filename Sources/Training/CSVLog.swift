@@ -122,8 +122,7 @@ public final class CSVLog {
     /// A new log; the file must not exist.
     public init(creating path: String) throws {
         self.path = path
-        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw UserError.system("create", path, code: errno) }
+        descriptor = try openOwnFile(path, O_WRONLY | O_EXCL | O_APPEND)
         try write(LogRow.columns.joined(separator: ","))
     }
 
@@ -132,9 +131,8 @@ public final class CSVLog {
     /// that was lost may have begun anew with any step up to the next.
     public init(resuming path: String, after step: Int) throws {
         self.path = path
+        descriptor = try openOwnFile(path, O_WRONLY | O_APPEND)
         let length = try Self.lengthToKeep(path, upTo: step)
-        descriptor = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
-        if descriptor < 0 { throw UserError.system("open", path, code: errno) }
         if ftruncate(descriptor, length) != 0 { throw UserError.system("write", path, code: errno) }
     }
 

@@ -72,21 +72,27 @@ public struct Checkpoint: Sendable {
         return Checkpoint(path: path, state: contents.state)
     }
 
-    private init(path: String, state: TrainerState) {
+    init(path: String, state: TrainerState) {
         self.path = path
         self.state = state
     }
 
-    /// Opens a checkpoint and compares every file with the manifest. Throws `UserError` of kind `data`
-    /// where it is damaged or incomplete.
-    public init(verifying path: String, status: StatusLine = StatusLine()) throws {
+    /// Opens a checkpoint and compares every file that `isWanted` names with the manifest. Throws `UserError` where
+    /// it is damaged, incomplete, cannot be read, or is not of `step`.
+    public init(
+        verifying path: String, step: Int? = nil, status: StatusLine = StatusLine(),
+        _ isWanted: (String) -> Bool = { _ in true }
+    ) throws {
         guard RegularFile.exists("\(path)/\(Self.manifestName)") else {
             throw Self.damaged(path, "\(Self.manifestName) is missing")
         }
-        try Self.verify(path, status: status) { _ in true }
-        self.path = path
-        state = try JSONFile.read(path: "\(path)/trainer.json")
+        try Self.verify(path, status: status, isWanted)
+        let state: TrainerState = try JSONFile.read(path: "\(path)/trainer.json")
         if let problem = state.problem { throw Self.damaged(path, "trainer.json: \(problem)") }
+        if let step, step != state.step {
+            throw Self.damaged(path, "it is of step \(state.step), as its trainer.json says: the folder was renamed")
+        }
+        self.init(path: path, state: state)
     }
 
     private static func damaged(_ path: String, _ what: String) -> UserError {

@@ -42,7 +42,7 @@ public final class Evaluator {
         return try windows.chunks(of: batchSize).map { windows in
             var total = TokenLoss()
             for chunk in Array(windows).chunks(of: sequencesAtOnce) {
-                batch.fill(chunk, from: dataset)
+                try batch.fill(chunk, from: dataset)
                 total += try model.evaluateLoss(
                     tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences,
                     cancellation: cancellation)
@@ -62,10 +62,10 @@ public final class Evaluator {
 
     /// The entropy of the targets' frequencies in nats: the loss of a model that knows how often each
     /// token occurs, and nothing of what stands before it.
-    public func unigramEntropy() -> Double {
+    public func unigramEntropy() throws -> Double {
         var counts: [Int32: Int] = [:]
         for chunk in windows.chunks(of: sequencesAtOnce) {
-            batch.fill(chunk, from: dataset)
+            try batch.fill(chunk, from: dataset)
             for target in batch.targets where target >= 0 { counts[target, default: 0] += 1 }
         }
         let total = Double(tokenCount)

@@ -26,20 +26,11 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     public var program: Int
     /// The tokenizer's tables; 0 without one.
     public var tokenizer: Int
-    /// Pages of token shards, which are mapped into memory: they count as resident, but are shared with
-    /// the system's file cache and give way when memory is short. nil: the shards are not there yet.
-    public var mappedShards: Int?
 
     public var stateBytes: Int { optimizerState.reduce(0) { $0 + $1.bytes } }
 
-    /// What must fit: all but the pages of shards.
+    /// What must fit, and the largest resident memory that the run will show: `peak_rss_bytes` of its log.
     public var required: Int { model.total + stateBytes + optimizerScratch + program + tokenizer }
-
-    /// The largest resident memory that the run will show: `peak_rss_bytes` of its log.
-    public func peakResident(on machine: MachineMemory?) -> Int {
-        let room = machine.map { max(0, $0.available - required) } ?? .max
-        return required + min(mappedShards ?? 0, room)
-    }
 
     /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
     /// that much of them is touched), a stack, the allocator's own.
@@ -52,19 +43,16 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     /// The plan of a run with `workers` threads. `program`: the memory of the process before the run.
     public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int) throws {
         let (model, optimizer) = configuration.dryRun(pool: pool)
-        let data = configuration.data
-        let tokenizer = try data.tokenizer.flatMap { try sizeIfPresent { try FileBytes.size(of: $0) }($0) }
-        let shards = try ([data.train] + (data.validation.map { [$0] } ?? [])).map {
-            try sizeIfPresent(TokenDataset.byteCount)($0)
+        let tokenizer = try configuration.data.tokenizer.flatMap {
+            try sizeIfPresent { try FileBytes.size(of: $0) }($0)
         }
         self.init(
             model: model.memory, optimizer: optimizer,
             program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
-            tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor,
-            mappedShards: shards.contains(nil) ? nil : shards.reduce(0) { $0 + ($1 ?? 0) })
+            tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor)
     }
 
-    init(model: LLaMAMemory, optimizer: Optimizer, program: Int, tokenizer: Int, mappedShards: Int?) {
+    init(model: LLaMAMemory, optimizer: Optimizer, program: Int, tokenizer: Int) {
         self.model = model
         optimizerState = []
         for slot in optimizer.slots {
@@ -79,7 +67,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
             }
         }
         optimizerScratch = optimizer.scratchByteCount
-        (self.program, self.tokenizer, self.mappedShards) = (program, tokenizer, mappedShards)
+        (self.program, self.tokenizer) = (program, tokenizer)
     }
 
     /// Every class with its bytes, in the order of a report.

@@ -13,14 +13,23 @@ public struct ModelFolder: Sendable {
     public let config: LLaMAConfig
     /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
     public let run: RunConfiguration?
+    /// Whether the files have been compared with the checkpoint's manifest.
+    private let isVerified: Bool
 
     /// Finds the model; `path` may be the folder of a run.
     public init(_ path: String) throws {
         var path = path
         if path.isEmpty { throw UserError.system("open", path, code: ENOENT) }
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        if RunDirectory.holdsRun(path) {
-            guard FileManager.default.fileExists(atPath: path + "/checkpoints/latest") else {
+        let checkpoint = try Self.checkpoints(path)?.newestGood(Self.isOfModel) {
+            StatusLine().print("warning: \($0)")
+        }
+        isVerified = checkpoint != nil
+        if let checkpoint {
+            self.path = checkpoint.path
+        } else if RunDirectory.holdsRun(path) {
+            // A copy may have no other.
+            guard access(path + "/checkpoints/latest", F_OK) == 0 else {
                 throw UserError(.usage, "the run in \(path) has no checkpoint yet", hint: "let it reach one")
             }
             self.path = path + "/checkpoints/latest"
@@ -41,6 +50,17 @@ public struct ModelFolder: Sendable {
             ? try RunConfiguration(file: resolved) : nil
     }
 
+    /// The checkpoints of which the newest is meant: those of a run, or those beside `latest`, which may point at an
+    /// older one since a process was killed, or be an old copy.
+    private static func checkpoints(_ path: String) -> CheckpointStore? {
+        if RunDirectory.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints") }
+        let (folder, name) = folderAndName(of: path)
+        return name == "latest" ? CheckpointStore(folder: folder) : nil
+    }
+
+    /// Whether a file of a checkpoint belongs to the model.
+    private static func isOfModel(_ name: String) -> Bool { name != "optimizer.safetensors" }
+
     /// The tokenizer's model file, if the folder has one.
     public var tokenizer: String? {
         // LLaMA's name and T5's.
@@ -58,8 +78,8 @@ public struct ModelFolder: Sendable {
     /// Reads the weights into a model of this shape. Where the folder is a checkpoint, what belongs to the
     /// model must be as its manifest says.
     public func loadWeights(into model: LLaMA) throws {
-        if RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
-            try Checkpoint.verify(path) { $0 != "optimizer.safetensors" }
+        if !isVerified, RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
+            try Checkpoint.verify(path, Self.isOfModel)
         }
         try ModelWeights(folder: path).load(into: model.parameters)
         if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }) {

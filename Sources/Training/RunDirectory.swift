@@ -22,60 +22,47 @@ public final class RunDirectory {
     }
 
     public let path: String
-    public var configuration: String { path + "/config.resolved.cfg" }
+    private static let configurationName = "config.resolved.cfg"
+    public var configuration: String { path + "/" + Self.configurationName }
     public var log: String { path + "/log.csv" }
     public var trainLog: String { path + "/train.log" }
     public var checkpoints: String { path + "/checkpoints" }
     /// Where `replace` left the run that was here.
     public let replacedRun: String?
-    /// Whether the folder was made by this start.
-    private let isNew: Bool
-    private let lock: Int32
+    private let lock: FolderLock
+    /// What the folder held before this start.
+    private let present: Set<String>
 
     /// Creates or opens the folder and locks it. Throws `UserError` where it holds a run that `purpose`
     /// does not expect, lacks one that it does, cannot be written, or is in use.
     public init(_ path: String, for purpose: Purpose) throws {
         self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         if purpose == .resume { try Self.check(self.path, for: purpose) }
-        var isNew = !isFolder(self.path)
-        try makeFolder(self.path)
-        var descriptor = try Self.lock(self.path)
+        var lock = try FolderLock(self.path)
+        try Self.check(self.path, for: purpose)
         var replacedRun: String?
-        do {
-            try Self.check(self.path, for: purpose)
-            if purpose == .replace, Self.holdsRun(self.path) {
-                replacedRun = try Self.setAside(self.path)
-                close(descriptor)
-                descriptor = -1
-                try makeFolder(self.path)
-                isNew = true
-                descriptor = try Self.lock(self.path)
-            }
-            try makeFolder(self.path + "/checkpoints")
-            AtomicFile.removeLeftovers(in: self.path)
-            AtomicFile.removeLeftovers(in: self.path + "/checkpoints")
-        } catch {
-            if descriptor >= 0 { close(descriptor) }
-            throw error
+        if purpose == .replace, Self.holdsRun(self.path) {
+            replacedRun = try Self.setAside(self.path)
+            lock = try FolderLock(self.path)
         }
-        (self.replacedRun, self.isNew) = (replacedRun, isNew)
-        lock = descriptor
-    }
-
-    deinit {
-        // Not by `close` alone: a process that another thread is just forking has the descriptor, too.
-        flock(lock, LOCK_UN)
-        close(lock)
+        (self.lock, self.replacedRun) = (lock, replacedRun)
+        present = Set(try folderContents(self.path))
+        try makeOwnFolder(checkpoints)
+        AtomicFile.removeLeftovers(in: self.path) { [Self.configurationName, RunHistory.fileName].contains($0) }
+        AtomicFile.removeLeftovers(in: checkpoints, of: CheckpointStore.isOurs)
     }
 
     /// Takes back what a new run has made so far: a start that failed before the first step leaves no run, and
-    /// the run that it replaced returns.
-    func abandon() {
-        if isNew {
-            try? FileManager.default.removeItem(atPath: path)
-        } else {
-            for file in [configuration, log, path + "/" + RunHistory.fileName] { unlink(file) }
-            rmdir(checkpoints)
+    /// the run that it replaced returns. What others put into the folder meanwhile stays.
+    package func abandon() {
+        for name in (try? folderContents(path)) ?? [] where !present.contains(name) {
+            let ours = [Self.configurationName, RunHistory.fileName, "log.csv", "train.log"]
+            if ours.contains(name) || name.hasPrefix(TensorBoardLog.prefix) { unlink(path + "/" + name) }
+        }
+        rmdir(checkpoints)
+        if lock.isNew {
+            unlink(path + "/.lock")
+            rmdir(path)
         }
         if let replacedRun { rename(replacedRun, path) }
     }
@@ -97,27 +84,7 @@ public final class RunDirectory {
 
     /// Whether a folder holds what a run leaves behind.
     public static func holdsRun(_ path: String) -> Bool {
-        ["config.resolved.cfg", "log.csv", "checkpoints"].contains { access("\(path)/\($0)", F_OK) == 0 }
-    }
-
-    /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
-    package static func lock(_ path: String) throws -> Int32 {
-        let file = path + "/.lock"
-        let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw UserError.system("write in", path, code: errno) }
-        if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-            let code = errno
-            defer { close(descriptor) }
-            guard code == EWOULDBLOCK else { throw UserError.system("lock", file, code: code) }
-            let owner = (try? String(contentsOfFile: file, encoding: .utf8)).flatMap { Int($0.trimmed) }
-            throw UserError(
-                .usage, "another process\(owner.map { " (\($0))" } ?? "") is training in \(path)",
-                hint: "wait for it, stop it, or choose another output.run_dir")
-        }
-        ftruncate(descriptor, 0)
-        let owner = Array("\(getpid())\n".utf8)
-        pwrite(descriptor, owner, owner.count, 0)
-        return descriptor
+        [configurationName, "log.csv", "checkpoints"].contains { access("\(path)/\($0)", F_OK) == 0 }
     }
 
     private static func setAside(_ path: String) throws -> String {

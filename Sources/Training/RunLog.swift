@@ -11,8 +11,7 @@ public final class RunLog {
     public init(path: String, status: StatusLine) throws {
         self.path = path
         self.status = status
-        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw UserError.system("create", path, code: errno) }
+        descriptor = try openOwnFile(path, O_WRONLY | O_APPEND)
     }
 
     deinit { close(descriptor) }

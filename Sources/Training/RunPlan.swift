@@ -61,7 +61,7 @@ public struct RunPlan: Codable, Sendable {
         self.optimizer = configuration.optimizer.name
         roles = Self.roles(of: optimizer)
         memory = try MemoryPlan(configuration, pool: pool, program: program)
-        peakResidentBytes = memory.peakResident(on: machine)
+        peakResidentBytes = memory.required
         self.machine = machine
         let required = memory.required
         fits = machine.map { required <= $0.available } ?? true

@@ -34,11 +34,13 @@ public final class RunSetup {
     private(set) var history: RunHistory
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
-    /// resume with the weights and data position alone, the optimizer's state from zero. `commit` is that of the
-    /// program's source. `cancellation` ends the check of the data by `CancellationError`.
+    /// resume with the weights and data position alone, the optimizer's state from zero. `step`: resume from the
+    /// checkpoint of that step; nil: from the newest that is whole. `commit` is that of the program's source.
+    /// `cancellation` ends the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
-        commit: String = "unknown", status: StatusLine = StatusLine(), cancellation: CancellationFlag? = nil
+        step: Int? = nil, commit: String = "unknown", status: StatusLine = StatusLine(),
+        cancellation: CancellationFlag? = nil
     ) throws {
         self.configuration = configuration
         let program = residentBytes()
@@ -88,8 +90,14 @@ public final class RunSetup {
         let log = try RunLog(path: directory.trainLog, status: status)
         let store = CheckpointStore(folder: directory.checkpoints)
         (self.directory, self.log, self.store) = (directory, log, store)
-        let checkpoint =
-            purpose == .resume ? try store.newestGood(status: status) { try? log.print("warning: \($0)") } : nil
+        var checkpoint: Checkpoint?
+        if purpose == .resume {
+            if let notice = try store.restoreLatest(status: status) { try log.print("note: \(notice)") }
+            checkpoint =
+                if let step { try store.checkpoint(step: step, status: status) } else {
+                    try store.newestGood(status: status) { try? log.print("warning: \($0)") }
+                }
+        }
         var event = RunHistory.Event(
             checkpoint == nil ? .start : .resume, step: checkpoint?.state.step ?? 0,
             madeBy: Provenance(commit: commit, threads: pool.workerCount),
@@ -112,6 +120,10 @@ public final class RunSetup {
         }
         history.append(event)
         self.history = history
+        if let start {
+            if step == nil { try store.pointLatest(to: start.step) } else { try store.goBack(to: start.step) }
+            checkpoint = Checkpoint(path: store.path(step: start.step), state: start)
+        }
 
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)

@@ -12,18 +12,19 @@ import Glibc
 /// session_log = 7. A session begins with a START at its first step, at which TensorBoard drops what an
 /// earlier session had written from that step on.
 package final class TensorBoardLog {
+    /// What the files' names begin with.
+    static let prefix = "events.out.tfevents."
     private let path: String
     private let descriptor: Int32
 
     /// A new file in `folder` for a session whose first step is `firstStep`.
     package init(folder: String, firstStep: Int) throws {
-        let prefix = "events.out.tfevents."
         let earlier = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).compactMap { name in
-            name.hasPrefix(prefix) ? Int(name.dropFirst(prefix.count).prefix { $0.isNumber }) : nil
+            name.hasPrefix(Self.prefix) ? Int(name.dropFirst(Self.prefix.count).prefix { $0.isNumber }) : nil
         }
         // TensorBoard reads the files in the order of their names.
         let seconds = max(Int(Date.now.timeIntervalSince1970), (earlier.max() ?? 0) + 1)
-        path = "\(folder)/\(prefix)\(seconds).\(ProcessInfo.processInfo.hostName).\(getpid())"
+        path = "\(folder)/\(Self.prefix)\(seconds).\(ProcessInfo.processInfo.hostName).\(getpid())"
         descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("create", path, code: errno) }
         try write([(3, .bytes(Array("brain.Event:2".utf8)[...]))])

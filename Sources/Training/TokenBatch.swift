@@ -7,18 +7,18 @@ struct TokenBatch {
     private(set) var sequences = 0
 
     /// Copies `windows` in.
-    mutating func fill(_ windows: ArraySlice<Int>, from dataset: TokenDataset) {
+    mutating func fill(_ windows: ArraySlice<Int>, from dataset: TokenDataset) throws {
         sequences = windows.count
         let length = dataset.sequenceLength
         if tokens.count != sequences * length {
             tokens = [Int32](repeating: 0, count: sequences * length)
             targets = tokens
         }
-        tokens.withUnsafeMutableBufferPointer { tokens in
-            targets.withUnsafeMutableBufferPointer { targets in
+        try tokens.withUnsafeMutableBufferPointer { tokens in
+            try targets.withUnsafeMutableBufferPointer { targets in
                 for (row, window) in windows.enumerated() {
                     let range = row * length..<(row + 1) * length
-                    dataset.window(
+                    try dataset.window(
                         window, tokens: UnsafeMutableBufferPointer(rebasing: tokens[range]),
                         targets: UnsafeMutableBufferPointer(rebasing: targets[range]))
                 }

@@ -34,6 +34,8 @@ public final class Trainer {
     private var pendingRow: LogRow?
     /// The step of the newest checkpoint.
     private var savedStep: Int?
+    /// The newest checkpoint whose weights were seen to be sound, by the loss of what came next.
+    private var soundStep: Int?
     private var savedAt = StatusLine.now()
     private var batch = TokenBatch()
     private var progress: TrainingProgress
@@ -66,19 +68,33 @@ public final class Trainer {
         do {
             try completeRow()
             while step < configuration.steps {
+                let knownSoundStep = soundStep
                 pendingRow = try trainStep()
+                if soundStep != knownSoundStep { try removeOld() }
                 try completeRow()
                 if isCheckpointDue { try save() }
             }
             if savedStep != step { try save() }
-        } catch is CancellationError {
-            if savedStep != step || pendingRow != nil { try save() }
-            try setup.record(.stop, step: step)
-            setup.log.status.finish()
-            try setup.log.print("stopped after step \(step); continue with --resume")
-            return .stopped(step: step)
+            if let loss = lastRow?.validationLoss {
+                noteSoundness(loss)
+                try removeOld()
+            }
         } catch let error as NumericalError {
             throw try failure(error)
+        } catch {
+            // A wish to stop, or data that can no longer be read: the state is good.
+            guard error is CancellationError || (error as? UserError)?.kind == .data else { throw error }
+            do {
+                if savedStep != step || pendingRow != nil { try save() }
+            } catch let error as NumericalError {
+                throw try failure(error)
+            }
+            try setup.record(.stop, step: step)
+            setup.log.status.finish()
+            if let error = error as? UserError { try setup.log.record(error.description) }
+            try setup.log.print("stopped after step \(step); continue with --resume")
+            if error is UserError { throw error }
+            return .stopped(step: step)
         }
         try setup.record(.finish, step: step)
         setup.log.status.finish()
@@ -103,7 +119,7 @@ public final class Trainer {
         model.zeroGradients()
         for chunk in windows.chunks(of: training.microBatchSize) {
             let fillStarted = StatusLine.now()
-            batch.fill(chunk, from: setup.trainingData)
+            try batch.fill(chunk, from: setup.trainingData)
             phases.data += StatusLine.now() - fillStarted
             loss += try model.accumulateGradients(
                 tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences, lossScale: lossScale,
@@ -116,9 +132,16 @@ public final class Trainer {
                 ?? NumericalError("is not finite, though all weights are", tensor: "training loss")
         }
         let norm = try GradientClipping.globalNorm(model.parameters, pool: setup.pool)
+        // A model that predicts everything has none either.
+        if norm == 0, loss.mean > 0.01 {
+            throw NumericalError(
+                "is exactly 0 though the loss is \(Float(loss.mean)): the model is dead, no step changes it any more",
+                tensor: "gradient")
+        }
         if training.gradientClip > 0 {
             GradientClipping.clip(model.parameters, norm: norm, maxNorm: training.gradientClip, pool: setup.pool)
         }
+        if savedStep == step { noteSoundness(loss.mean) }
         let factor = configuration.schedule.factor(step: step, of: configuration.steps)
         let optimizerStarted = StatusLine.now()
         isWhole = false
@@ -176,30 +199,65 @@ public final class Trainer {
             || (output.checkpointMinutes > 0 && StatusLine.now() - savedAt >= 60 * output.checkpointMinutes)
     }
 
-    /// Writes a checkpoint of the last complete step.
-    private func save() throws {
+    /// What a checkpoint of the last complete step holds. Throws where it is not finite, and so no good to continue
+    /// from.
+    private func contents() throws -> Checkpoint.Contents {
         let contents = try setup.checkpointContents(
             step: step, tokens: tokens, position: sampler.position, pendingRow: pendingRow)
-        // What is not finite is no good to continue from, and must not push out what is.
         let states = contents.optimizerTensors.map { ($0.name, $0.tensor) }
         if let error = firstNonFinite(contents.parameters.map { ($0.name, $0.weight) } + states) { throw error }
-        try setup.csv.synchronize()
-        try setup.store.save(contents, keep: configuration.output.keepCheckpoints, status: setup.log.status)
-        savedStep = step
-        savedAt = StatusLine.now()
+        return contents
     }
 
-    /// Where the numbers failed. The last good state is kept; where the optimizer was at work on it, or it
-    /// is itself what is bad, the newest checkpoint remains, or else the state that the run began with.
+    /// Writes a checkpoint of the last complete step.
+    private func save() throws {
+        let contents = try contents()
+        try setup.csv.synchronize()
+        try setup.store.save(contents, status: setup.log.status)
+        savedStep = step
+        savedAt = StatusLine.now()
+        try removeOld()
+    }
+
+    /// Deletes the checkpoints that are too many. What is newer than the newest that is known to be sound may hold
+    /// weights that have exploded, so that one stays, or, where none is known, all that were there at the start.
+    private func removeOld() throws {
+        try setup.store.removeOld(upTo: step, keep: configuration.output.keepCheckpoints) { old in
+            soundStep.map { old == $0 } ?? (old <= setup.start?.step ?? -1)
+        }
+    }
+
+    /// Notes whether the newest checkpoint is sound, as far as `loss` tells, which its weights have.
+    private func noteSoundness(_ loss: Double) {
+        // Half as bad again as knowing nothing.
+        if loss < 1.5 * log(Double(configuration.model.vocabSize)) { soundStep = savedStep }
+    }
+
+    /// Where the numbers failed. No checkpoint is removed. The state before the failure is set aside, unless the
+    /// optimizer was at work on it or it is itself what is bad, and so are the checkpoints after the newest that is
+    /// known to be sound. Where there is none at all, the state that the run began with becomes one.
     private func failure(_ error: NumericalError) throws -> RunFailure {
+        var isAside = false
         if isWhole, savedStep != step {
-            do { try save() } catch is NumericalError {}
+            do {
+                try setup.store.saveAside(try contents(), status: setup.log.status)
+                isAside = true
+            } catch is NumericalError {
+            } catch let error as UserError {
+                try setup.log.print("warning: the state before the failure is lost: \(error.message)")
+            }
         }
         if savedStep == nil {
-            try setup.store.save(try setup.initialCheckpointContents(), keep: nil, status: setup.log.status)
+            try setup.store.save(try setup.initialCheckpointContents(), status: setup.log.status)
             savedStep = 0
+        } else if let sound = soundStep ?? setup.start?.step {
+            try setup.store.goBack(to: sound)
+            isAside = isAside || (isWhole && savedStep == step && sound < step)
+            savedStep = sound
         }
-        let failure = RunFailure(step: stepUnderWay, error: error, checkpoint: savedStep.map(setup.store.path(step:)))
+        let failure = RunFailure(
+            step: stepUnderWay, error: error, checkpoint: savedStep.map(setup.store.path(step:)),
+            aside: isAside ? setup.store.asidePath(step: step) : nil)
         setup.log.status.finish()
         try setup.log.record(failure.description)
         try setup.record(.failure, step: step)
@@ -216,7 +274,7 @@ public final class Trainer {
         }
         if let evaluator = setup.evaluator {
             rows.append([
-                "unigram entropy", String(format: "%.4f, of the validation tokens", evaluator.unigramEntropy()),
+                "unigram entropy", String(format: "%.4f, of the validation tokens", try evaluator.unigramEntropy()),
             ])
         }
         let total = phases.all.reduce(0) { $0 + $1.seconds }
@@ -235,12 +293,16 @@ public struct RunFailure: Error, CustomStringConvertible {
     /// The step that failed.
     public let step: Int
     public let error: NumericalError
-    /// The newest good checkpoint.
+    /// The newest checkpoint, which `--resume` takes.
     public let checkpoint: String?
+    /// What the failed step began with.
+    public let aside: String?
 
     public var description: String {
-        let kept = checkpoint.map { "the last good state is kept in \($0); " } ?? ""
-        return "error: step \(step): \(error)\nhint: \(kept)train with a lower optimizer.lr or a longer schedule.warmup"
+        var hint = "train with a lower optimizer.lr or a longer schedule.warmup"
+        if let checkpoint { hint += "; --resume goes on from \(checkpoint)" }
+        if let aside { hint += "; the state before the failure is \(aside) (--resume --step \(step - 1))" }
+        return "error: step \(step): \(error)\nhint: \(hint)"
     }
 }
 

@@ -57,15 +57,20 @@ public struct TrainerState: Codable, Equatable, Sendable {
 
     /// What is impossible in it, nil where nothing is.
     var problem: String? {
-        if step < 0 { return "step is \(step)" }
-        if tokens < 0 { return "tokens is \(tokens)" }
+        // What lies beyond is no number of anything, and sums of it would overflow.
+        let counts = 0...1 << 53
+        if !counts.contains(step) { return "step is \(step)" }
+        if !counts.contains(tokens) { return "tokens is \(tokens)" }
         if data.sequenceLength < 1 { return "data.sequenceLength is \(data.sequenceLength)" }
-        if data.position.epoch < 0 { return "data.position.epoch is \(data.position.epoch)" }
+        if !counts.contains(data.position.epoch) { return "data.position.epoch is \(data.position.epoch)" }
         if !(0..<max(1, data.windowCount)).contains(data.position.index) {
             return "data.position.index is \(data.position.index), of \(data.windowCount) windows"
         }
         if let count = optimizer.counters["step"], !(0...step).contains(count) {
             return "optimizer.counters.step is \(count), at step \(step)"
+        }
+        if let row = pendingRow, row.step != step || step == 0 {
+            return "pendingRow.step is \(row.step), at step \(step)"
         }
         return nil
     }

@@ -24,6 +24,7 @@ struct CosmosTrain: ParsableCommand {
         // A file beyond `ulimit -f` is then an error of the write, which is reported, not a silent death.
         signal(SIGXFSZ, SIG_IGN)
         openClosedStandardStreams()
+        raiseFileLimit()
         do {
             try refuseForeignCPU()
             try refuseUnknownCommand(Array(CommandLine.arguments.dropFirst()))
@@ -56,6 +57,14 @@ private func openClosedStandardStreams() {
             return
         }
     }
+}
+
+/// A data set keeps all its shards open: more than the 1024 files that a shell's programs may usually have.
+private func raiseFileLimit() {
+    var limit = rlimit()
+    guard getrlimit(.init(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(.init(RLIMIT_NOFILE.rawValue), &limit)
 }
 
 /// A binary built for another CPU would die of an illegal instruction somewhere in the middle.

@@ -107,7 +107,7 @@ struct EvalCommand: ParsableCommand {
             ("tokens", Format.grouped(loss.count)),
             ("loss", "\(loss.mean)"),
             ("perplexity", "\(exp(loss.mean))"),
-            ("unigram entropy", "\(evaluator.unigramEntropy())"),
+            ("unigram entropy", "\(try evaluator.unigramEntropy())"),
         ]
         if comparison == .galore {
             let number = Evaluator.galoreLoss(batches)

@@ -14,13 +14,6 @@ enum PlanText {
         }
         let memory = plan.memory.rows.map { [$0.name, Format.bytes($0.bytes), Format.grouped($0.bytes)] }
         var totals = [("needed", Format.bytes(plan.memory.required))]
-        if let shards = plan.memory.mappedShards {
-            totals.append(
-                ("token shards", "\(Format.bytes(shards)) mapped: resident, but shared with the file cache"))
-        } else {
-            totals.append(("token shards", "not there yet, not counted"))
-        }
-        totals.append(("peak resident memory", Format.bytes(plan.peakResidentBytes)))
         totals.append(("fits this machine", verdict(plan)))
         if let unsupported = plan.unsupported { totals.append(("runs on this CPU", "NO: \(unsupported)")) }
 
@@ -69,13 +62,13 @@ enum PlanText {
     static func comparison(_ plans: [RunPlan], configured: String) -> String {
         let hasSpeed = plans.contains { $0.speed != nil }
         let header =
-            ["optimizer", "state", "scratch", "needed", "peak resident", "fits", "checkpoint"]
+            ["optimizer", "state", "scratch", "needed", "fits", "checkpoint"]
             + (hasSpeed ? ["optimizer s/step", "step", "tokens/s", "run"] : [])
         let rows = plans.map { plan in
             [
                 plan.optimizer + (plan.optimizer == configured ? " *" : ""), Format.bytes(plan.memory.stateBytes),
                 Format.bytes(plan.memory.optimizerScratch), Format.bytes(plan.memory.required),
-                Format.bytes(plan.peakResidentBytes), plan.fits ? "yes" : "NO", Format.bytes(plan.disk.checkpoint),
+                plan.fits ? "yes" : "NO", Format.bytes(plan.disk.checkpoint),
             ]
                 + (plan.speed.map {
                     [

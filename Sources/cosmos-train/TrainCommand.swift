@@ -26,6 +26,11 @@ struct TrainCommand: ParsableCommand {
     @Flag(help: "Continue the run in output.run_dir from its newest good checkpoint.")
     var resume = false
 
+    @Option(
+        help: ArgumentHelp(
+            "With --resume: go back to the checkpoint of this step; what is later is set aside.", valueName: "n"))
+    var step: Int?
+
     @Flag(help: "With --resume: keep the weights and the place in the data, start the optimizer's state from zero.")
     var resetOptimizer = false
 
@@ -36,6 +41,7 @@ struct TrainCommand: ParsableCommand {
         if resume, replace {
             throw ValidationError("--resume continues a run, --replace begins anew: give one of them")
         }
+        if step != nil, !resume { throw ValidationError("--step goes with --resume") }
         if resetOptimizer, !resume { throw ValidationError("--reset-optimizer goes with --resume") }
     }
 
@@ -46,7 +52,7 @@ struct TrainCommand: ParsableCommand {
         do {
             let setup = try RunSetup(
                 configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
-                commit: sourceCommit, cancellation: Interruption.flag)
+                step: step, commit: sourceCommit, cancellation: Interruption.flag)
             if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
         } catch is CancellationError {
             printToStandardError("stopped before the first step")

@@ -31,6 +31,27 @@ import Testing
         return Dictionary(uniqueKeysWithValues: rows.map { (String($0[0]), String($0[1])) })
     }
 
+    @Test func linksInTheFolderAreRefused() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try sweep("--vary", "optimizer.lr=1e-2", "--seeds", "1", in: folder).status == 0)
+            let runs = try states(in: folder).keys.sorted()
+            let target = folder.appending(path: "target")
+            try Data("precious".utf8).write(to: target)
+            for name in [".lock", "output/\(runs[0]).txt"] {
+                let file = folder.appending(path: "sweep/\(name)")
+                try FileManager.default.removeItem(at: file)
+                try FileManager.default.createSymbolicLink(at: file, withDestinationURL: target)
+                try? FileManager.default.removeItem(at: folder.appending(path: "sweep/\(runs[0])"))
+                let command = try sweep("--vary", "optimizer.lr=1e-2", "--seeds", "1", in: folder)
+                #expect(command.status == 74, "\(command.errorOutput)")
+                #expect(command.errorOutput.contains("sweep/\(name): it is a symbolic link"), "\(command.errorOutput)")
+                #expect(try String(contentsOf: target, encoding: .utf8) == "precious")
+                try FileManager.default.removeItem(at: file)
+            }
+        }
+    }
+
     @Test func makesEveryCombinationKeepsWhatIsFinishedAndComparesIt() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)

@@ -140,6 +140,76 @@ import Testing
         }
     }
 
+    /// A process stands between opening the lock and taking it while another one sets the folder aside.
+    @Test func aLockOfAFolderThatWasSetAsideIsNoLock() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 3)
+            #expect(try train(in: folder).status == 0)
+            let environment = try preload(
+                """
+                #include <fcntl.h>
+                #include <unistd.h>
+                int flock(int descriptor, int operation) {
+                    int (*original)(int, int) = dlsym(RTLD_NEXT, "flock");
+                    close(open("waiting", O_CREAT | O_WRONLY, 0600));
+                    for (int i = 0; i < 60000 && access("go", F_OK) != 0; i++) usleep(5000);
+                    return original(descriptor, operation);
+                }
+                """, in: folder)
+            let late = Process()
+            late.executableURL = URL(filePath: program)
+            late.arguments = ["--config", "run.cfg", "--resume"]
+            late.currentDirectoryURL = folder
+            late.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+            let errors = folder.appending(path: "errors")
+            try Data().write(to: errors)
+            late.standardError = try FileHandle(forWritingTo: errors)
+            try late.run()
+            for _ in 0..<6000 where access(folder.path + "/waiting", F_OK) != 0 { usleep(5000) }
+            // It holds the lock when it says what it is about to do.
+            let end = try start("--replace", "--set", "training.steps=100000", in: folder) { process in
+                for _ in 0..<60000
+                where access(folder.path + "/run/train.log", F_OK) != 0 || access(folder.path + "/run.old-1", F_OK) != 0
+                { usleep(5000) }
+                try Data().write(to: folder.appending(path: "go"))
+                late.waitUntilExit()
+                kill(process.processIdentifier, SIGTERM)
+            }
+            let said = try String(contentsOf: errors, encoding: .utf8)
+            #expect(late.terminationStatus == 64 && said.contains(" is training in run\n"), "\(said)")
+            #expect(end.status == 75)
+        }
+    }
+
+    @Test func aCheckpointThatCannotBeReadIsPassedOver() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try train(in: folder).status == 0)
+            let environment = try preload(
+                """
+                #include <stdarg.h>
+                #include <string.h>
+                int open(const char *path, int flags, ...) {
+                    int (*original)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
+                    va_list arguments;
+                    va_start(arguments, flags);
+                    int mode = va_arg(arguments, int);
+                    va_end(arguments);
+                    if (strstr(path, "step-00000040/optimizer.safetensors")) return errno = EACCES, -1;
+                    return original(path, flags, mode);
+                }
+                int open64(const char *, int, ...) __attribute__((alias("open")));
+                """, in: folder)
+            let command = try run(program, ["--config", "run.cfg", "--resume"], environment: environment, in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            #expect(
+                command.errorOutput.contains(
+                    "warning: cannot open run/checkpoints/step-00000040/optimizer.safetensors: Permission denied; "
+                        + "trying the one before"), "\(command.errorOutput)")
+            #expect(command.errorOutput.contains("resumed after step 35"))
+        }
+    }
+
     @Test func mistakesAreToldOnceWithACodeAndAHint() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
@@ -162,6 +232,7 @@ import Testing
                 (["--set", "output.run_dir=/proc/run"], 74, "error: cannot create the folder /proc/run"),
                 (["--resume"], 64, "error: there is no run to resume in run"),
                 (["--resume", "--replace"], 64, "error: --resume continues a run, --replace begins anew"),
+                (["--step", "3"], 64, "error: --step goes with --resume"),
                 (["--reset-optimizer"], 64, "error: --reset-optimizer goes with --resume"),
             ] {
                 let command = try run(program, ["--config", "run.cfg"] + arguments, in: folder)

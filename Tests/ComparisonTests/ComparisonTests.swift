@@ -44,6 +44,28 @@ import Training
         }
     }
 
+    @Test func aLogThatWasLostOnTheWayIsReadAndSaid() throws {
+        try withTemporaryFolder { folder in
+            let paths = try (runs("adamw", [3.5]) + runs("muon", [3.4])).map { try $0.write(in: folder) }
+            let lines = try String(contentsOfFile: paths[0] + "/log.csv", encoding: .utf8).split(separator: "\n")
+            // As a run leaves it that was resumed at step 20 without its log.
+            try Data(([lines[0]] + lines[21...]).joined(separator: "\n").appending("\n").utf8)
+                .write(to: URL(filePath: paths[0] + "/log.csv"))
+            let all = try findRuns([folder.path])
+            #expect(all[0].finalLoss == 3.5)
+            #expect(all[0].log.seconds == all[1].log.seconds)
+            #expect(all[0].tokensPerSecond == all[1].tokensPerSecond)
+            #expect(all[0].optimizerSecondsPerStep == 0.125)
+            let text = try Comparison(all).text.replacing("\n", with: " ")
+            #expect(text.contains("was lost up to step 20"), "\(text)")
+            #expect(text.contains(/2 +adamw +0\.001 +3\.5000/))
+
+            unlink(paths[0] + "/log.csv")
+            let unranked = try Comparison(findRuns([folder.path]), force: true).text
+            #expect(unranked.contains("adamw-0.001-1 has no log.csv"), "\(unranked)")
+        }
+    }
+
     @Test func oneSeedAllowsNoTest() throws {
         try withRuns(runs("adamw", [3.5]) + runs("muon", [3.4])) { runs, _ in
             let text = try Comparison(runs).text

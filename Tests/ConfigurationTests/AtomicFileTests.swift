@@ -75,11 +75,16 @@ private func content(_ path: String) throws -> String { try String(contentsOfFil
 
     @Test func leftoversOfAKilledProcessGoAndAReplacedFolderComesBack() throws {
         try withFolder { folder in
-            for name in [".a.tmp-1-1", ".step.replaced-1-2", ".done.replaced-1-3", "done", ".hidden"] {
+            let others = [
+                ".a.tmp-draft", ".a.tmp-1", ".a.tmp-1-1.txt", ".thesis.tmp-1-1", ".thesis.replaced-1-1", "a.tmp-1-1",
+                ".hidden",
+            ]
+            let ours = [".a.tmp-1-1", ".step.replaced-1-2", ".done.replaced-1-3", "done"]
+            for name in ours + others {
                 try FileManager.default.createDirectory(atPath: "\(folder)/\(name)", withIntermediateDirectories: false)
             }
-            AtomicFile.removeLeftovers(in: folder)
-            #expect(try names(in: folder) == [".hidden", "done", "step"])
+            AtomicFile.removeLeftovers(in: folder) { ["a", "step", "done"].contains($0) }
+            #expect(try names(in: folder) == (others + ["done", "step"]).sorted())
         }
     }
 

@@ -21,11 +21,11 @@ private func shard(_ tokens: [UInt16], index: Int = 0, isLast: Bool = true, endO
 
 @Suite("One document a row")
 struct DocumentIndexTests {
-    private func row(_ dataset: TokenDataset, _ index: Int) -> (tokens: [Int32], targets: [Int32]) {
+    private func row(_ dataset: TokenDataset, _ index: Int) throws -> (tokens: [Int32], targets: [Int32]) {
         var tokens = [Int32](repeating: 77, count: dataset.sequenceLength)
         var targets = tokens
-        tokens.withUnsafeMutableBufferPointer { tokens in
-            targets.withUnsafeMutableBufferPointer { dataset.window(index, tokens: tokens, targets: $0) }
+        try tokens.withUnsafeMutableBufferPointer { tokens in
+            try targets.withUnsafeMutableBufferPointer { try dataset.window(index, tokens: tokens, targets: $0) }
         }
         return (tokens, targets)
     }
@@ -49,8 +49,8 @@ struct DocumentIndexTests {
                 ([12, 13, 14, 1], [13, 14, 1, -1]),
             ]
             for (index, (tokens, targets)) in expected.enumerated() {
-                #expect(row(dataset, index).tokens == tokens)
-                #expect(row(dataset, index).targets == targets)
+                #expect(try row(dataset, index).tokens == tokens)
+                #expect(try row(dataset, index).targets == targets)
                 #expect(dataset.targetCount(index) == targets.count { $0 >= 0 })
             }
             #expect(dataset.notices.isEmpty)
@@ -74,9 +74,9 @@ struct DocumentIndexTests {
             for (index, document) in documents.enumerated() {
                 let kept = document.count <= length ? document : Array(document.prefix(length - 1)) + [end]
                 let padding = length - kept.count
-                #expect(row(dataset, index).tokens == kept + [Int32](repeating: 0, count: padding))
+                #expect(try row(dataset, index).tokens == kept + [Int32](repeating: 0, count: padding))
                 #expect(
-                    row(dataset, index).targets == kept.dropFirst() + [Int32](repeating: -1, count: padding + 1))
+                    try row(dataset, index).targets == kept.dropFirst() + [Int32](repeating: -1, count: padding + 1))
             }
         }
     }
@@ -90,7 +90,7 @@ struct DocumentIndexTests {
             #expect(try open(folder, length: 5).windowCount == 4)
             let ends = try open(folder, "a_[02].bin", length: 5)
             #expect(ends.windowCount == 2)
-            #expect([0, 1].map { row(ends, $0).tokens[0] } == [5, 10])
+            #expect(try [0, 1].map { try row(ends, $0).tokens[0] } == [5, 10])
             #expect(ends.notices.contains { $0.contains("2 documents") })
             let none = try userError { try open(folder, "a_1.bin", length: 5) }
             #expect(none?.message.hasSuffix("a_1.bin: there is no whole document in the shards") == true)
@@ -125,7 +125,7 @@ struct DocumentIndexTests {
             var seen = sampler.next(13)
             var resumed = BatchSampler(windowCount: dataset.windowCount, seed: 3, position: sampler.position)
             seen += resumed.next(27)
-            #expect(Set(seen.map { row(dataset, $0).tokens[0] }) == Set((0..<40).map { 10 + $0 }))
+            #expect(try Set(seen.map { try row(dataset, $0).tokens[0] }) == Set((0..<40).map { 10 + $0 }))
         }
     }
 }

@@ -6,11 +6,11 @@ import Testing
 import TokenData
 
 @Suite struct TokenDatasetTests {
-    private func window(_ dataset: TokenDataset, _ index: Int) -> (tokens: [Int32], targets: [Int32]) {
+    private func window(_ dataset: TokenDataset, _ index: Int) throws -> (tokens: [Int32], targets: [Int32]) {
         var tokens = [Int32](repeating: -1, count: dataset.sequenceLength)
         var targets = tokens
-        tokens.withUnsafeMutableBufferPointer { tokens in
-            targets.withUnsafeMutableBufferPointer { dataset.window(index, tokens: tokens, targets: $0) }
+        try tokens.withUnsafeMutableBufferPointer { tokens in
+            try targets.withUnsafeMutableBufferPointer { try dataset.window(index, tokens: tokens, targets: $0) }
         }
         return (tokens, targets)
     }
@@ -38,7 +38,7 @@ import TokenData
             #expect(dataset.files.map { URL(filePath: $0).lastPathComponent } == ["a.bin", "b.bin", "c.bin"])
             #expect(dataset.tokenizerFingerprint == nil)
             for (index, first) in [0, 3, 10, 20].enumerated() {
-                let (tokens, targets) = window(dataset, index)
+                let (tokens, targets) = try window(dataset, index)
                 #expect(tokens == (0..<3).map { Int32(first + $0) })
                 #expect(targets == (1..<4).map { Int32(first + $0) })
             }
@@ -73,7 +73,7 @@ import TokenData
             #expect(dataset.files.count == (tokens.count + 499) / 500)
             #expect(dataset.tokenizerFingerprint == tokenizer.fingerprint)
             for index in 0..<tokens.count / 500 {
-                let (inputs, targets) = window(dataset, index)
+                let (inputs, targets) = try window(dataset, index)
                 #expect(inputs == Array(tokens[index * 500..<index * 500 + 499]))
                 #expect(targets == Array(tokens[index * 500 + 1..<index * 500 + 500]))
             }
@@ -188,7 +188,7 @@ import TokenData
             _ = try folder.write("train_2.bin", foreignShard([6, 7, 8, 9, 9]))
             let dataset = try TokenDataset(path: folder.path, sequenceLength: 4, vocabularySize: 10)
             #expect(dataset.windowCount == 2)
-            #expect(window(dataset, 1).tokens == [6, 7, 8, 9])
+            #expect(try window(dataset, 1).tokens == [6, 7, 8, 9])
             #expect(dataset.notices.count == 1)
             #expect(dataset.notices.first?.contains("train_1.bin has only 2 tokens") == true)
         }
@@ -250,6 +250,48 @@ import TokenData
             #expect(try error(folder.path + "/none.bin")?.kind == .inputOutput)
             #expect(try error(folder.path + "/*.bin")?.message.contains("no file matches") == true)
             #expect(try error(folder.path)?.message.contains("holds no token shards") == true)
+        }
+    }
+
+    /// A shard that other processes write must neither end this one by a signal nor hand on what was never checked.
+    @Test(arguments: [Packing.stream, .documents]) func aFileThatChangesWhileItIsInUseIsAnErrorThatNamesThePlace(
+        packing: Packing
+    ) throws {
+        try withTemporaryFolder { folder in
+            let path = folder.path + "/a.bin"
+            let tokens = (0..<8).flatMap { _ -> [UInt16] in [1, 2, 3, 4, 5, 6, 7, 0] }
+            try TestSupport.writeShard(tokens, to: path, endOfTextID: 0)
+            let whole = try Data(contentsOf: URL(filePath: path))
+            let dataset = try TokenDataset(path: path, sequenceLength: 8, vocabularySize: 300, packing: packing)
+            let first = try window(dataset, 0).tokens
+            let file = try FileHandle(forUpdating: URL(filePath: path))
+            func write(_ bytes: Data) throws {
+                try file.seek(toOffset: 0)
+                try file.write(contentsOf: bytes)
+            }
+            // The same bytes at another time are the same.
+            try write(whole)
+            #expect(try window(dataset, 0).tokens == first)
+
+            var changed = whole
+            changed[1024 + 2 * 3 + 1] = 0xff
+            try write(changed)
+            let large = #expect(throws: UserError.self) { try window(dataset, 0) }
+            #expect(
+                large?.message.hasPrefix("\(path): token 3 (offset 1030) has id ") == true, "\(large?.message ?? "")")
+
+            changed = whole
+            changed.swapAt(1024, 1026)
+            try write(changed)
+            let other = #expect(throws: UserError.self) { try window(dataset, 2) }
+            #expect(other?.message.hasPrefix("\(path) has been changed since the start") == true)
+
+            try write(whole)
+            #expect(try window(dataset, 0).tokens == first)
+            try file.truncate(atOffset: 1024 + 2 * 10)
+            let cut = #expect(throws: UserError.self) { try window(dataset, 2) }
+            #expect(cut?.message == "\(path): the file ends at byte 1044")
+            #expect([large, other, cut].allSatisfy { $0?.kind == .data })
         }
     }
 }

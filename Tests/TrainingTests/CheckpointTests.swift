@@ -26,14 +26,14 @@ private struct Fixture {
         }
     }
 
-    func contents(step: Int) -> Checkpoint.Contents {
+    func contents(step: Int, tokens: Int? = nil, epoch: Int = 1) -> Checkpoint.Contents {
         .init(
             config: config, parameters: parameters, optimizerTensors: optimizerTensors, tokenizer: nil,
             state: TrainerState(
-                step: step, tokens: 1024 * step, seed: 7,
+                step: step, tokens: tokens ?? 1024 * step, seed: 7,
                 data: .init(
                     seed: .max, sequenceLength: 64, windowCount: 99, contentFingerprint: 0xdead_beef,
-                    position: .init(epoch: 1, index: 2)),
+                    position: .init(epoch: epoch, index: 2)),
                 optimizer: .init(name: "adamw", hyperparameters: ["lr": "0.001"], counters: ["step": step]),
                 schedule: ["name": "cosine"], run: Self.run))
     }
@@ -62,8 +62,13 @@ private struct Fixture {
         return (try store.newestGood { warnings.append($0) }, warnings)
     }
 
+    private func save(_ step: Int, keep: Int) throws {
+        try store.save(saved.contents(step: step))
+        try store.removeOld(upTo: step, keep: keep)
+    }
+
     @Test func everythingComesBackBitForBit() throws {
-        try store.save(saved.contents(step: 1000), keep: nil)
+        try store.save(saved.contents(step: 1000))
         #expect(
             try folder.names("step-00001000") == [
                 "MANIFEST.json", "config.json", "model.safetensors", "optimizer.safetensors", "trainer.json",
@@ -80,12 +85,12 @@ private struct Fixture {
     }
 
     @Test func theNewestAreKeptAndNothingElseIsLeft() throws {
-        for step in [5, 10, 15, 20] { try store.save(saved.contents(step: step), keep: 2) }
+        for step in [5, 10, 15, 20] { try save(step, keep: 2) }
         #expect(try folder.names() == ["latest", "step-00000015", "step-00000020"])
         #expect(try store.steps() == [15, 20])
         #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder.file("latest")) == "step-00000020")
         // Saved again, as when a run is stopped right after a checkpoint.
-        try store.save(saved.contents(step: 20), keep: 1)
+        try save(20, keep: 1)
         #expect(try folder.names() == ["latest", "step-00000020"])
         #expect(try newest().checkpoint?.state.step == 20)
     }
@@ -93,8 +98,8 @@ private struct Fixture {
     /// A later, damaged checkpoint does not count among those to keep, or a resumed run would delete its
     /// own.
     @Test func laterOnesAreLeftAlone() throws {
-        try store.save(saved.contents(step: 100), keep: 2)
-        for step in [10, 20, 30] { try store.save(saved.contents(step: step), keep: 2) }
+        try save(100, keep: 2)
+        for step in [10, 20, 30] { try save(step, keep: 2) }
         #expect(try store.steps() == [20, 30, 100])
     }
 
@@ -106,8 +111,8 @@ private struct Fixture {
     /// Cut, changed, or gone: each file's damage is seen, named, and passed over.
     @Test(arguments: ["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json", "MANIFEST.json"])
     func aDamagedNewestFallsBackToTheOneBefore(_ name: String) throws {
-        try store.save(saved.contents(step: 1), keep: nil)
-        try store.save(saved.contents(step: 2), keep: nil)
+        try store.save(saved.contents(step: 1))
+        try store.save(saved.contents(step: 2))
         let file = "step-00000002/\(name)"
         let good = try folder.bytes(file)
         var changed = good
@@ -122,8 +127,27 @@ private struct Fixture {
         }
     }
 
+    @Test func numbersThatWouldOverflowAreDamage() throws {
+        try store.save(saved.contents(step: 1))
+        try store.save(saved.contents(step: 2, tokens: .max))
+        try store.save(saved.contents(step: 3, epoch: .max))
+        let (checkpoint, warnings) = try newest()
+        #expect(checkpoint?.state.step == 1)
+        #expect(warnings.first?.contains("data.position.epoch is 9223372036854775807") == true, "\(warnings)")
+        #expect(warnings.last?.contains("trainer.json: tokens is 9223372036854775807") == true, "\(warnings)")
+    }
+
+    @Test func aFolderThatWasRenamedIsNotOfItsStep() throws {
+        try store.save(saved.contents(step: 1))
+        try store.save(saved.contents(step: 2))
+        rename(store.path(step: 2), store.path(step: 7))
+        let (checkpoint, warnings) = try newest()
+        #expect(checkpoint?.state.step == 1)
+        #expect(warnings.first?.contains("step-00000007 is no good checkpoint: it is of step 2") == true, "\(warnings)")
+    }
+
     @Test func onlyDamagedOnesAreAnError() throws {
-        try store.save(saved.contents(step: 1), keep: nil)
+        try store.save(saved.contents(step: 1))
         unlink(folder.file("step-00000001/model.safetensors"))
         let error = #expect(throws: UserError.self) { try newest() }
         #expect(error?.kind == .data)
@@ -131,7 +155,7 @@ private struct Fixture {
     }
 
     @Test func aManifestMayNotPointElsewhere() throws {
-        try store.save(saved.contents(step: 1), keep: nil)
+        try store.save(saved.contents(step: 1))
         let text = try folder.text("step-00000001/MANIFEST.json")
         try folder.write(
             text.replacingOccurrences(of: "trainer.json", with: "../trainer.json").utf8, "step-00000001/MANIFEST.json")
@@ -139,7 +163,7 @@ private struct Fixture {
     }
 
     @Test func anotherModelIsRefusedNamingWhatDiffers() throws {
-        let checkpoint = try store.save(saved.contents(step: 1), keep: nil)
+        let checkpoint = try store.save(saved.contents(step: 1))
         var config = saved.config
         config.numHiddenLayers = 3
         config.ropeTheta = 10_000
@@ -154,7 +178,7 @@ private struct Fixture {
     }
 
     @Test func aTensorMissingLeftOverOrOfAnotherShapeIsNamedAndNothingIsRead() throws {
-        let checkpoint = try store.save(saved.contents(step: 1), keep: nil)
+        let checkpoint = try store.save(saved.contents(step: 1))
         func message(_ tensors: [NamedTensor]) -> String {
             let error = #expect(throws: UserError.self) { try checkpoint.loadOptimizer("adamw", into: tensors) }
             #expect(error?.hint?.contains("--reset-optimizer") == true)
@@ -168,7 +192,7 @@ private struct Fixture {
     }
 
     @Test func anotherOptimizerIsRefusedWithTheWayOut() throws {
-        let checkpoint = try store.save(saved.contents(step: 1), keep: nil)
+        let checkpoint = try store.save(saved.contents(step: 1))
         let error = #expect(throws: UserError.self) { try checkpoint.loadOptimizer("cosmos", into: []) }
         #expect(error?.message.contains("with the optimizer adamw, the configuration says cosmos") == true)
         #expect(error?.hint?.contains("--reset-optimizer") == true)

@@ -82,8 +82,8 @@ import Training
         var documents: [TokenLoss] = []
         for index in 0..<data.windowCount {
             var (tokens, targets) = ([Int32](repeating: 0, count: 16), [Int32](repeating: 0, count: 16))
-            tokens.withUnsafeMutableBufferPointer { tokens in
-                targets.withUnsafeMutableBufferPointer { data.window(index, tokens: tokens, targets: $0) }
+            try tokens.withUnsafeMutableBufferPointer { tokens in
+                try targets.withUnsafeMutableBufferPointer { try data.window(index, tokens: tokens, targets: $0) }
             }
             // Without its padding, in a model of its length.
             let count = targets.count { $0 >= 0 }

@@ -58,12 +58,61 @@ import Training
     @Test func leftoversOfAKilledProcessAreRemoved() throws {
         let folder = try TemporaryFolder()
         _ = try RunDirectory(folder.file("a"), for: .new)
-        for name in ["a/.config.resolved.cfg.tmp-9-1", "a/checkpoints/.step-00000005.tmp-9-2"] {
+        for name in [
+            "a/.config.resolved.cfg.tmp-9-1", "a/.thesis.tmp-draft", "a/.thesis.tmp-9-1",
+            "a/checkpoints/.step-00000005.tmp-9-2", "a/checkpoints/.best.tmp-9-2",
+        ] {
             try FileManager.default.createDirectory(atPath: folder.file(name), withIntermediateDirectories: false)
         }
         _ = try RunDirectory(folder.file("a"), for: .resume)
-        #expect(try folder.names("a") == [".lock", "checkpoints"])
-        #expect(try folder.names("a/checkpoints") == [])
+        #expect(try folder.names("a") == [".lock", ".thesis.tmp-9-1", ".thesis.tmp-draft", "checkpoints"])
+        #expect(try folder.names("a/checkpoints") == [".best.tmp-9-2"])
+    }
+
+    @Test func whatOthersPutIntoAnAbandonedRunStays() throws {
+        let folder = try TemporaryFolder()
+        for name in ["a", "b"] {
+            let run = try RunDirectory(folder.file(name), for: .new)
+            try folder.write("settings".utf8, "\(name)/config.resolved.cfg")
+            if name == "a" { try folder.write("notes".utf8, "a/notes") }
+            run.abandon()
+        }
+        #expect(try folder.names() == ["a"])
+        #expect(try folder.names("a") == ["notes"])
+
+        // Of a folder that was there before, only what is new goes.
+        try folder.write("mine".utf8, "a/train.log")
+        let run = try RunDirectory(folder.file("a"), for: .new)
+        try folder.write("settings".utf8, "a/config.resolved.cfg")
+        run.abandon()
+        #expect(try folder.names("a") == [".lock", "notes", "train.log"])
+    }
+
+    /// A link would lead what is written to any file of the user's.
+    @Test(arguments: [".lock", "train.log", "log.csv", "checkpoints"])
+    func linksInTheFolderAreRefused(_ name: String) throws {
+        let run = try TinyRun()
+        try run.train()
+        try run.folder.write("precious".utf8, "target")
+        let file = run.folder.file("run/\(name)")
+        if name == "checkpoints" {
+            try FileManager.default.moveItem(atPath: file, toPath: run.folder.file("elsewhere"))
+        } else {
+            unlink(file)
+        }
+        try FileManager.default.createSymbolicLink(
+            atPath: file, withDestinationPath: "../" + (name == "checkpoints" ? "elsewhere" : "target"))
+        let error = #expect(throws: UserError.self) { try run.train(purpose: .resume) }
+        #expect(error?.message == "cannot write \(file): it is a symbolic link, which might lead anywhere")
+        #expect(try run.folder.text("target") == "precious")
+    }
+
+    @Test func aPipeInPlaceOfAFileIsRefused() throws {
+        let run = try TinyRun()
+        try run.train()
+        unlink(run.folder.file("run/train.log"))
+        mkfifo(run.folder.file("run/train.log"), 0o600)
+        #expect(throws: UserError.self) { try run.train(purpose: .resume) }
     }
 
     @Test func aPathThroughAFileIsNamed() throws {

@@ -34,11 +34,11 @@ final class TinyRun {
     @discardableResult
     func train(
         _ name: String = "run", _ assignments: String..., purpose: RunDirectory.Purpose = .new,
-        resetOptimizer: Bool = false, cancellation: CancellationFlag = CancellationFlag()
+        resetOptimizer: Bool = false, step: Int? = nil, cancellation: CancellationFlag = CancellationFlag()
     ) throws -> Trainer.Outcome {
         let configuration = try configuration(["output.run_dir=\(folder.file(name))"] + assignments)
         let setup = try RunSetup(
-            configuration, purpose: purpose, resetOptimizer: resetOptimizer, status: try silentStatus())
+            configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step, status: try silentStatus())
         return try Trainer(setup, cancellation: cancellation).run()
     }
 

@@ -203,8 +203,102 @@ struct TrainerTests {
         #expect(failure.description.contains("is not finite") && failure.description.contains(kept))
         // What is kept is good, and the log tells of the failure.
         let checkpoint = try Checkpoint(verifying: kept)
-        #expect(checkpoint.state.step < failure.step)
+        #expect(checkpoint.state.step == 0)
+        #expect(failure.aside?.hasSuffix("/aside-0000000\(failure.step - 1)") == true)
         #expect(try run.folder.text("run/train.log").contains("step \(failure.step): "))
+    }
+
+    @Test("A run that fails removes no checkpoint made before, and --resume takes that")
+    func failureAfterACheckpoint() throws {
+        let run = try TinyRun()
+        let constant = "schedule={name: constant, warmup: 0}"
+        try run.train("run", constant, "training.steps=6", "output.checkpoint_every=6")
+        let good = try run.tensors()
+        // The weights explode at once, and for some steps all numbers remain finite.
+        let exploding = ["optimizer.lr=1.0e+18", constant, "output.keep_checkpoints=1", "output.checkpoint_every=1"]
+        let error = #expect(throws: RunFailure.self) {
+            try run.train(
+                "run", exploding[0], exploding[1], exploding[2], exploding[3], purpose: .resume, resetOptimizer: true)
+        }
+        let folder = run.folder.file("run/checkpoints")
+        #expect(error?.checkpoint == folder + "/step-00000006")
+        let names = try run.folder.names("run/checkpoints")
+        #expect(names.suffix(2) == ["latest", "step-00000006"] && names.count > 2, "\(names)")
+        #expect(names.dropLast(2).allSatisfy { $0.hasPrefix("aside-") && $0 > "aside-00000006" })
+        #expect(try run.tensors() == good)
+        // From there it goes on as if nothing had happened; what is aside can be chosen.
+        for name in ["run", "straight"] {
+            if name == "straight" { try run.train(name, constant, "training.steps=6") }
+            try run.train(name, constant, "output.checkpoint_every=12", purpose: .resume, resetOptimizer: true)
+        }
+        try run.expectEqual("straight", "run")
+        let step = try #require(error?.step) - 1
+        #expect(error?.aside == "\(folder)/aside-\(String(format: "%08ld", step))")
+        #expect(throws: RunFailure.self) {
+            try run.train("run", exploding[0], constant, purpose: .resume, resetOptimizer: true, step: step)
+        }
+    }
+
+    @Test("A checkpoint is deleted when a later one has been seen to be sound")
+    func unsoundCheckpoints() throws {
+        let run = try TinyRun()
+        // Finite all the way, and far worse than knowing nothing.
+        let bad = ["optimizer.lr=10", "schedule={name: constant, warmup: 0}", "output.keep_checkpoints=1"]
+        try run.train("run", bad[0], bad[1], bad[2], "output.checkpoint_every=3", "training.steps=7")
+        let losses = try run.log().compactMap { Double($0[2]) }
+        #expect(losses[0] < 1.5 * log(32.0) && losses.dropFirst().allSatisfy { $0 > 1.5 * log(32.0) }, "\(losses)")
+        #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000007"])
+
+        try run.train("other", bad[1], "output.checkpoint_every=6", "training.steps=6")
+        try run.train(
+            "other", bad[0], bad[1], bad[2], "output.checkpoint_every=1", purpose: .resume, resetOptimizer: true)
+        #expect(try run.folder.names("other/checkpoints") == ["latest", "step-00000006", "step-00000012"])
+    }
+
+    @Test("A model that no step can change any more is a failure", arguments: ["muon", "cosmos"])
+    func deadRun(optimizer: String) throws {
+        let run = try TinyRun()
+        let error = #expect(throws: RunFailure.self) {
+            try run.train("run", "optimizer={name: \(optimizer), lr: 1.0e+6}", "training.steps=60")
+        }
+        #expect(
+            error?.description.contains("gradient: is exactly 0 though the loss is 3.") == true,
+            "\(error?.description ?? "")")
+    }
+
+    @Test("A shard that is cut or changed during a run ends it in good order, and the run goes on once it is back")
+    func changedShard() throws {
+        let run = try TinyRun()
+        try run.train("straight")
+        let shard = run.folder.file("train.bin")
+        let whole = try run.folder.bytes("train.bin")
+        var purpose = RunDirectory.Purpose.new
+        for damage in ["cut", "ids", "tokens"] {
+            let setup = try RunSetup(
+                run.configuration(["output.run_dir=\(run.folder.file("run"))"]), purpose: purpose,
+                status: run.silentStatus())
+            purpose = .resume
+            // In place, as another process would write it.
+            let file = try FileHandle(forUpdating: URL(filePath: shard))
+            var bytes = whole
+            switch damage {
+            case "cut": try file.truncate(atOffset: 1100)
+            case "ids": for index in 1024..<bytes.count { bytes[index] = 0xff }
+            default: bytes.swapAt(1026, 1028)
+            }
+            if damage != "cut" { try file.write(contentsOf: bytes) }
+            let error = #expect(throws: UserError.self) {
+                _ = try Trainer(setup, cancellation: CancellationFlag()).run()
+            }
+            #expect(error?.kind == .data)
+            #expect(error?.message.hasPrefix(shard) == true)
+            #expect(
+                error?.message.contains(damage == "cut" ? "ends at byte" : "offset") == true, "\(error?.message ?? "")")
+            try file.seek(toOffset: 0)
+            try file.write(contentsOf: whole)
+        }
+        try run.train(purpose: .resume)
+        try run.expectEqual("straight", "run")
     }
 
     @Test("An optimizer that fails in the first step leaves the state that the run began with")
@@ -279,19 +373,83 @@ struct ResumeTests {
         #expect(error?.message.hasSuffix("holds other tokens than when the run began") == true)
     }
 
-    @Test("A checkpoint whose weights have changed is no model to use")
+    @Test("A checkpoint whose weights have changed is no model to use, and the one before is")
     func damagedWeights() throws {
         let run = try TinyRun()
         try run.train()
-        var bytes = try run.folder.bytes("run/checkpoints/latest/model.safetensors")
+        let newest = "run/checkpoints/step-00000012"
+        var bytes = try run.folder.bytes("\(newest)/model.safetensors")
         bytes[bytes.count - 1] ^= 1
-        try run.folder.write(bytes, "run/checkpoints/latest/model.safetensors")
+        try run.folder.write(bytes, "\(newest)/model.safetensors")
         let error = #expect(throws: UserError.self) {
-            try ModelFolder(run.folder.file("run")).loadModel(
+            try ModelFolder(run.folder.file(newest)).loadModel(
                 pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 16)
         }
+        #expect(try ModelFolder(run.folder.file("run")).path.hasSuffix("/step-00000010"))
         #expect(error?.kind == .data)
         #expect(error?.message.hasSuffix("the contents of model.safetensors have changed (CRC-32)") == true)
+    }
+
+    @Test("Where `latest` stayed behind, readers take the newest checkpoint, and a resumed run repairs it")
+    func staleLatest() throws {
+        let run = try TinyRun()
+        try run.train()
+        let latest = run.folder.file("run/checkpoints/latest")
+        for isFolder in [false, true] {
+            try FileManager.default.removeItem(atPath: latest)
+            if isFolder {
+                try FileManager.default.copyItem(
+                    atPath: run.folder.file("run/checkpoints/step-00000005"), toPath: latest)
+            } else {
+                try FileManager.default.createSymbolicLink(atPath: latest, withDestinationPath: "step-00000005")
+            }
+            for path in ["run", "run/checkpoints/latest", "run/checkpoints/latest/"] {
+                #expect(try ModelFolder(run.folder.file(path)).path.hasSuffix("/step-00000012"))
+            }
+            try run.train(purpose: .resume)
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: latest) == "step-00000012")
+        }
+        #expect(
+            try run.folder.names("run/checkpoints") == ["latest", "step-00000005", "step-00000010", "step-00000012"])
+    }
+
+    @Test("A folder `latest` that is the only copy of a checkpoint becomes one, another one keeps its files")
+    func copiedLatest() throws {
+        let run = try TinyRun()
+        try run.train("straight")
+        try run.train()
+        let folder = run.folder.file("run/checkpoints")
+        unlink(folder + "/latest")
+        for step in ["05", "12"] { try FileManager.default.removeItem(atPath: "\(folder)/step-000000\(step)") }
+        rename("\(folder)/step-00000010", "\(folder)/latest")
+        try run.train(purpose: .resume)
+        try run.expectEqual("straight", "run")
+        unlink(folder + "/latest")
+        try FileManager.default.createDirectory(atPath: folder + "/latest", withIntermediateDirectories: false)
+        try run.folder.write("notes".utf8, "run/checkpoints/latest/notes")
+        try run.train(purpose: .resume)
+        #expect(
+            try run.folder.names("run/checkpoints") == ["latest", "latest.old-1", "step-00000010", "step-00000012"])
+        #expect(try run.folder.text("run/checkpoints/latest.old-1/notes") == "notes")
+    }
+
+    @Test("A step can be chosen, and one that is not there is named with those that are")
+    func chosenStep() throws {
+        let run = try TinyRun()
+        try run.train("straight")
+        try run.train()
+        let error = #expect(throws: UserError.self) { try run.train(purpose: .resume, step: 7) }
+        #expect(error?.message.contains("no checkpoint of step 7") == true)
+        #expect(error?.hint?.contains("5, 10, 12") == true)
+        try run.train("run", "output.checkpoint_every=0", purpose: .resume, step: 5)
+        try run.expectEqual("straight", "run")
+        #expect(
+            try run.folder.names("run/checkpoints") == [
+                "aside-00000010", "aside-00000012", "latest", "step-00000005", "step-00000012",
+            ])
+        // One that was set aside can be chosen, too.
+        try run.train(purpose: .resume, step: 10)
+        try run.expectEqual("straight", "run")
     }
 
     @Test("A wish to stop while the data is checked ends the start")
@@ -395,8 +553,8 @@ struct EvaluatorTests {
         var expected = 0.0
         for window in 0..<62 {
             var (tokens, targets) = ([Int32](repeating: 0, count: 16), [Int32](repeating: 0, count: 16))
-            tokens.withUnsafeMutableBufferPointer { tokens in
-                targets.withUnsafeMutableBufferPointer { dataset.window(window, tokens: tokens, targets: $0) }
+            try tokens.withUnsafeMutableBufferPointer { tokens in
+                try targets.withUnsafeMutableBufferPointer { try dataset.window(window, tokens: tokens, targets: $0) }
             }
             expected += try model.evaluateLoss(tokens: tokens, targets: targets, sequences: 1).sum
         }
@@ -429,7 +587,7 @@ struct EvaluatorTests {
         let model = LLaMA(
             config: try TinyRun().configuration([]).model, pool: WorkerPool(threads: 1), maxSequences: 1,
             sequenceLength: 4)
-        let entropy = Evaluator(model: model, dataset: dataset, tokens: nil, sequencesAtOnce: 1).unigramEntropy()
+        let entropy = try Evaluator(model: model, dataset: dataset, tokens: nil, sequencesAtOnce: 1).unigramEntropy()
         #expect(abs(entropy + 0.75 * log(0.75) + 0.25 * log(0.25)) < 1e-12)
     }
 }
