@@ -13,10 +13,9 @@ import sys
 import tempfile
 
 import safetensors.torch
-import sentencepiece
 import torch
 import transformers
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 repository = pathlib.Path(__file__).resolve().parent.parent
 tolerance = 1e-4
@@ -168,49 +167,32 @@ def prepare_data(work, kind):
     program(
         "tokenizer", "--input", "text.jsonl", "--output", "tokenizer.model", "--vocab-size", 700, *kind, cwd=work)
     program("tokenize", "--tokenizer", "tokenizer.model", "--input", "text.jsonl", "--output", "shards", cwd=work)
-    return lines
-
-
-def check_tokenizer(name, folder, work, lines):
-    theirs = AutoTokenizer.from_pretrained(folder)
-    ours = sentencepiece.SentencePieceProcessor(model_file=str(work / "tokenizer.model"))
-    # Text that spells a special token is one there, as it is not here.
-    lines = [re.sub(r"</?s>|<pad>|<unk>", "", re.sub(r"\s+", " ", line)).strip() for line in lines]
-    wrong = [line for line in lines if theirs.encode(line, add_special_tokens=False) != ours.encode(line)]
-    back = [line for line in lines if ours.decode(theirs.encode(line, add_special_tokens=False)) != ours.decode(ours.encode(line))]
-    same_end = theirs.eos_token_id == ours.eos_id()
-    report(
-        name, not wrong and not back and same_end,
-        f"{type(theirs).__name__}: {len(lines) - len(wrong)} of {len(lines)} lines have the same ids")
 
 
 def check_models_out(work):
     kinds = {
-        "t5": ["--model-type", "unigram"],
-        "llama": [
-            "--model-type", "bpe", "--byte-fallback", "--normalization", "identity", "--pad-id", -1, "--unk-id", 0,
-            "--bos-id", 1, "--eos-id", 2],
+        "unigram": ["--model-type", "unigram"],
+        "bpe": ["--model-type", "bpe", "--pad-id", -1, "--unk-id", 0, "--bos-id", 1, "--eos-id", 2],
     }
     shape = dict(
         hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=1024,
         max_position_embeddings=64)
-    shapes = {"t5": shape, "llama": {**shape, "num_key_value_heads": 2, "tie_word_embeddings": True, "rope_theta": 5e4}}
+    shapes = {"unigram": shape, "bpe": {**shape, "num_key_value_heads": 2, "tie_word_embeddings": True, "rope_theta": 5e4}}
     for kind, arguments in kinds.items():
         folder = work / kind
         folder.mkdir()
-        lines = prepare_data(folder, arguments)
+        prepare_data(folder, arguments)
         (folder / "run.cfg").write_text(configuration(shapes[kind]))
         program("train", "--config", "run.cfg", cwd=folder)
         checkpoint = folder / "run/checkpoints/step-00000006"
         compare_logits(f"checkpoint with a {kind} tokenizer, there", checkpoint, folder)
-        check_tokenizer(f"its tokenizer", checkpoint, folder, lines)
         program("export", "run", "--bf16", "--output", "compact", cwd=folder)
         compare_logits("its bfloat16 export, there", folder / "compact", folder)
         dtype = LlamaForCausalLM.from_pretrained(folder / "compact", dtype="auto").dtype
         size = (folder / "compact/model.safetensors").stat().st_size / (checkpoint / "model.safetensors").stat().st_size
         report("its size", dtype == torch.bfloat16 and size < 0.6, f"{100 * size:.0f} % of the checkpoint's, {dtype}")
-    check_start_from_theirs(work / "t5")
-    check_tensorboard(work / "t5")
+    check_start_from_theirs(work / "unigram")
+    check_tensorboard(work / "unigram")
 
 
 def check_start_from_theirs(work):

@@ -95,7 +95,7 @@ train_tokenizer() { # FILE
         echo "  $size pieces"
         status=0
         "$program" tokenizer --input "$1" --output "$data/tokenizer.model" --vocab-size "$size" \
-            --model-type bpe --byte-fallback --max-sentences 50000 --force || status=$?
+            --model-type bpe --max-sentences 50000 --force || status=$?
         if ((status == 0)); then echo "$size" > "$data/vocab_size"; fi
         if ((status != data_error)); then return "$status"; fi
     done

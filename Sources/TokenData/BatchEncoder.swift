@@ -62,27 +62,14 @@ final class BatchEncoder: @unchecked Sendable {
                 if isParsingOnly { continue }
                 try text.withUTF8 { utf8 in
                     block.textBytes += utf8.count
-                    try encode(utf8, isContinuation: record.isContinuation, into: &block.tokens)
+                    try tokenizer.encode(utf8, isContinuation: record.isContinuation) { ids in
+                        block.tokens.append(contentsOf: ids.lazy.map { UInt16($0) })
+                    }
                 }
             }
             if record.kind != .text { block.documentEnds.append(block.tokens.count) }
         }
         return block
-    }
-
-    /// Appends the ids of a text, cut into pieces if it is long.
-    private func encode(
-        _ text: UnsafeBufferPointer<UInt8>, isContinuation: Bool, into tokens: inout [UInt16]
-    ) throws {
-        var (start, isContinuation) = (0, isContinuation)
-        repeat {
-            let end = pieceEnd(UnsafeRawBufferPointer(text), from: start, size: textPieceSize) ?? text.count
-            if isContinuation, tokenizer.prependsSpace, start < end, text[start] == 0x20 { start += 1 }
-            try tokenizer.encode(UnsafeBufferPointer(rebasing: text[start..<end])) { ids in
-                tokens.append(contentsOf: ids.lazy.map { UInt16($0) })
-            }
-            (start, isContinuation) = (end, true)
-        } while start < text.count
     }
 
     /// Ranges of records of some 64 KiB each, whatever the number of workers.

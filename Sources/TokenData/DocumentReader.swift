@@ -27,8 +27,8 @@ struct DocumentRecord {
 /// * `.json.gz`, `.jsonl.gz`, `.json`, `.jsonl`: C4's format, one JSON object a line, its `text` a document.
 /// * `.txt.gz`, `.txt`: the whole file is one document, of any size.
 ///
-/// A text file comes in pieces of at most `pieceSize` bytes, cut before a space between two words
-/// where there is one; the pieces one after the other are the file.
+/// A text file comes in pieces of at most `pieceSize` bytes, as `pieceEnd` cuts them; the pieces one after the
+/// other are the file.
 final class DocumentReader {
     static let lineEndings = [".json.gz", ".jsonl.gz", ".json", ".jsonl"]
     static let textEndings = [".txt.gz", ".txt"]
@@ -187,29 +187,6 @@ final class DocumentReader {
         return position
     }
 }
-
-/// Where a piece of at most `size` bytes that begins at `start` ends: before the last space that
-/// stands between two words, else before the last character that would be cut in two. Nil when what
-/// is there fits in one piece.
-///
-/// Most tokenizers see text as if a space stood before it. Then the ids of pieces that are cut so
-/// (without that space) are, one after the other, those of the whole.
-func pieceEnd(_ bytes: UnsafeRawBufferPointer, from start: Int, size: Int) -> Int? {
-    guard bytes.count - start > size + 1 else { return nil }
-    func isWord(_ byte: UInt8) -> Bool { byte > 0x20 && byte != 0x7F }
-    var end = start + size
-    while end > start + 1 {
-        if bytes[end] == 0x20, isWord(bytes[end - 1]), isWord(bytes[end + 1]) { return end }
-        end -= 1
-    }
-    end = start + size
-    while end > start + size - 3, bytes[end] & 0xC0 == 0x80 { end -= 1 }
-    return end
-}
-
-/// The longest text that is encoded at once, in bytes. SentencePiece's time grows faster than the
-/// text (BPE needs three times as long for 256 KiB at once), and few documents are longer than this.
-let textPieceSize = 1 << 14
 
 /// Bytes of input files and the records in them.
 struct DocumentBatch {

@@ -18,8 +18,13 @@ public final class Tokenizer: @unchecked Sendable {
     public let padID: Int32?
     /// `<unk>`, what a character outside the vocabulary becomes.
     public let unknownID: Int32?
-    /// Whether the model sees text as if a space stood before it, as most do.
-    let prependsSpace: Bool
+    /// What text may lose on the way to ids and back, in words; nothing: every byte returns.
+    public let losses: [String]
+    /// Whether the model sees text as if a space stood before it, as most of others do.
+    private let prependsSpace: Bool
+    /// The ids of U+2581's bytes where the model keeps every byte of text; else empty. SentencePiece writes
+    /// spaces as U+2581, and so would take one for a space.
+    private let markIDs: [Int32]
 
     // Immutable after loading; the library's encode and decode are const.
     private let model: OpaquePointer
@@ -31,13 +36,14 @@ public final class Tokenizer: @unchecked Sendable {
             "give a SentencePiece model (T5's spiece.model, LLaMA's tokenizer.model, or what "
             + "`cosmos-train tokenizer` makes), not a tokenizer.json or a vocabulary list"
         if bytes.isEmpty { throw UserError(.data, "\(path) is empty: not a tokenizer", hint: hint) }
-        guard let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
+        guard let kind = SentencePieceModel(bytes), let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
             throw UserError(
                 .data,
                 "\(path) is not a SentencePiece model: its \(bytes.count) bytes cannot be read as one "
                     + "(\(sentencePieceReason()))", hint: hint)
         }
         self.model = model
+        (losses, prependsSpace) = (kind.losses, kind.prependsSpace)
         modelFile = path
         vocabularySize = Int(cosmos_sentencepiece_size(model))
         fingerprint = bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
@@ -46,10 +52,11 @@ public final class Tokenizer: @unchecked Sendable {
         beginOfTextID = id(cosmos_sentencepiece_begin_id(model))
         padID = id(cosmos_sentencepiece_pad_id(model))
         unknownID = id(cosmos_sentencepiece_unknown_id(model))
-        var count = 0
-        let ids = cosmos_sentencepiece_encode(model, "a", 1, &count)
-        prependsSpace =
-            if let ids, count > 0 { Self.piece(ids[0], of: model).hasPrefix("\u{2581}") } else { false }
+        func byteID(_ byte: UInt8) -> Int32 {
+            let name = "<0x\(String(byte, radix: 16, uppercase: true))>"
+            return cosmos_sentencepiece_id(model, name, name.utf8.count)
+        }
+        markIDs = losses.isEmpty ? spaceMark.map(byteID) : []
     }
 
     deinit { cosmos_sentencepiece_free(model) }
@@ -57,20 +64,53 @@ public final class Tokenizer: @unchecked Sendable {
     /// The ids of `text`, without special tokens.
     public func encode(_ text: String) throws -> [Int32] {
         var text = text
-        return try text.withUTF8 { try encode($0) { Array($0) } }
+        var ids: [Int32] = []
+        try text.withUTF8 { try encode($0) { ids += $0 } }
+        return ids
     }
 
-    /// Encodes valid UTF-8 and hands the ids to `body`, for which alone they are there.
-    func encode<Result>(
-        _ text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<Int32>) throws -> Result
-    ) throws -> Result {
-        guard let base = text.baseAddress, text.count > 0 else { return try body(.init(start: nil, count: 0)) }
+    /// Encodes valid UTF-8, and hands the ids to `body` in parts, for which alone they are there.
+    /// `isContinuation`: the text goes on where another, cut by `pieceEnd`, ended.
+    func encode(
+        _ text: UnsafeBufferPointer<UInt8>, isContinuation: Bool = false,
+        _ body: (UnsafeBufferPointer<Int32>) throws -> Void
+    ) throws {
+        var (start, isContinuation) = (0, isContinuation)
+        while start < text.count {
+            let end = pieceEnd(UnsafeRawBufferPointer(text), from: start) ?? text.count
+            if isContinuation, prependsSpace, text[start] == 0x20 { start += 1 }
+            var piece = text[start..<end]
+            while !markIDs.isEmpty, let mark = Self.firstMark(in: UnsafeBufferPointer(rebasing: piece)) {
+                try encode(piece: UnsafeBufferPointer(rebasing: piece.prefix(mark)), body)
+                try markIDs.withUnsafeBufferPointer(body)
+                piece = piece.dropFirst(mark + spaceMark.count)
+            }
+            try encode(piece: UnsafeBufferPointer(rebasing: piece), body)
+            (start, isContinuation) = (end, true)
+        }
+    }
+
+    private static func firstMark(in text: UnsafeBufferPointer<UInt8>) -> Int? {
+        guard let base = text.baseAddress else { return nil }
+        var start = 0
+        while let found = memchr(base + start, Int32(spaceMark[0]), text.count - start) {
+            start = UnsafeRawPointer(found) - UnsafeRawPointer(base)
+            if text[start...].starts(with: spaceMark) { return start }
+            start += 1
+        }
+        return nil
+    }
+
+    private func encode(
+        piece: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<Int32>) throws -> Void
+    ) throws {
+        guard let base = piece.baseAddress, piece.count > 0 else { return }
         var count = 0
-        let ids = base.withMemoryRebound(to: CChar.self, capacity: text.count) {
-            cosmos_sentencepiece_encode(model, $0, text.count, &count)
+        let ids = base.withMemoryRebound(to: CChar.self, capacity: piece.count) {
+            cosmos_sentencepiece_encode(model, $0, piece.count, &count)
         }
         guard let ids else { throw UserError(.data, "\(modelFile) cannot encode text: \(sentencePieceReason())") }
-        return try body(UnsafeBufferPointer(start: ids, count: count))
+        try body(UnsafeBufferPointer(start: ids, count: count))
     }
 
     /// The text of ids. Special tokens give none; a byte sequence that is not UTF-8 gives U+FFFD.
@@ -105,6 +145,9 @@ public final class Tokenizer: @unchecked Sendable {
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)
     }
 }
+
+/// U+2581, which SentencePiece writes for a space.
+package let spaceMark = Array("\u{2581}".utf8)
 
 /// Why SentencePiece's last call on this thread failed, without the place in its sources.
 private func sentencePieceReason() -> String {

@@ -3,13 +3,15 @@ import Foundation
 
 /// Trains a SentencePiece model on documents.
 ///
-/// Documents are split into lines, and lines longer than `maxSentenceLength` at spaces, so that
-/// nothing is left out for its length. The same input and settings make the same model, whatever the
+/// Documents are split after their line ends, and lines longer than `maxSentenceLength` at spaces, so that
+/// nothing is left out for its length. Unless one chooses otherwise, the model keeps every byte of text:
+/// decoding gives what was encoded. The same input and settings make the same model, whatever the
 /// machine: SentencePiece sums over 16 threads in a fixed order however many cores there are.
 public struct TokenizerTraining: Sendable {
     /// SentencePiece's algorithms.
     public enum ModelType: String, CaseIterable, Sendable { case unigram, bpe }
-    /// SentencePiece's rules that are applied to text before anything else.
+    /// SentencePiece's rules that are applied to text before anything else. All but the identity lose
+    /// something, and with them spaces are joined, and one is put before the text, as T5 has it.
     public enum Normalization: String, CaseIterable, Sendable { case nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf, identity }
 
     /// Files, folders or globs, as for `Tokenization`.
@@ -24,10 +26,10 @@ public struct TokenizerTraining: Sendable {
     public var unknownID = 2
     public var beginOfTextID = -1
     /// Whether a character outside the vocabulary becomes its UTF-8 bytes (256 pieces) instead of `<unk>`.
-    public var byteFallback = false
+    public var byteFallback = true
     /// The share of the text's characters that the vocabulary must cover.
     public var characterCoverage = 0.9995
-    public var normalization = Normalization.nmt_nfkc
+    public var normalization = Normalization.identity
     /// More sentences than this are sampled; 0: all are used.
     public var maxSentences = 1_000_000
     /// In bytes.
@@ -50,6 +52,8 @@ public struct TokenizerTraining: Sendable {
         public var sentences = 0
         public var skippedLines = 0
         public var vocabularySize = 0
+        /// What text may lose on the way to ids and back, in words.
+        public var losses: [String] = []
         public var seconds = 0.0
     }
 
@@ -69,7 +73,7 @@ public struct TokenizerTraining: Sendable {
             })
         let heartbeat = Heartbeat("training the \(modelType.rawValue) tokenizer", line: line)
         defer { heartbeat.stop() }
-        let model: [UInt8]
+        var model: [UInt8]
         do {
             model = try trainSentencePiece(arguments: arguments, seed: seed) {
                 let sentence = try sentences.next()
@@ -80,24 +84,33 @@ public struct TokenizerTraining: Sendable {
             throw explain(failure.reason, sentences: sentences.summary.sentences)
         }
         heartbeat.stop()
+        if modelType == .unigram { model = SentencePieceModel.roundingScores(model) }
         try model.withUnsafeBytes { try AtomicFile.write($0, to: output) }
         var summary = sentences.summary
         // Loading it is the proof that it is one.
-        summary.vocabularySize = try Tokenizer(modelFile: output).vocabularySize
+        let tokenizer = try Tokenizer(modelFile: output)
+        summary.vocabularySize = tokenizer.vocabularySize
+        summary.losses = tokenizer.losses
         summary.seconds = StatusLine.now() - start
         return summary
     }
 
     /// spm_train's arguments.
     private var arguments: [(key: String, value: String)] {
-        [
+        let normalizes = normalization != .identity
+        return [
             ("model_type", modelType.rawValue),
             ("vocab_size", String(vocabularySize)),
             ("pad_id", String(padID)), ("eos_id", String(endOfTextID)),
             ("unk_id", String(unknownID)), ("bos_id", String(beginOfTextID)),
             ("byte_fallback", String(byteFallback)),
             ("character_coverage", String(characterCoverage)),
+            // The characters of special pieces' names: see `TokenizerJSON`.
+            ("required_chars", modelType == .unigram ? "</s>unkpad0123456789ABCDEFx" : ""),
             ("normalization_rule_name", normalization.rawValue),
+            ("add_dummy_prefix", String(normalizes)),
+            ("remove_extra_whitespaces", String(normalizes)),
+            ("allow_whitespace_only_pieces", String(!normalizes)),
             ("input_sentence_size", String(maxSentences)),
             ("shuffle_input_sentence", "true"),
             ("max_sentence_length", String(maxSentenceLength)),
@@ -154,7 +167,9 @@ public struct TokenizerTraining: Sendable {
         if reason.contains("too high") {
             hint = "choose a smaller --vocab-size, or give more text"
         } else if reason.contains("smaller than required") {
-            hint = "choose a larger --vocab-size or a smaller --character-coverage"
+            hint =
+                "choose a larger --vocab-size or a smaller --character-coverage"
+                + (byteFallback ? "; --no-byte-fallback saves 256 pieces, at the loss of rare characters" : "")
         } else {
             hint =
                 "the text: \(sentences) sentences; the settings: "
@@ -164,7 +179,7 @@ public struct TokenizerTraining: Sendable {
     }
 }
 
-/// The lines of documents, one after the other.
+/// The lines of documents, one after the other, with their ends.
 private final class SentenceSource {
     private(set) var summary = TokenizerTraining.Summary()
     private let reader: DocumentReader
@@ -178,8 +193,9 @@ private final class SentenceSource {
     /// The text that is being split, and where the next sentence begins in it.
     private var text: [UInt8] = []
     private var position = 0
-    /// Where the line ends in which `position` lies; before it: not known yet.
-    private var newline = -1
+    /// Where the line ends in which `position` lies, behind its line feed and those of empty lines after it;
+    /// not behind `position`: not known yet.
+    private var lineEnd = 0
     /// What belongs before the next text.
     private var unfinishedLine: [UInt8] = []
 
@@ -197,20 +213,25 @@ private final class SentenceSource {
         while true {
             while position < text.count {
                 // Looked for once a line, not once a sentence of it.
-                if newline < position { newline = text[position...].firstIndex(of: 0x0A) ?? text.count }
+                if lineEnd <= position { lineEnd = self.endOfLine(from: position) }
                 let end =
                     text.withUnsafeBytes {
                         pieceEnd(
-                            UnsafeRawBufferPointer(rebasing: $0[..<newline]), from: position, size: lengthLimit - 1)
-                    } ?? newline
+                            UnsafeRawBufferPointer(rebasing: $0[..<lineEnd]), from: position, size: lengthLimit - 1)
+                    } ?? lineEnd
                 let sentence = text[position..<end]
-                position = end == newline ? end + 1 : end
+                position = end
                 if sentence.allSatisfy({ $0 <= 0x20 }) { continue }
                 summary.sentences += 1
                 return Array(sentence)
             }
             guard try readText() else { return nil }
         }
+    }
+
+    private func endOfLine(from start: Int) -> Int {
+        guard let newline = text[start...].firstIndex(of: 0x0A) else { return text.count }
+        return text[newline...].firstIndex { $0 != 0x0A && $0 != 0x0D } ?? text.count
     }
 
     /// Takes the next document's text; false at the end.
@@ -230,7 +251,7 @@ private final class SentenceSource {
                     unfinishedLine = []
                 }
                 if badLines.isStopping { continue }
-                (position, newline) = (0, -1)
+                (position, lineEnd) = (0, 0)
                 if record.kind == .text {
                     // The next piece of the file goes on in the middle of a line.
                     if let newline = text.lastIndex(of: 0x0A) {

@@ -8,6 +8,7 @@ import TensorCore
 ///     config.json             the model's shape
 ///     model.safetensors       the weights, float32
 ///     tokenizer.model         the tokenizer
+///     tokenizer.json          the same for Hugging Face
 ///     tokenizer_config.json   which class of Hugging Face's reads it
 ///     optimizer.safetensors   the optimizer's tensors
 ///     trainer.json            `TrainerState`
@@ -48,7 +49,7 @@ public struct Checkpoint: Sendable {
         /// What the folder will take on the disk, but for some kilobytes of headers.
         public var byteCount: Int {
             parameters.reduce(0) { $0 + $1.weight.byteCount }
-                + optimizerTensors.reduce(0) { $0 + $1.tensor.byteCount } + (tokenizer?.bytes.count ?? 0)
+                + optimizerTensors.reduce(0) { $0 + $1.tensor.byteCount } + (tokenizer?.files.reduce(0) { $0 + $1.bytes.count } ?? 0)
         }
     }
 

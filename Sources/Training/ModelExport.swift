@@ -18,6 +18,7 @@ extension ModelFolder {
         guard access(folder, F_OK) != 0 else {
             throw UserError(.usage, "\(folder) is already there", hint: "give --output a folder that does not exist")
         }
+        let tokenizer = try loadTokenizer()
         let model = try loadModel(pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
         let weights = model.parameters.map { NamedTensor($0.name, $0.weight) }
         let bar = ProgressBar(
@@ -31,6 +32,10 @@ extension ModelFolder {
             try json.withUnsafeBytes { try AtomicFile.write($0, to: temporary + "/config.json") }
             for name in Self.companions where access("\(path)/\(name)", F_OK) == 0 {
                 let bytes = try RegularFile.contents(of: "\(path)/\(name)", limit: 1 << 30)
+                try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
+            }
+            // A checkpoint may be older than this way of writing them.
+            for (name, bytes) in isCheckpoint ? try tokenizer.map(TokenizerFile.init)?.files ?? [] : [] {
                 try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
             }
             return file.bytes

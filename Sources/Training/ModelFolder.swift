@@ -11,8 +11,6 @@ public struct ModelFolder: Sendable {
     /// The folder with the weights.
     public let path: String
     public let config: LLaMAConfig
-    /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
-    public let run: RunConfiguration?
     /// Whether the files have been compared with the checkpoint's manifest.
     private let isVerified: Bool
 
@@ -43,11 +41,6 @@ public struct ModelFolder: Sendable {
                 hint: "give the folder of a run, of a checkpoint, or of a Hugging Face model")
         }
         config = try HuggingFaceConfig.read(self.path + "/config.json")
-        let resolved = self.path + "/../../config.resolved.cfg"
-        let isCheckpoint = FileManager.default.fileExists(atPath: self.path + "/trainer.json")
-        run =
-            isCheckpoint && FileManager.default.fileExists(atPath: resolved)
-            ? try RunConfiguration(file: resolved) : nil
     }
 
     /// The checkpoints of which the newest is meant: those of a run, or those beside `latest`, which may point at an
@@ -61,18 +54,39 @@ public struct ModelFolder: Sendable {
     /// Whether a file of a checkpoint belongs to the model.
     private static func isOfModel(_ name: String) -> Bool { name != "optimizer.safetensors" }
 
-    /// The tokenizer's model file, if the folder has one.
-    public var tokenizer: String? {
+    /// Whether it is a checkpoint of ours.
+    var isCheckpoint: Bool { access(path + "/trainer.json", F_OK) == 0 }
+
+    /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
+    public func runConfiguration() throws -> RunConfiguration? {
+        let resolved = path + "/../../config.resolved.cfg"
+        return isCheckpoint && access(resolved, F_OK) == 0 ? try RunConfiguration(file: resolved) : nil
+    }
+
+    /// The state of the run that made the checkpoint.
+    func trainerState() throws -> TrainerState? {
+        isCheckpoint ? try JSONFile.read(path: path + "/trainer.json") : nil
+    }
+
+    /// The tokenizer, if the folder has one, whose ids the model must know.
+    public func loadTokenizer() throws -> Tokenizer? {
         // LLaMA's name and T5's.
-        ["tokenizer.model", "spiece.model"].map { path + "/" + $0 }
-            .first { FileManager.default.fileExists(atPath: $0) }
+        let names = ["tokenizer.model", "spiece.model"]
+        guard let name = names.first(where: { access("\(path)/\($0)", F_OK) == 0 }) else { return nil }
+        let tokenizer = try Tokenizer(modelFile: "\(path)/\(name)")
+        try tokenizer.check(for: config, of: "the model of \(path)")
+        return tokenizer
+    }
+
+    /// Refuses what has another tokenizer than the model.
+    public func check(_ origin: TokenizerOrigin?, hint: String) throws {
+        try TokenizerOrigin.check([TokenizerOrigin(self), origin], hint: hint)
     }
 
     /// The token that texts begin after: in our training data the end of the text before; for other models
     /// the token for this that their tokenizer has.
     public func startOfText(_ tokenizer: Tokenizer) -> Int32? {
-        let isCheckpoint = FileManager.default.fileExists(atPath: path + "/trainer.json")
-        return isCheckpoint ? tokenizer.endOfTextID : tokenizer.beginOfTextID ?? tokenizer.endOfTextID
+        isCheckpoint ? tokenizer.endOfTextID : tokenizer.beginOfTextID ?? tokenizer.endOfTextID
     }
 
     /// Reads the weights into a model of this shape. Where the folder is a checkpoint, what belongs to the

@@ -51,22 +51,21 @@ public final class RunSetup {
 
         if let error = configuration.unsupportedPrecision { throw error }
         let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
+        try tokenizer?.check(for: configuration.model, of: "the model")
         func dataset(_ path: String) throws -> TokenDataset {
-            let dataset = try TokenDataset(
+            try TokenDataset(
                 path: path, sequenceLength: data.sequenceLength, vocabularySize: configuration.model.vocabSize,
                 packing: data.packing, pool: pool, cancellation: cancellation)
-            try checkTokenizer(tokenizer, made: dataset, at: path)
-            return dataset
         }
         let trainingData = try dataset(data.train)
         self.trainingData = trainingData
         let validationData = try data.validation.map(dataset)
-        if let tokenizer, tokenizer.vocabularySize > configuration.model.vocabSize {
-            throw UserError(
-                .usage,
-                "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) pieces, model.vocab_size is only "
-                    + "\(configuration.model.vocabSize)", hint: "set model.vocab_size to \(tokenizer.vocabularySize)")
-        }
+        let origins = [
+            tokenizer.map { TokenizerOrigin($0) }, TokenizerOrigin(trainingData, at: data.train),
+            validationData.flatMap { TokenizerOrigin($0, at: data.validation ?? "") },
+        ]
+        try TokenizerOrigin.check(
+            origins, hint: "set data.tokenizer to the one that the shards were made with, or tokenize again")
 
         let memory = try MemoryPlan(configuration, pool: pool, program: program)
         let memoryWarning = try memory.check(on: MachineMemory())
@@ -76,7 +75,7 @@ public final class RunSetup {
             sequenceLength: data.sequenceLength, precision: training.precision,
             recompute: training.recompute)
         self.model = model
-        if purpose != .resume { try Self.initialize(model, configuration, tokenizer: tokenizer) }
+        if purpose != .resume { try Self.initialize(model, configuration, origins) }
 
         self.tokenizer = try tokenizer.map(TokenizerFile.init)
         let optimizer = configuration.makeOptimizer(for: model)
@@ -133,7 +132,7 @@ public final class RunSetup {
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
         } else if purpose == .resume {
-            try Self.initialize(model, configuration, tokenizer: tokenizer)
+            try Self.initialize(model, configuration, origins)
         }
         sampler = BatchSampler(
             windowCount: trainingData.windowCount, seed: UInt64(data.seed),
@@ -166,12 +165,17 @@ public final class RunSetup {
     }
 
     /// The weights that a run begins with: random, or those of a model that has no other tokenizer.
-    private static func initialize(_ model: LLaMA, _ configuration: RunConfiguration, tokenizer: Tokenizer?) throws {
+    private static func initialize(
+        _ model: LLaMA, _ configuration: RunConfiguration, _ origins: [TokenizerOrigin?]
+    ) throws {
         let training = configuration.training
         guard let path = training.initFrom else { return model.initialize(seed: UInt64(training.seed)) }
         let folder = try ModelFolder(path)
         try folder.check(against: configuration.model, source: "training.init_from")
-        try checkTokenizer(tokenizer, of: folder)
+        try TokenizerOrigin.check(
+            [TokenizerOrigin(folder)] + origins,
+            hint: "tokenize the data with the tokenizer of training.init_from; where the ids mean the same, take its "
+                + "tokenizer out of a copy of the folder")
         try folder.loadWeights(into: model)
     }
 
@@ -192,7 +196,7 @@ public final class RunSetup {
 
     /// What a checkpoint before the first step holds. The weights are set back to that.
     func initialCheckpointContents() throws -> Checkpoint.Contents {
-        try Self.initialize(model, configuration, tokenizer: nil)
+        try Self.initialize(model, configuration, [])
         optimizer = configuration.makeOptimizer(for: model)
         return try checkpointContents(step: 0, tokens: 0, position: BatchSampler.Position(), pendingRow: nil)
     }
@@ -209,7 +213,7 @@ public final class RunSetup {
                 data: TrainerState.DataState(
                     seed: UInt64(configuration.data.seed), sequenceLength: configuration.data.sequenceLength,
                     windowCount: trainingData.windowCount, contentFingerprint: trainingData.contentFingerprint,
-                    position: position),
+                    tokenizerFingerprint: trainingData.tokenizerFingerprint, position: position),
                 optimizer: TrainerState.OptimizerState(
                     name: configuration.optimizer.name,
                     hyperparameters: dictionary(configuration.optimizer.hyperparameters),
@@ -242,25 +246,4 @@ public final class RunSetup {
 
 private func dictionary(_ section: some ConfigurationSection) -> [String: String] {
     Dictionary(uniqueKeysWithValues: section.values.map { ($0.key, $0.value) })
-}
-
-/// Refuses to go on with a model that another tokenizer was trained with.
-private func checkTokenizer(_ tokenizer: Tokenizer?, of model: ModelFolder) throws {
-    guard let tokenizer, let file = model.tokenizer,
-        try Tokenizer(modelFile: file).fingerprint != tokenizer.fingerprint
-    else { return }
-    throw UserError(
-        .usage, "data.tokenizer, \(tokenizer.modelFile), is not the tokenizer of training.init_from, \(file)",
-        hint: "tokenize the data with \(file) and name it as data.tokenizer; where the ids mean the same, take that "
-            + "file out of a copy of the folder")
-}
-
-/// Refuses data that another tokenizer made: its ids would mean other text.
-private func checkTokenizer(_ tokenizer: Tokenizer?, made dataset: TokenDataset, at path: String) throws {
-    guard let tokenizer, let fingerprint = dataset.tokenizerFingerprint, fingerprint != tokenizer.fingerprint else {
-        return
-    }
-    throw UserError(
-        .data, "\(path) was not made with the tokenizer \(tokenizer.modelFile)",
-        hint: "set data.tokenizer to the one it was made with, or tokenize again")
 }

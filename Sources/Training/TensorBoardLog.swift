@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import Glibc
+import TokenData
 
 /// The log's columns as scalars for TensorBoard: an event file in the run's folder, one a session.
 ///

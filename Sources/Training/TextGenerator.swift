@@ -18,13 +18,7 @@ public final class TextGenerator {
     /// `start` is the token that documents begin after, put before every prompt. Throws where the tokenizer
     /// has ids that the model does not know.
     public init(model: LLaMA, tokenizer: Tokenizer, start: Int32?, maxLength: Int) throws {
-        guard tokenizer.vocabularySize <= model.config.vocabSize else {
-            throw UserError(
-                .data,
-                "\(tokenizer.modelFile) has \(tokenizer.vocabularySize) token ids, "
-                    + "the model only \(model.config.vocabSize)",
-                hint: "use the tokenizer that the model was trained with")
-        }
+        try tokenizer.check(for: model.config, of: "the model")
         self.tokenizer = tokenizer
         self.start = start
         // A model's vocabulary may be padded with ids that no token has.

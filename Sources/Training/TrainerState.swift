@@ -11,16 +11,19 @@ public struct TrainerState: Codable, Equatable, Sendable {
         public var windowCount: Int
         /// Of the training tokens: `TokenDataset.contentFingerprint`.
         public var contentFingerprint: UInt32
+        /// Of the tokenizer that made the training tokens, nil where their shards do not say.
+        public var tokenizerFingerprint: UInt64?
         public var position: BatchSampler.Position
 
         public init(
             seed: UInt64, sequenceLength: Int, windowCount: Int, contentFingerprint: UInt32,
-            position: BatchSampler.Position
+            tokenizerFingerprint: UInt64? = nil, position: BatchSampler.Position
         ) {
             self.seed = seed
             self.sequenceLength = sequenceLength
             self.windowCount = windowCount
             self.contentFingerprint = contentFingerprint
+            self.tokenizerFingerprint = tokenizerFingerprint
             self.position = position
         }
     }

@@ -72,10 +72,11 @@ struct EvalCommand: ParsableCommand {
 
     func run() throws {
         let folder = try ModelFolder(model)
-        guard let path = data ?? folder.run?.data.validation else {
+        let run = try runData(folder)
+        guard let path = data ?? run?.validation else {
             throw UserError(.usage, "there is no validation data to be found for \(model)", hint: "name it with --data")
         }
-        let length = sequenceLength ?? folder.run?.data.sequenceLength ?? folder.config.maxPositionEmbeddings
+        let length = sequenceLength ?? run?.sequenceLength ?? folder.config.maxPositionEmbeddings
         guard length <= folder.config.maxPositionEmbeddings else {
             throw UserError(
                 .usage,
@@ -86,7 +87,10 @@ struct EvalCommand: ParsableCommand {
         let microBatchSize = min(microBatchSize, 1024)
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,
-            packing: packing ?? folder.run?.data.packing ?? .stream, pool: pool)
+            packing: packing ?? run?.packing ?? .stream, pool: pool)
+        try folder.check(
+            TokenizerOrigin(dataset, at: path),
+            hint: "tokenize the text with the model's tokenizer, its tokenizer.model")
         let model = try folder.loadModel(pool: pool, maxSequences: microBatchSize, sequenceLength: length)
         let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, sequencesAtOnce: microBatchSize)
 
@@ -117,5 +121,17 @@ struct EvalCommand: ParsableCommand {
             ]
         }
         try printResult(alignedTable(rows))
+    }
+
+    /// What the run says of its data. Its configuration may not read though the model is whole; then the data
+    /// must be named, and the rest is as of a model without a run.
+    private func runData(_ folder: ModelFolder) throws -> DataSettings? {
+        do { return try folder.runConfiguration()?.data } catch let error as UserError {
+            guard data != nil else { throw UserError(error.kind, error.message, hint: "or name the data with --data") }
+            printToStandardError(
+                "note: \(error.message); so the length of sequences and the packing are not the run's, but "
+                    + "what --sequence-length and --packing say or their defaults")
+            return nil
+        }
     }
 }

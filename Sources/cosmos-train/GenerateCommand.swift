@@ -66,10 +66,11 @@ struct GenerateCommand: ParsableCommand {
 
     func run() throws {
         let folder = try ModelFolder(model)
-        guard let tokenizerFile = tokenizer ?? folder.tokenizer else {
+        guard let tokenizer = try tokenizer.map({ try Tokenizer(modelFile: $0) }) ?? folder.loadTokenizer() else {
             throw UserError(.usage, "\(folder.path) has no tokenizer.model", hint: "name one with --tokenizer")
         }
-        let tokenizer = try Tokenizer(modelFile: tokenizerFile)
+        try folder.check(
+            TokenizerOrigin(tokenizer), hint: "leave --tokenizer away, or name the one that the model was trained with")
         let model = try folder.loadModel(pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: 1)
         let generator = try TextGenerator(
             model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),

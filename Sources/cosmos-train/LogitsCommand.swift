@@ -34,6 +34,7 @@ struct LogitsCommand: ParsableCommand {
     func run() throws {
         let folder = try ModelFolder(model)
         let config = folder.config
+        _ = try folder.loadTokenizer()
         if let id = tokens.first(where: { $0 < 0 || $0 >= config.vocabSize }) {
             throw UserError(
                 .usage, "token id \(id) is outside the model's vocabulary of \(config.vocabSize)",

@@ -60,10 +60,11 @@ struct TokenizeCommand: ParsableCommand {
         tokenization.skipsBadLines = skipBadLines
         tokenization.force = force
         Interruption.install()
+        let tokenizer = try Tokenizer(modelFile: tokenizer)
         let summary: Tokenization.Summary
         do {
             summary = try tokenization.run(
-                tokenizer: Tokenizer(modelFile: tokenizer), pool: WorkerPool(threads: threads),
+                tokenizer: tokenizer, pool: WorkerPool(threads: threads),
                 cancellation: Interruption.flag, notice: printToStandardError)
         } catch is CancellationError {
             printToStandardError("stopped; no shards were written")
@@ -78,6 +79,7 @@ struct TokenizeCommand: ParsableCommand {
         let speed = Format.bytes(Int(Double(summary.textBytes) / max(seconds, 1e-9)))
         try printResult(
             alignedTable([
+                ("lossy", tokenizer.losses.isEmpty ? nil : tokenizer.losses.joined(separator: "; ")),
                 ("documents", Format.grouped(summary.documents)),
                 ("empty documents left out", summary.emptyDocuments > 0 ? Format.grouped(summary.emptyDocuments) : nil),
                 ("bad lines skipped", summary.skippedLines > 0 ? Format.grouped(summary.skippedLines) : nil),

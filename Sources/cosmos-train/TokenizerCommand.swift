@@ -7,8 +7,8 @@ struct TokenizerCommand: ParsableCommand {
         commandName: "tokenizer", abstract: "Train a tokenizer (a SentencePiece model) on text.",
         discussion: """
             Reads C4's format (.json.gz, .jsonl.gz, .json, .jsonl: one JSON object a line with a `text`) and plain \
-            text (.txt, .txt.gz: one document a file), and writes a .model file that this program, Hugging Face and \
-            SentencePiece itself load. The special ids are T5's unless given.
+            text (.txt, .txt.gz: one document a file), and writes a .model file. Unless you choose otherwise, it keeps \
+            every byte of text: what is encoded is decoded as it was. The special ids are T5's unless given.
 
             Example: cosmos-train tokenizer --input data/c4/train --output data/c4/tokenizer.model --vocab-size 32000
             """)
@@ -37,14 +37,20 @@ struct TokenizerCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Id of the unknown piece <unk>.")
     var unkID = 2
 
-    @Flag(help: "Write characters outside the vocabulary as their UTF-8 bytes (adds 256 pieces), not as <unk>.")
-    var byteFallback = false
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Whether characters outside the vocabulary become their UTF-8 bytes (256 pieces), or <unk>.")
+    var byteFallback = true
 
     @Option(parsing: .unconditional, help: "Share of the text's characters that the vocabulary must cover, 0.98 to 1.")
     var characterCoverage = 0.9995
 
-    @Option(help: "What text goes through first: \(names(TokenizerTraining.Normalization.self)).")
-    var normalization = TokenizerTraining.Normalization.nmt_nfkc
+    @Option(
+        help: """
+            What text goes through first: \(names(TokenizerTraining.Normalization.self)). All but identity lose \
+            something, line ends and indentation among it; T5 has nmt_nfkc.
+            """)
+    var normalization = TokenizerTraining.Normalization.identity
 
     @Option(parsing: .unconditional, help: "Sentences to use, sampled from all of them; 0: all. Memory grows with it.")
     var maxSentences = 1_000_000
@@ -81,6 +87,7 @@ struct TokenizerCommand: ParsableCommand {
             alignedTable([
                 ("tokenizer", output),
                 ("pieces", Format.grouped(summary.vocabularySize)),
+                ("lossy", summary.losses.isEmpty ? nil : summary.losses.joined(separator: "; ")),
                 ("documents", Format.grouped(summary.documents)),
                 ("sentences", Format.grouped(summary.sentences)),
                 ("text", Format.bytes(summary.textBytes)),

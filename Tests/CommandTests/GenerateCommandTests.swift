@@ -10,7 +10,7 @@ import Testing
         try Data(lines.joined().utf8).write(to: folder.appending(path: "text.jsonl"))
         let configuration = """
             model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 1, num_attention_heads: 4,
-                    vocab_size: 128, max_position_embeddings: 32}
+                    vocab_size: 384, max_position_embeddings: 32}
             data: {train: shards, tokenizer: t.model, sequence_length: 32}
             optimizer: {name: adamw, lr: 1.0e-2}
             training: {steps: 20, batch_size: 8, micro_batch_size: 8, threads: 1}
@@ -18,7 +18,10 @@ import Testing
             """
         try Data(configuration.utf8).write(to: folder.appending(path: "run.cfg"))
         for arguments in [
-            ["tokenizer", "--input", "text.jsonl", "--output", "t.model", "--vocab-size", "45"],
+            [
+                "tokenizer", "--input", "text.jsonl", "--output", "t.model", "--vocab-size", "295", "--model-type",
+                "bpe",
+            ],
             ["tokenize", "--tokenizer", "t.model", "--input", "text.jsonl", "--output", "shards"],
             ["--config", "run.cfg"],
         ] {

@@ -11,9 +11,14 @@ import Testing
         }
         try Data(text.joined(separator: "\n").utf8).write(to: folder.appending(path: "text.jsonl"))
         let command = try run(
-            program, ["tokenizer", "--input", "text.jsonl", "--output", "t.model", "--vocab-size", "60"], in: folder)
+            program,
+            [
+                "tokenizer", "--input", "text.jsonl", "--output", "t.model", "--vocab-size", "320", "--model-type",
+                "bpe",
+            ],
+            in: folder)
         #expect(command.status == 0, "\(command.errorOutput)")
-        #expect(command.output.contains("pieces     60"))
+        #expect(command.output.contains("pieces     320"))
         #expect(command.errorOutput == "")
     }
 
@@ -83,7 +88,10 @@ import Testing
             #expect(command.errorOutput.contains("File too large"))
             let training = try run(
                 "bash",
-                ["-c", "ulimit -f 1; exec '\(program)' tokenizer --input text.jsonl --output u.model --vocab-size 60"],
+                [
+                    "-c",
+                    "ulimit -f 1; exec '\(program)' tokenizer --input text.jsonl --output u.model --vocab-size 320 --model-type bpe",
+                ],
                 in: folder)
             #expect(training.status == 74, "\(training.errorOutput)")
             #expect(

@@ -52,7 +52,7 @@ extension URL {
     func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
 }
 
-/// A small unigram tokenizer with T5's special ids, trained once.
+/// A small unigram tokenizer of T5's kind, trained once.
 enum SampleTokenizer {
     static let model: [UInt8] = {
         do {
@@ -61,6 +61,8 @@ enum SampleTokenizer {
                     inputs: [try folder.write("text.jsonl", jsonLines(sampleDocuments(400)))],
                     output: folder.appending(path: "m.model").path, vocabularySize: 300)
                 training.characterCoverage = 1
+                training.byteFallback = false
+                training.normalization = .nmt_nfkc
                 _ = try training.run()
                 return try folder.bytes("m.model")
             }

@@ -181,7 +181,7 @@ import TokenData
                     == true)
             var training = TokenizerTraining(
                 inputs: [try folder.write("t.jsonl", jsonLines(sampleDocuments(50)))],
-                output: folder.path + "/noeos.model", vocabularySize: 100)
+                output: folder.path + "/noeos.model", vocabularySize: 320)
             training.endOfTextID = -1
             _ = try training.run()
             let error = try userError {

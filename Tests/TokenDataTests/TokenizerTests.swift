@@ -55,7 +55,7 @@ import TokenData
             let same = try Tokenizer(modelFile: folder.write("same.model", SampleTokenizer.model))
             var training = TokenizerTraining(
                 inputs: [try folder.write("a.txt", sampleDocuments(50).joined(separator: "\n"))],
-                output: folder.appending(path: "other.model").path, vocabularySize: 80)
+                output: folder.appending(path: "other.model").path, vocabularySize: 320)
             training.modelType = .bpe
             _ = try training.run()
             #expect(first.fingerprint == same.fingerprint)

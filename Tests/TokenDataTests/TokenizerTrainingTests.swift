@@ -6,9 +6,11 @@ import TokenData
 
 @Suite struct TokenizerTrainingTests {
     private func training(in folder: URL, _ documents: [String] = sampleDocuments(200)) throws -> TokenizerTraining {
-        TokenizerTraining(
+        var training = TokenizerTraining(
             inputs: [try folder.write("text.jsonl", jsonLines(documents))],
             output: folder.appending(path: "t.model").path, vocabularySize: 200)
+        training.byteFallback = false
+        return training
     }
 
     @Test(arguments: TokenizerTraining.ModelType.allCases)
@@ -36,7 +38,6 @@ import TokenData
             training.vocabularySize = 400
             training.byteFallback = true
             (training.padID, training.unknownID, training.beginOfTextID, training.endOfTextID) = (-1, 0, 1, 2)
-            training.normalization = .identity
             _ = try training.run()
             let tokenizer = try Tokenizer(modelFile: training.output)
             #expect(tokenizer.padID == nil)
@@ -54,7 +55,8 @@ import TokenData
             let line = (0..<5000).map { ["kato", "miren", "solve"][$0 % 3] }.joined(separator: " ")
             var training = TokenizerTraining(
                 inputs: [try folder.write("one.txt", line)], output: folder.appending(path: "t.model").path,
-                vocabularySize: 20)
+                vocabularySize: 26)
+            (training.modelType, training.byteFallback) = (.bpe, false)
             training.maxSentenceLength = 100
             let summary = try training.run()
             #expect(summary.sentences >= line.utf8.count / 100)

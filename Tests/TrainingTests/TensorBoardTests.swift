@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import Testing
+import TokenData
 import Training
 
 /// Event files, against bytes that the `tensorboard` package wrote.
