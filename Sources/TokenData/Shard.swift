@@ -154,7 +154,8 @@ struct ShardSet {
             }
             if first == nil { first = (shard.path, extras) }
         }
-        tokenizerFingerprint = first?.extras.tokenizerFingerprint
+        // 0: of a tokenizer that nobody knows.
+        tokenizerFingerprint = first?.extras.tokenizerFingerprint == 0 ? nil : first?.extras.tokenizerFingerprint
         if isFolder { for set in sets.values { try Self.checkComplete(set) } }
         if sets.count > 1 {
             let names = sets.keys.sorted().map { "\($0)*.bin" }.joined(separator: ", ")

@@ -34,7 +34,7 @@ public final class Tokenizer: @unchecked Sendable {
         let bytes = try RegularFile.contents(of: path, limit: 1 << 30)
         let hint =
             "give a SentencePiece model (T5's spiece.model, LLaMA's tokenizer.model, or what "
-            + "`cosmos-train tokenizer` makes), not a tokenizer.json or a vocabulary list"
+            + "`cosmos-train tokenizer` makes); with a tokenizer.json, scripts/import_data.py makes shards"
         if bytes.isEmpty { throw UserError(.data, "\(path) is empty: not a tokenizer", hint: hint) }
         guard let kind = SentencePieceModel(bytes), let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
             throw UserError(

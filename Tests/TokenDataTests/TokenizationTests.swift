@@ -171,6 +171,15 @@ import TokenData
         }
     }
 
+    /// Parquet and token files are common, so the way to import them is named.
+    @Test(arguments: ["a.parquet", "a.bin", "a.npy"]) func filesOfOtherToolsAreNamed(_ name: String) throws {
+        try withTemporaryFolder { folder in
+            let error = try userError { try tokenize([try folder.write(name, "PAR1")], in: folder) }
+            #expect(error?.kind == .usage)
+            #expect(error?.hint?.contains("scripts/import_data.py") == true)
+        }
+    }
+
     @Test func theEndOfTextIDCanBeGiven() throws {
         try withTemporaryFolder { folder in
             let input = try folder.write("a.txt", "kato")
