@@ -63,6 +63,10 @@ public struct LearningRateSchedule: ConfigurationSection, Equatable {
         case .wsd: return 1 - (1 - finalRatio) * max(0, fallen(from: steps - decay.steps(of: steps)))
         }
     }
+
+    /// The steps that a run of `steps` makes before its rate falls, up to which it can be made longer; nil where that
+    /// is no phase of its own.
+    public func decayStart(of steps: Int) -> Int? { shape == .wsd ? steps - decay.steps(of: steps) : nil }
 }
 
 /// A number of steps, given as one or as a share of the run: `500` or `10%`.

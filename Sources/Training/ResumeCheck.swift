@@ -11,7 +11,7 @@ import TokenData
 /// that it would have now: a constant schedule can be extended, and so can `wsd` before its decay.
 func resumableState(
     of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, data: TokenDataset,
-    resetOptimizer: Bool
+    resetOptimizer: Bool, isFork: Bool
 ) throws -> (state: TrainerState, changes: [RunHistory.Change]) {
     let state = checkpoint.state
     // The checkpoint knows best what made it: a run that was killed soon after a change has the new settings
@@ -45,7 +45,14 @@ func resumableState(
         keys.contains { $0.hasSuffix(".") ? key.hasPrefix($0) : key == $0 }
     }
     let differences = configuration.differences(from: old).filter { !isAmong(free, $0.key) }
-    let allowed = resetOptimizer ? ["optimizer.", "schedule.", "training.steps", "training.tokens"] : []
+    // A fork is a run of its own, whose history tells what is different.
+    let allowed =
+        (resetOptimizer || isFork ? ["optimizer.", "schedule.", "training.steps", "training.tokens"] : [])
+        + (isFork
+            ? [
+                "training.batch_size", "training.micro_batch_size", "training.gradient_clip", "training.precision",
+                "evaluation.",
+            ] : [])
     let changes = differences.filter { !isAmong(allowed, $0.key) }
     guard changes.isEmpty else {
         let list = changes.map { "\($0.key) was \($0.old) and is now \($0.new)" }.joined(separator: "; ")
@@ -55,7 +62,8 @@ func resumableState(
             hint: isOptimizer
                 ? "resume with the settings of \(directory.configuration), or give up the optimizer's state with "
                     + "--reset-optimizer"
-                : "resume with the settings of \(directory.configuration), or choose another output.run_dir")
+                : "resume with the settings of \(directory.configuration), or begin another run from here with "
+                    + "`cosmos-train fork \(directory.path) --set ...`")
     }
     let hint = "resume with the data that the run was started with"
     guard state.data.windowCount == data.windowCount else {

@@ -30,6 +30,8 @@ public struct RunHistory: Equatable, Sendable {
         /// Fingerprints of the tokens, by the setting that names them.
         public var data: [String: UInt32]?
         public var changes: [Change]?
+        /// The run whose checkpoint this one began with.
+        public var forkOf: String?
         /// Whether the run later went on from a checkpoint that knows nothing of the changes.
         public var isUndone: Bool?
 

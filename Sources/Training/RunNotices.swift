@@ -20,7 +20,14 @@ extension RunSetup {
         let origin = history.madeBy.map { "\($0.program), commit \($0.commit), \($0.build)" } ?? ""
         var rows = [
             ["program", origin],
-            ["run", directory.path + (start.map { ", resumed after step \($0.step)" } ?? "")],
+            [
+                "run",
+                directory.path
+                    + (start.map { start in
+                        (history.events.last?.forkOf.map { ", a fork of \($0)" } ?? ", resumed")
+                            + " after step \(start.step)"
+                    } ?? ""),
+            ],
             [
                 "model",
                 "\(Format.grouped(model.parameterCount)) parameters, "

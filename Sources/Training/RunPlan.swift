@@ -73,7 +73,9 @@ public struct RunPlan: Codable, Sendable {
         let tokenizer = try configuration.data.tokenizer.flatMap(sizeIfPresent(FileBytes.size)) ?? 0
         let checkpoint = model.memory.weights + optimizer.stateByteCount + tokenizer
         disk = Disk(
-            checkpoint: checkpoint, most: (configuration.output.keepCheckpoints + 1) * checkpoint,
+            checkpoint: checkpoint,
+            most: (configuration.output.keepCheckpoints
+                + (configuration.schedule.decayStart(of: configuration.steps) == nil ? 1 : 2)) * checkpoint,
             free: try FileBytes.freeSpace(in: existingFolder(above: configuration.output.runDirectory)))
     }
 

@@ -35,11 +35,12 @@ public final class RunSetup {
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
     /// resume with the weights and data position alone, the optimizer's state from zero. `step`: resume from the
-    /// checkpoint of that step; nil: from the newest that is whole. `commit` is that of the program's source.
+    /// checkpoint of that step; nil: from the newest that is whole. `forkOf`: the run that `RunFork` made this one of,
+    /// which now gets settings of its own. `commit` is that of the program's source.
     /// `cancellation` ends the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
-        step: Int? = nil, commit: String = "unknown", status: StatusLine = StatusLine(),
+        step: Int? = nil, forkOf: String? = nil, commit: String = "unknown", status: StatusLine = StatusLine(),
         cancellation: CancellationFlag? = nil
     ) throws {
         self.configuration = configuration
@@ -89,13 +90,15 @@ public final class RunSetup {
         let log = try RunLog(path: directory.trainLog, status: status)
         let store = CheckpointStore(folder: directory.checkpoints)
         (self.directory, self.log, self.store) = (directory, log, store)
-        var checkpoint: Checkpoint?
+        let checkpoint: Checkpoint?
         if purpose == .resume {
             if let notice = try store.restoreLatest(status: status) { try log.print("note: \(notice)") }
             checkpoint =
                 if let step { try store.checkpoint(step: step, status: status) } else {
                     try store.newestGood(status: status) { try? log.print("warning: \($0)") }
                 }
+        } else {
+            checkpoint = nil
         }
         var event = RunHistory.Event(
             checkpoint == nil ? .start : .resume, step: checkpoint?.state.step ?? 0,
@@ -105,7 +108,8 @@ public final class RunSetup {
         var history = try RunHistory(resuming: directory.path, from: checkpoint?.path)
         if let checkpoint {
             var resumed = try resumableState(
-                of: checkpoint, configuration, directory: directory, data: trainingData, resetOptimizer: resetOptimizer)
+                of: checkpoint, configuration, directory: directory, data: trainingData, resetOptimizer: resetOptimizer,
+                isFork: forkOf != nil)
             if let old = history.data["data.validation"], let new = event.data?["data.validation"], old != new {
                 resumed.changes.append(
                     RunHistory.Change(
@@ -117,12 +121,9 @@ public final class RunSetup {
         } else {
             start = nil
         }
+        event.forkOf = forkOf
         history.append(event)
         self.history = history
-        if let start {
-            if step == nil { try store.pointLatest(to: start.step) } else { try store.goBack(to: start.step) }
-            checkpoint = Checkpoint(path: store.path(step: start.step), state: start)
-        }
 
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
@@ -131,6 +132,7 @@ public final class RunSetup {
                 try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.state)
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
+            if step == nil { try store.pointLatest(to: start.step) } else { try store.goBack(to: start.step) }
         } else if purpose == .resume {
             try Self.initialize(model, configuration, origins)
         }
@@ -143,7 +145,7 @@ public final class RunSetup {
                 sequencesAtOnce: training.microBatchSize)
         }
         identity =
-            start?.run ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
+            (forkOf == nil ? start?.run : nil) ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
 
         let loggedSteps = start.map { $0.pendingRow == nil ? $0.step : $0.step - 1 } ?? 0
         // There may be a log without a checkpoint: of a run that was killed before its first one.

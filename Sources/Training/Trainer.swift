@@ -64,7 +64,11 @@ public final class Trainer {
 
     /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
     public func run() throws -> Outcome {
-        if step == configuration.steps, pendingRow == nil { try setup.log.print("note: the run is already complete") }
+        if step == configuration.steps, pendingRow == nil {
+            try setup.log.print(
+                "note: the run is already complete; a longer one goes on from it with "
+                    + "`cosmos-train fork \(setup.directory.path) --set training.steps=...`")
+        }
         do {
             try completeRow()
             while step < configuration.steps {
@@ -193,9 +197,12 @@ public final class Trainer {
         lastRow = row
     }
 
+    /// From the checkpoint of this step the run can be made longer.
+    private var decayStart: Int? { configuration.schedule.decayStart(of: configuration.steps) }
+
     private var isCheckpointDue: Bool {
         let output = configuration.output
-        return (output.checkpointEvery > 0 && step % output.checkpointEvery == 0)
+        return step == decayStart || (output.checkpointEvery > 0 && step % output.checkpointEvery == 0)
             || (output.checkpointMinutes > 0 && StatusLine.now() - savedAt >= 60 * output.checkpointMinutes)
     }
 
@@ -223,7 +230,7 @@ public final class Trainer {
     /// weights that have exploded, so that one stays, or, where none is known, all that were there at the start.
     private func removeOld() throws {
         try setup.store.removeOld(upTo: step, keep: configuration.output.keepCheckpoints) { old in
-            soundStep.map { old == $0 } ?? (old <= setup.start?.step ?? -1)
+            old == decayStart || (soundStep.map { old == $0 } ?? (old <= setup.start?.step ?? -1))
         }
     }
 

@@ -17,18 +17,22 @@ struct ConfigurationOption: ParsableArguments {
     }
 }
 
-/// A configuration file with changes on top.
-struct RunOptions: ParsableArguments {
-    @OptionGroup var given: ConfigurationOption
-
+/// `--set`.
+struct AssignmentOptions: ParsableArguments {
     @Option(
         name: .customLong("set"), parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "Replace one setting of the file; the value is YAML. May be given many times.",
+            "Replace one setting; the value is YAML. May be given many times.",
             valueName: "section.key=value"))
     var assignments: [String] = []
+}
+
+/// A configuration file with changes on top.
+struct RunOptions: ParsableArguments {
+    @OptionGroup var given: ConfigurationOption
+    @OptionGroup var changes: AssignmentOptions
 
     func configuration() throws -> RunConfiguration {
-        try RunConfiguration(file: given.file, assignments: assignments)
+        try RunConfiguration(file: given.file, assignments: changes.assignments)
     }
 }

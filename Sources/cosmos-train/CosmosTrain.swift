@@ -10,7 +10,8 @@ struct CosmosTrain: ParsableCommand {
         commandName: "cosmos-train", abstract: "Pretrain LLaMA on CPUs and compare optimizers.",
         version: version,
         subcommands: [
-            TrainCommand.self, PlanCommand.self, EvalCommand.self, GenerateCommand.self, SweepCommand.self,
+            TrainCommand.self, ResumeCommand.self, ForkCommand.self, PlanCommand.self, EvalCommand.self,
+            GenerateCommand.self, SweepCommand.self,
             CompareCommand.self,
             ExportCommand.self, LogitsCommand.self,
             TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self, DoctorCommand.self,

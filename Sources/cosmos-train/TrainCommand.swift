@@ -23,8 +23,14 @@ struct TrainCommand: ParsableCommand {
 
     @OptionGroup var given: RunOptions
 
-    @Flag(help: "Continue the run in output.run_dir from its newest good checkpoint.")
-    var resume = false
+    enum Resume: String, ExpressibleByArgument { case always, auto }
+
+    @Option(
+        defaultAsFlag: .always,
+        help: ArgumentHelp(
+            "Continue the run in output.run_dir from its newest good checkpoint; auto: begin one where there is none.",
+            valueName: "auto"))
+    var resume: Resume?
 
     @Option(
         help: ArgumentHelp(
@@ -38,25 +44,19 @@ struct TrainCommand: ParsableCommand {
     var replace = false
 
     func validate() throws {
-        if resume, replace {
+        if resume != nil, replace {
             throw ValidationError("--resume continues a run, --replace begins anew: give one of them")
         }
-        if step != nil, !resume { throw ValidationError("--step goes with --resume") }
-        if resetOptimizer, !resume { throw ValidationError("--reset-optimizer goes with --resume") }
+        if step != nil, resume == nil { throw ValidationError("--step goes with --resume") }
+        if resetOptimizer, resume == nil { throw ValidationError("--reset-optimizer goes with --resume") }
     }
 
     func run() throws {
         let configuration = try given.configuration()
-        Interruption.install()
-        Interruption.stopWithParent()
-        do {
-            let setup = try RunSetup(
-                configuration, purpose: resume ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
-                step: step, commit: sourceCommit, cancellation: Interruption.flag)
-            if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
-        } catch is CancellationError {
-            printToStandardError("stopped before the first step")
-            throw ExitCode(75)
-        }
+        let isRun = RunDirectory.holdsRun(configuration.output.runDirectory)
+        let resumes = resume == .always || (resume == .auto && isRun)
+        try train(
+            configuration, purpose: resumes ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
+            step: step)
     }
 }

@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("foo", "error: unknown command `foo`\nhint: the commands are train, plan"),
+        ("foo", "error: unknown command `foo`\nhint: the commands are train, resume, fork, plan"),
         ("evla run", "error: unknown command `evla`\nhint: did you mean `eval`?"),
         ("", "error: missing expected argument '--config <file>"),
         ("eval", "error: missing expected argument '<model>'\nhint: <model>: The folder of a run"),

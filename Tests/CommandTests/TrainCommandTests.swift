@@ -210,6 +210,60 @@ import Testing
         }
     }
 
+    @Test func aRunIsContinuedByItsFolderOrBegunByTheSameCommand() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 12)
+            #expect(try train("--set", "output.run_dir=straight", in: folder).status == 0)
+            let begun = try train("--resume", "auto", in: folder)
+            #expect(begun.status == 0, "\(begun.errorOutput)")
+            #expect(try results("run", in: folder) == results("straight", in: folder))
+            let again = try train("--resume", "auto", in: folder)
+            #expect(again.status == 0 && again.errorOutput.contains("`cosmos-train fork run --set training.steps=...`"))
+            let resumed = try run(program, ["resume", "run/", "--step", "7"], in: folder)
+            #expect(
+                resumed.status == 0 && resumed.errorOutput.contains("resumed after step 7"), "\(resumed.errorOutput)")
+            #expect(try results("run", in: folder) == results("straight", in: folder))
+            let none = try run(program, ["resume", "nowhere"], in: folder)
+            #expect(none.status == 64 && none.errorOutput.hasPrefix("error: there is no run to resume in nowhere"))
+        }
+    }
+
+    @Test func aForkBeginsWithTheStateOfAnotherRunAndTellsWhatChanged() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 20)
+            let wsd = ["--set", "schedule={name: wsd, warmup: 2, decay: 5}"]
+            #expect(try run(program, ["--config", "run.cfg"] + wsd, in: folder).status == 0)
+            let before = try results("run", in: folder)
+            let long = ["--set", "training.steps=30", "--set", "output.run_dir=long"]
+            #expect(try run(program, ["--config", "run.cfg"] + wsd + long, in: folder).status == 0)
+            let fork = try run(program, ["fork", "run@15", "--set", "training.steps=30"], in: folder)
+            #expect(
+                fork.status == 0 && fork.errorOutput.contains("a fork of run@15 after step 15"), "\(fork.errorOutput)")
+            // Before the decay a longer run is the same.
+            #expect(try results("run-fork-1", in: folder).dropFirst() == results("long", in: folder).dropFirst())
+            #expect(!fork.errorOutput.contains("no rank"))
+
+            let other = try run(
+                program, ["fork", "run@15", "--set", "optimizer.lr=5.0e-3", "--set", "training.batch_size=16"],
+                in: folder)
+            #expect(other.status == 0, "\(other.errorOutput)")
+            #expect(other.errorOutput.contains("optimizer.lr 0.01 -> 0.005"), "\(other.errorOutput)")
+            #expect(other.errorOutput.contains("training.batch_size 8 -> 16") && other.errorOutput.contains("no rank"))
+            #expect(try results("run", in: folder) == before)
+
+            for (arguments, message) in [
+                (["run"], "error: the checkpoint of step 20 is the last of a run of 20 steps"),
+                (["run@16"], "error: there is no checkpoint of step 16"),
+                (["run@15", "--set", "model.rope_theta=5.0"], "error: the run in run-fork-3 can't be resumed"),
+                (["run@15", "--set", "output.run_dir=long"], "error: long is already there"),
+            ] {
+                let command = try run(program, ["fork"] + arguments, in: folder)
+                #expect(command.status == 64 && command.errorOutput.contains(message), "\(command.errorOutput)")
+            }
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/run-fork-3"))
+        }
+    }
+
     @Test func mistakesAreToldOnceWithACodeAndAHint() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)

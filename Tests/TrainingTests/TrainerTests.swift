@@ -181,6 +181,15 @@ struct TrainerTests {
         #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000010", "step-00000012"])
     }
 
+    @Test("The last checkpoint before the decay of wsd is made and stays")
+    func checkpointBeforeTheDecay() throws {
+        let run = try TinyRun()
+        try run.train(
+            "run", "schedule={name: wsd, warmup: 2, decay: 5}", "output.checkpoint_every=4", "output.keep_checkpoints=1"
+        )
+        #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000007", "step-00000012"])
+    }
+
     @Test("Time alone can make a checkpoint due")
     func checkpointByTime() throws {
         let run = try TinyRun()

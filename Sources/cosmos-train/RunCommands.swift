@@ -1,0 +1,112 @@
+import ArgumentParser
+import Configuration
+import Foundation
+import Training
+
+/// Trains a run that its folder describes, and ends as every command that trains.
+func train(
+    _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int? = nil,
+    forkOf: String? = nil
+) throws {
+    Interruption.install()
+    Interruption.stopWithParent()
+    do {
+        let setup = try RunSetup(
+            configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step, forkOf: forkOf,
+            commit: sourceCommit, cancellation: Interruption.flag)
+        if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
+    } catch is CancellationError {
+        printToStandardError("stopped before the first step")
+        throw ExitCode(75)
+    }
+}
+
+/// The settings in the folder of a run, changed by assignments; `folder` is where the run is to be.
+private func settings(of run: String, in folder: String, _ assignments: [String]) throws -> RunConfiguration {
+    try RunDirectory.check(run, for: .resume)
+    return try RunConfiguration(
+        file: run + "/config.resolved.cfg",
+        assignments: assignments.contains { $0.hasPrefix("output.run_dir=") }
+            ? assignments : assignments + ["output.run_dir=\(folder)"])
+}
+
+struct ResumeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resume", abstract: "Continue a run.",
+        discussion: """
+            The settings are those of the run's config.resolved.cfg, where paths hold in the folder in which the run was \
+            started. The same as `cosmos-train --config FILE --resume` with what the run was started with.
+
+            Example:
+              cosmos-train resume runs/quickstart
+            """)
+
+    @Argument(help: ArgumentHelp("The run's folder.", valueName: "run"))
+    var folder: String
+
+    @OptionGroup var changes: AssignmentOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Go back to the checkpoint of this step; what is later is set aside.", valueName: "n"))
+    var step: Int?
+
+    @Flag(help: "Keep the weights and the place in the data, start the optimizer's state from zero.")
+    var resetOptimizer = false
+
+    func run() throws {
+        try train(
+            settings(of: folder, in: folder, changes.assignments), purpose: .resume, resetOptimizer: resetOptimizer,
+            step: step)
+    }
+}
+
+struct ForkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fork", abstract: "Begin a new run with the state of another one.",
+        discussion: """
+            The new run begins with weights, optimizer state and place in the data of a checkpoint, and with its \
+            settings, changed by --set: more steps, another learning rate, another batch. Its history.json tells what \
+            changed; a run of several settings gets no rank from `compare`. With a constant schedule, or `wsd` before its \
+            decay, more steps change nothing that was, and the run ranks as one that was longer from the start.
+
+            Examples:
+              cosmos-train fork runs/a --set training.steps=20000
+              cosmos-train fork runs/a@9000 --set optimizer.lr=1.0e-4 --set output.run_dir=runs/a-low
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "The run's folder, and after an @ the step of a checkpoint; else the newest is taken.",
+            valueName: "run[@step]"))
+    var origin: String
+
+    @OptionGroup var changes: AssignmentOptions
+
+    @Flag(help: "Keep the weights and the place in the data, start the optimizer's state from zero.")
+    var resetOptimizer = false
+
+    func run() throws {
+        var (run, step) = (origin, Int?.none)
+        if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2)) }
+        while run.count > 1, run.hasSuffix("/") { run.removeLast() }
+        var number = 1
+        while access("\(run)-fork-\(number)", F_OK) == 0 { number += 1 }
+        let configuration = try settings(of: run, in: "\(run)-fork-\(number)", changes.assignments)
+        let fork = try RunFork(of: run, step: step)
+        guard fork.step < configuration.steps else {
+            throw UserError(
+                .usage, "the checkpoint of step \(fork.step) is the last of a run of \(configuration.steps) steps",
+                hint: "give it more by --set training.steps=..., or begin with an earlier one: \(run)@STEP")
+        }
+        let folder = configuration.output.runDirectory
+        try fork.make(folder)
+        do {
+            try train(configuration, purpose: .resume, resetOptimizer: resetOptimizer, forkOf: "\(run)@\(fork.step)")
+        } catch let error as UserError where access(folder + "/config.resolved.cfg", F_OK) != 0 {
+            // It failed before it had settings of its own.
+            try AtomicFile.remove(folder)
+            throw error
+        }
+    }
+}
