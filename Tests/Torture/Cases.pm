@@ -242,7 +242,7 @@ my @run_commands = (
 my @text_commands = (
     sub { 'tokenize', '--tokenizer', "$World::base/unigram.model", '--input', $_[0], '--output', 'made', '--threads', 1 },
     sub { 'tokenize', '--tokenizer', "$World::base/bpe.model", '--input', $_[0], '--output', 'made', '--threads', 1, '--skip-bad-lines' },
-    sub { 'tokenizer', '--input', $_[0], '--output', 'made.model', '--vocab-size', 300, '--model-type', 'bpe' },
+    sub { 'tokenizer', '--input', $_[0], '--output', 'made.model', '--vocab-size', 400, '--model-type', 'bpe' },
 );
 
 # name => { prepare: makes the files; file: which one is mutated; command }. `same`: where the command is a resumed run and

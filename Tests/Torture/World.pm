@@ -70,7 +70,7 @@ sub make {
     must(args => ['sweep', '--config', 'run.cfg', '--file', 'sweep.yaml', '--out', 'sweep']);
     Files::copy("$repository/Tests/TrainingTests/Fixtures/grouped-tied-sharded-bf16", "$base/sharded");
     %commands = (
-        tokenizer => [['tokenizer', '--input', "$base/text/docs.txt", '--output', 'made.model', '--vocab-size', 300,
+        tokenizer => [['tokenizer', '--input', "$base/text/docs.txt", '--output', 'made.model', '--vocab-size', 400,
             '--model-type', 'bpe'], 'made.model'],
         tokenize => [['tokenize', '--tokenizer', "$base/unigram.model", '--input', "$base/text/docs.txt", '--output', 'made',
             '--shard-tokens', 3000], 'made'],
