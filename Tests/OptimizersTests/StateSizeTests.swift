@@ -92,4 +92,16 @@ import Testing
             #expect(costs[0] > costs[1] && Array(costs[0..<2] + costs[0..<2] + costs[0..<2]) == costs)
         }
     }
+
+    /// Checkpoints hold these names: with others, older ones could not be resumed.
+    @Test(arguments: [
+        ("adamw", ["exp_avg", "exp_avg_sq"]), ("adam_mini", ["exp_avg", "exp_avg_sq"]),
+        ("galore", ["exp_avg", "exp_avg_sq", "basis"]), ("muon", ["momentum"]),
+        ("soap", ["exp_avg", "exp_avg_sq", "gram_left", "q_left", "gram_right", "q_right"]),
+        ("cosmos", ["momentum", "basis", "projected_gram", "second_moment"]),
+    ])
+    func namesOfStateStay(_ optimizer: String, _ names: [String]) throws {
+        let state = try Self.optimizer("name: \(optimizer)", threads: 1, scratchBudget: 0).slots[0].state
+        #expect(state.map(\.name) == names)
+    }
 }
