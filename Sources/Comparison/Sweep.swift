@@ -30,7 +30,7 @@ public final class Sweep {
     private let jobsAtOnce: Int
     private let cancellation: CancellationFlag
     private var jobs: [Job] = []
-    private var table: SweepTable
+    private let status = StatusLine(interval: 1)
     private var isStopping = false
     private let lock: FolderLock
 
@@ -41,7 +41,6 @@ public final class Sweep {
         self.cancellation = cancellation
         lock = try FolderLock(plan.folder)
         try makeOwnFolder(plan.folder + "/output")
-        table = SweepTable(names: plan.runs.map(\.name))
         jobs = try plan.runs.map { run in
             // A run that was killed at its very beginning lacks one of them.
             guard
@@ -65,7 +64,7 @@ public final class Sweep {
         // Whatever goes wrong here, no run is left without its sweep.
         defer { stop() }
         for job in jobs where job.state == .finished || job.state == .diverged {
-            table.print(job.run.name, job.state.rawValue + " before", detail(of: job))
+            say(job, job.state.rawValue + " before", detail(of: job))
         }
         // Whatever is neither finished nor diverged is to be made, in the order of the plan.
         var waiting = jobs.indices.filter { [.planned, .stopped].contains(jobs[$0].state) }[...]
@@ -81,12 +80,11 @@ public final class Sweep {
             show(elapsed: StatusLine.now() - started)
             usleep(200_000)
         }
-        table.clear()
         let failed = jobs.filter { $0.state == .failed }
         let counts = [State.finished, .diverged, .failed, .stopped, .planned].map { state in
             (state, jobs.count { $0.state == state })
         }.filter { $0.1 > 0 }
-        table.say(counts.map { "\($1) \($0.rawValue)" }.joined(separator: ", ") + "; \(plan.folder)/summary.csv")
+        status.finish(counts.map { "\($1) \($0.rawValue)" }.joined(separator: ", ") + "; \(plan.folder)/summary.csv")
         if jobs.contains(where: { $0.state == .stopped || $0.state == .planned }) { return false }
         if let first = failed.first {
             throw UserError(
@@ -121,7 +119,7 @@ public final class Sweep {
         }
         jobs[index].process = process
         jobs[index].state = .running
-        if !table.isTerminal { table.print(run.name, "started", "") }
+        if !status.isTerminal { say(jobs[index], "started", "") }
         try writeSummary()
     }
 
@@ -144,7 +142,7 @@ public final class Sweep {
                 "it was ended by signal \(signal)\(signal == SIGKILL ? ", perhaps for lack of memory" : "")"
         }
         jobs[index].record = try? RunRecord(path: jobs[index].run.folder)
-        table.print(jobs[index].run.name, jobs[index].state.rawValue, detail(of: jobs[index]))
+        say(jobs[index], jobs[index].state.rawValue, detail(of: jobs[index]))
         try writeSummary()
     }
 
@@ -174,35 +172,46 @@ public final class Sweep {
         return "step \(record.log.lastStep) of \(record.configuration.steps)"
     }
 
+    /// A line that stays: a run, what became of it, and what is worth knowing.
+    private func say(_ job: Job, _ state: String, _ detail: String) {
+        let width = plan.runs.map(\.name.count).max() ?? 0
+        let name = job.run.name.padding(toLength: width, withPad: " ", startingAt: 0)
+        status.print("\(name)  \(state.padding(toLength: 15, withPad: " ", startingAt: 0))  \(detail)")
+    }
+
+    /// The runs under way, and how far the sweep is; on a terminal alone.
     private func show(elapsed: Double) {
-        table.show {
-            var lines: [[String]] = []
-            var (done, left) = (0, 0)
-            for job in jobs {
-                let steps = job.run.configuration.steps
-                switch job.state {
-                case .running:
-                    let last = lastRow(of: job.run.folder + "/log.csv")
-                    let step = last?.step ?? job.stepsBefore
-                    done += max(0, step - job.stepsBefore)
-                    left += steps - step
-                    lines.append([
-                        job.run.name, "step \(step)/\(steps)", last.map { "train loss \(nats($0.loss))" } ?? "starting",
-                        last.map { Format.rate($0.tokensPerSecond) + " tokens/s" } ?? "",
-                    ])
-                case .planned, .stopped: left += steps - job.stepsBefore
-                case .finished: done += steps - job.stepsBefore
-                case .diverged, .failed: break
-                }
+        guard status.isTerminal else { return }
+        status.show(overview(elapsed: elapsed))
+    }
+
+    private func overview(elapsed: Double) -> String {
+        var lines: [[String]] = []
+        var (done, left) = (0, 0)
+        for job in jobs {
+            let steps = job.run.configuration.steps
+            switch job.state {
+            case .running:
+                let last = lastRow(of: job.run.folder + "/log.csv")
+                let step = last?.step ?? job.stepsBefore
+                done += max(0, step - job.stepsBefore)
+                left += steps - step
+                lines.append([
+                    job.run.name, "step \(step)/\(steps)", last.map { "train loss \(nats($0.loss))" } ?? "starting",
+                    last.map { Format.rate($0.tokensPerSecond) + " tokens/s" } ?? "",
+                ])
+            case .planned, .stopped: left += steps - job.stepsBefore
+            case .finished: done += steps - job.stepsBefore
+            case .diverged, .failed: break
             }
-            let ended = jobs.count { [.finished, .diverged, .failed].contains($0.state) }
-            var status = "\(ended) of \(jobs.count) runs"
-            if isStopping { status += "  stopping" }
-            if done > 0, !isStopping {
-                status += "  about \(Format.duration(elapsed * Double(left) / Double(done))) left"
-            }
-            return aligned(lines) + "\n" + status
         }
+        let ended = jobs.count { [.finished, .diverged, .failed].contains($0.state) }
+        var status = "\(ended) of \(jobs.count) runs"
+        if isStopping { status += "  stopping" }
+        if done > 0, !isStopping {
+            status += "  about \(Format.duration(elapsed * Double(left) / Double(done))) left"
+        }
+        return aligned(lines) + "\n" + status
     }
 
     /// `summary.csv`: a line for each run of the plan.

@@ -27,12 +27,16 @@ public final class AtomicFile {
         temporary = try Self.temporaryPath(for: path, ending: Self.unfinished)
         descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         if descriptor < 0 { throw UserError.system("create", path, code: errno) }
+        Self.underWay.withLock { _ = $0.insert(temporary) }
     }
 
     deinit {
         guard descriptor >= 0 else { return }
         close(descriptor)
-        unlink(temporary)
+        Self.underWay.withLock {
+            unlink(temporary)
+            $0.remove(temporary)
+        }
     }
 
     /// Appends bytes.
@@ -57,7 +61,7 @@ public final class AtomicFile {
     public func commit() throws {
         precondition(descriptor >= 0, "\(path) is committed twice")
         if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
-        if rename(temporary, path) != 0 { throw UserError.system("create", path, code: errno) }
+        try Self.giveName(temporary, path)
         let status = close(descriptor)
         let code = errno
         descriptor = -1
@@ -85,6 +89,7 @@ public final class AtomicFile {
     ) throws -> Result {
         let temporary = try temporaryPath(for: path, ending: unfinished)
         if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
+        underWay.withLock { _ = $0.insert(temporary) }
         do {
             let result = try body(temporary)
             try synchronize(folder: temporary)
@@ -92,17 +97,34 @@ public final class AtomicFile {
             // first, and `removeLeftovers` puts it back should the process die in between.
             let replaced = try temporaryPath(for: path, ending: Self.replaced)
             let isReplacing = rename(path, replaced) == 0
-            if rename(temporary, path) != 0 {
-                let code = errno
+            do { try giveName(temporary, path) } catch {
                 if isReplacing { rename(replaced, path) }
-                throw UserError.system("create", path, code: code)
+                throw error
             }
             try synchronizeFolder(of: path)
             if isReplacing { try? FileManager.default.removeItem(atPath: replaced) }
             return result
         } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
+            underWay.withLock {
+                try? FileManager.default.removeItem(atPath: temporary)
+                $0.remove(temporary)
+            }
             throw error
+        }
+    }
+
+    /// Removes what is half written, and ends the process: nothing is given its name any more.
+    package static func abandonAll(_ end: () -> Never) -> Never {
+        underWay.withLock {
+            for path in $0 { try? FileManager.default.removeItem(atPath: path) }
+            end()
+        }
+    }
+
+    private static func giveName(_ temporary: String, _ path: String) throws {
+        try underWay.withLock {
+            if rename(temporary, path) != 0 { throw UserError.system("create", path, code: errno) }
+            $0.remove(temporary)
         }
     }
 
@@ -181,6 +203,8 @@ public final class AtomicFile {
     private static let unfinished = ".tmp-"
     private static let replaced = ".replaced-"
     private static let counter = Atomic<Int>(0)
+    /// What is being written.
+    private static let underWay = Mutex<Set<String>>([])
 
     /// A name beside `path` that no other thread or process uses.
     private static func temporaryPath(for path: String, ending: String) throws -> String {

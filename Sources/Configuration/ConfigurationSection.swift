@@ -187,7 +187,11 @@ public func decode<S: ConfigurationSection>(
 
 /// The error about a key that nobody knows.
 public func unknownKey(_ entry: ConfigurationNode.Entry, name: String, known: [String]) -> UserError {
-    let nearest = closestMatch(to: entry.key, in: known)
+    let usual = foreignKeys[entry.key.lowercased()].map { path in
+        let section = name.dropLast(entry.key.count)
+        return path.hasPrefix(section) ? String(path.dropFirst(section.count)) : path
+    }
+    let nearest = usual ?? closestMatch(to: entry.key, in: known)
     return UserError(
         .usage, "\(entry.source): unknown key `\(name)`",
         hint: nearest.map { "did you mean `\($0)`?" } ?? "known here: " + known.joined(separator: ", "))

@@ -21,7 +21,7 @@ public struct FieldProblem: Error {
 }
 
 extension ConfigurationNode {
-    func mismatch(_ typeName: String, hint: String? = nil) -> FieldProblem {
+    public func mismatch(_ typeName: String, hint: String? = nil) -> FieldProblem {
         isNull
             ? FieldProblem("has no value", hint: "give \(typeName)")
             : FieldProblem("\(summary) is not \(typeName)", hint: hint)
@@ -116,8 +116,7 @@ extension String: ConfigurationValue {
         let escaped = unicodeScalars.map { scalar in
             switch scalar {
             case "\"", "\\": "\\\(scalar)"
-            case _ where scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value):
-                "\\x" + String(scalar.value + 0x100, radix: 16).dropFirst()
+            case _ where scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value): scalar.escape
             default: String(scalar)
             }
         }

@@ -1,9 +1,9 @@
 import Foundation
 import Synchronization
 
-/// The last line of a person's terminal, redrawn in place while a long task runs. Where the output
-/// is no terminal (a file, a batch system), a line of its own now and then. Safe to use from any
-/// thread.
+/// The last lines of a person's terminal, redrawn in place while a long task runs: the one display of
+/// progress, whoever makes the text. Where the output is no terminal (a file, a batch system), a line of
+/// its own now and then. Safe to use from any thread.
 public final class StatusLine: Sendable {
     /// Whether lines are redrawn in place.
     public let isTerminal: Bool
@@ -14,7 +14,7 @@ public final class StatusLine: Sendable {
     private struct State {
         var shownAt = -Double.infinity
         var text = ""
-        var isDrawn = false
+        var drawnLines = 0
     }
 
     /// `interval`: seconds between redraws on a terminal. `logInterval`: seconds between lines
@@ -26,7 +26,7 @@ public final class StatusLine: Sendable {
         state = Mutex(State(shownAt: isTerminal ? -.infinity : Self.now()))
     }
 
-    deinit { clear() }
+    deinit { finish() }
 
     /// Shows `text` if it is time for it; `text` is only made then.
     public func show(_ text: @autoclosure () -> String) {
@@ -42,26 +42,37 @@ public final class StatusLine: Sendable {
     /// Prints a line that stays, above the status.
     public func print(_ line: String) {
         state.withLock { state in
-            emit((state.isDrawn ? "\r\u{1b}[K" : "") + line + "\n")
-            if state.isDrawn { draw(&state) }
+            let isDrawn = state.drawnLines > 0
+            emit(erasing(&state) + line.printable + "\n")
+            if isDrawn { draw(&state) }
         }
     }
 
     /// Ends the status with a line that stays, or with none.
     public func finish(_ line: String? = nil) {
         state.withLock { state in
-            emit((state.isDrawn ? "\r\u{1b}[K" : "") + (line.map { $0 + "\n" } ?? ""))
-            state.isDrawn = false
+            emit(erasing(&state) + (line.map { $0.printable + "\n" } ?? ""))
         }
     }
 
-    private func clear() { finish() }
-
     private func draw(_ state: inout State) {
-        guard isTerminal else { return emit(state.text + "\n") }
+        let text = state.text.printable
+        guard isTerminal else { return emit(text + "\n") }
         // A line that wraps could not be redrawn.
-        emit("\r" + state.text.prefix(max(columns - 1, 20)) + "\u{1b}[K")
-        state.isDrawn = true
+        let width = max(columns - 1, 20)
+        let lines = text.split(separator: "\n").map { $0.prefix(width) }
+        emit(erasing(&state) + lines.joined(separator: "\n"))
+        state.drawnLines = lines.count
+    }
+
+    /// What takes the drawn lines away.
+    private func erasing(_ state: inout State) -> String {
+        defer { state.drawnLines = 0 }
+        return switch state.drawnLines {
+        case 0: ""
+        case 1: "\r\u{1b}[K"
+        default: "\r\u{1b}[\(state.drawnLines - 1)A\u{1b}[J"
+        }
     }
 
     /// The terminal's width now.

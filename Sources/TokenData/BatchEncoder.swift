@@ -14,13 +14,8 @@ struct EncodedBlock {
 /// Parses and encodes batches of records with all workers of a pool.
 final class BatchEncoder: @unchecked Sendable {
     private let tokenizer: Tokenizer
-    // One a worker; a worker runs one block at a time.
-    private let parsers: [DocumentParser]
 
-    init(tokenizer: Tokenizer, workerCount: Int) {
-        self.tokenizer = tokenizer
-        parsers = (0..<workerCount).map { _ in DocumentParser() }
-    }
+    init(tokenizer: Tokenizer) { self.tokenizer = tokenizer }
 
     /// The blocks of `batch` in order, and the result of `readNext`, which one worker runs meanwhile.
     /// `isParsingOnly` looks for bad records alone.
@@ -34,13 +29,12 @@ final class BatchEncoder: @unchecked Sendable {
         try batch.bytes.withUnsafeBytes { bytes in
             try blocks.withUnsafeMutableBufferPointer { blocks in
                 // The reading comes first: it takes longest, and the other blocks fill the time.
-                try pool.forEach(ranges.count + 1, cancellation: cancellation) { block, worker in
+                try pool.forEach(ranges.count + 1, cancellation: cancellation) { block, _ in
                     if block == 0 {
                         hasNext = try readNext()
                     } else {
                         blocks[block - 1] = try encode(
-                            batch.records[ranges[block - 1]], of: bytes, parser: parsers[worker],
-                            isParsingOnly: isParsingOnly)
+                            batch.records[ranges[block - 1]], of: bytes, isParsingOnly: isParsingOnly)
                     }
                 }
             }
@@ -49,12 +43,11 @@ final class BatchEncoder: @unchecked Sendable {
     }
 
     private func encode(
-        _ records: ArraySlice<DocumentRecord>, of bytes: UnsafeRawBufferPointer, parser: DocumentParser,
-        isParsingOnly: Bool
+        _ records: ArraySlice<DocumentRecord>, of bytes: UnsafeRawBufferPointer, isParsingOnly: Bool
     ) throws -> EncodedBlock {
         var block = EncodedBlock()
         for record in records {
-            switch parser.text(of: record, in: bytes) {
+            switch record.text(in: bytes) {
             case .failure(let bad):
                 block.bad.append(bad)
                 continue

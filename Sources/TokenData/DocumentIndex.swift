@@ -68,7 +68,7 @@ struct DocumentIndex {
         guard count > 0 else {
             throw UserError(
                 .data, "\(shards[0].path): there is no whole document in the shards",
-                hint: "give all shards of the set, or set data.packing to stream")
+                hint: "give all shards of the set, or set data.packing to true")
         }
     }
 
@@ -101,7 +101,7 @@ struct DocumentIndex {
 
     /// The id after each document, on which all shards must agree.
     private static func endOfTextID(of shards: [Shard]) throws -> UInt16 {
-        let hint = "make the shards with `cosmos-train tokenize`, which notes the id, or set data.packing to stream"
+        let hint = "make the shards with `cosmos-train tokenize`, which notes the id, or set data.packing to true"
         let ids = try shards.map { shard in
             guard let id = shard.header.extras.flatMap({ UInt16(exactly: $0.endOfTextID) }) else {
                 throw UserError(

@@ -1,5 +1,4 @@
 import Configuration
-import Foundation
 
 /// A record whose text cannot be had: a malformed JSON line, or bytes that are not UTF-8.
 struct BadDocument: Error {
@@ -10,42 +9,30 @@ struct BadDocument: Error {
     var place: String { isLine ? "\(record.path):\(record.line)" : record.path }
 }
 
-/// Takes the text out of records. One decoder serves one thread.
-struct DocumentParser {
-    private struct Line: Decodable { let text: String }
-    private let decoder = JSONDecoder()
-
-    /// The text of `record`, which lies in `batch`.
-    func text(of record: DocumentRecord, in batch: UnsafeRawBufferPointer) -> Result<String, BadDocument> {
-        let bytes = UnsafeRawBufferPointer(rebasing: batch[record.range])
-        guard let base = bytes.baseAddress else { return .success("") }
+extension DocumentRecord {
+    /// The text of the record, which lies in `batch`.
+    func text(in batch: UnsafeRawBufferPointer) -> Result<String, BadDocument> {
+        let bytes = UnsafeRawBufferPointer(rebasing: batch[range])
         guard let text = String(validating: bytes, as: UTF8.self) else {
             let offset = Self.firstInvalidUTF8(bytes)
-            let place = record.kind == .jsonLine ? "column \(offset + 1)" : "byte \(record.offset + offset)"
+            let place = kind == .jsonLine ? "column \(offset + 1)" : "byte \(self.offset + offset)"
             let value = String(bytes[offset], radix: 16, uppercase: true)
-            return .failure(BadDocument(record: record, reason: "invalid UTF-8 at \(place) (byte 0x\(value))"))
+            return .failure(BadDocument(record: self, reason: "invalid UTF-8 at \(place) (byte 0x\(value))"))
         }
-        if record.kind != .jsonLine { return .success(text) }
-        let data = Data(
-            bytesNoCopy: UnsafeMutableRawPointer(mutating: base), count: bytes.count, deallocator: .none)
+        if kind != .jsonLine { return .success(text) }
+        func bad(_ reason: String) -> Result<String, BadDocument> {
+            .failure(BadDocument(record: self, reason: reason))
+        }
         do {
-            return .success(try decoder.decode(Line.self, from: data).text)
+            guard case .object(let members) = try JSONValue(json: bytes) else { return bad("not a JSON object") }
+            switch members["text"] {
+            case .string(let text)?: return .success(text)
+            case .null?: return bad("`text` is null")
+            case nil: return bad("the object has no `text`")
+            default: return bad("`text` is not a string")
+            }
         } catch {
-            return .failure(BadDocument(record: record, reason: Self.reason(error)))
-        }
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        switch error {
-        case DecodingError.keyNotFound: "the object has no `text`"
-        case DecodingError.typeMismatch(_, let context) where context.codingPath.isEmpty: "not a JSON object"
-        case DecodingError.typeMismatch: "`text` is not a string"
-        case DecodingError.valueNotFound: "`text` is null"
-        case DecodingError.dataCorrupted(let context):
-            "malformed JSON: "
-                + ((context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
-                    ?? context.debugDescription)
-        default: "malformed JSON: \(error)"
+            return bad("malformed JSON: column \(error.offset + 1): \(error.problem)")
         }
     }
 

@@ -2,12 +2,25 @@ import Configuration
 import Synchronization
 import TensorCore
 
-/// How tokens become the rows of a batch.
-public enum Packing: String, CaseIterable, ConfigurationValue {
+/// How tokens become the rows of a batch: `packing: true` or `false`.
+public enum Packing: Sendable, ConfigurationValue {
     /// Windows of one stream of documents: every position has a target.
     case stream
     /// One document a row, cut or padded to the length, as in GaLore's benchmark.
     case documents
+
+    public static let typeName = "true or false"
+
+    /// Older configurations have the words.
+    public init(configuration node: ConfigurationNode) throws {
+        switch node.text {
+        case "true", "stream": self = .stream
+        case "false", "documents": self = .documents
+        default: throw node.mismatch(Self.typeName)
+        }
+    }
+
+    public var yaml: String { self == .stream ? "true" : "false" }
 }
 
 /// Token shards as windows of `sequenceLength` inputs and as many targets, each the token after its

@@ -64,7 +64,7 @@ public struct Tokenization: Sendable {
         }
 
         let batchSize = (pool.workerCount + 1) << 20
-        let encoder = BatchEncoder(tokenizer: tokenizer, workerCount: pool.workerCount)
+        let encoder = BatchEncoder(tokenizer: tokenizer)
         var (batch, next) = (DocumentBatch(), DocumentBatch())
         var hasBatch = try reader.read(into: &batch, size: batchSize)
         var reported = 0

@@ -185,7 +185,6 @@ private final class SentenceSource {
     private let reader: DocumentReader
     private let lengthLimit: Int
     private let progress: ProgressBar
-    private let parser = DocumentParser()
     private var badLines: BadLines
     private var batch = DocumentBatch()
     private var nextRecord = 0
@@ -240,7 +239,7 @@ private final class SentenceSource {
             while nextRecord < batch.records.count {
                 let record = batch.records[nextRecord]
                 nextRecord += 1
-                switch batch.bytes.withUnsafeBytes({ parser.text(of: record, in: $0) }) {
+                switch batch.bytes.withUnsafeBytes({ record.text(in: $0) }) {
                 case .failure(let bad):
                     try badLines.add(bad)
                     if badLines.isStopping { reader.stopAfterCurrentFile() }

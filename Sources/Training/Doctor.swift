@@ -25,7 +25,7 @@ public struct Finding: Equatable, Sendable {
 public enum Doctor {
     public static func examine() -> [Finding] {
         [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [kernels, matrixProduct]
-            + resources(.current) + [disk(".")]
+            + resources(SystemLimits()) + [disk(".")]
     }
 
     // MARK: - The program
@@ -211,14 +211,13 @@ public enum Doctor {
         } else {
             processor = Finding(.ok, "cores", cores)
         }
-        var memory = "\(Format.bytes(limits.memoryAvailable)) of \(Format.bytes(limits.memoryTotal)) are available"
-        if let limit = limits.memoryLimit { memory += ", \(Format.bytes(limit)) by the control group" }
-        let usable = min(limits.memoryAvailable, limits.memoryLimit ?? .max)
+        guard let memory = limits.memory else { return [processor] }
+        let detail = "\(Format.bytes(memory.available)) are available of \(Format.bytes(memory.limit)), \(memory.owner)"
         return [
             processor,
-            usable < 1 << 30
-                ? Finding(.warn, "memory", memory, remedy: "end other programs: a training run needs some gigabytes")
-                : Finding(.ok, "memory", memory),
+            memory.available < 1 << 30
+                ? Finding(.warn, "memory", detail, remedy: "end other programs: a training run needs some gigabytes")
+                : Finding(.ok, "memory", detail),
         ]
     }
 

@@ -44,7 +44,7 @@ package enum HuggingFaceConfig {
     /// Reads a model's shape. What this program does not compute (biases, rope scaling, another
     /// activation or architecture, quantized weights) is refused by name.
     package static func read(_ path: String) throws -> LLaMAConfig {
-        let fields = try JSONFile.read([String: JSONValue].self, path: path).filter { $0.value != .null }
+        let fields = try JSONFile.object(path).filter { $0.value != .null }
         try refuseUnsupported(fields, path)
         var known = fields
         known["rope_theta"] = try ropeTheta(fields, path)
@@ -64,7 +64,7 @@ package enum HuggingFaceConfig {
 
     /// The file at `path` for the same weights in another type ("bfloat16"); all else stands as it is.
     static func encode(contentsOf path: String, dtype: String) throws -> Data {
-        var fields = try JSONFile.read([String: JSONValue].self, path: path)
+        var fields = try JSONFile.object(path)
         for key in ["dtype", "torch_dtype"] { fields[key] = .string(dtype) }
         return try JSONFile.encode(fields)
     }
@@ -130,14 +130,6 @@ package enum HuggingFaceConfig {
 }
 
 extension JSONValue {
-    fileprivate var double: Double? {
-        switch self {
-        case .integer(let value): Double(value)
-        case .number(let value): value
-        default: nil
-        }
-    }
-
     /// For messages.
     fileprivate var text: String { configuration(source: "").summary }
 }

@@ -1,30 +1,30 @@
+import Configuration
 import Foundation
 import Glibc
 import Synchronization
 import TensorCore
 
-/// SIGINT (Ctrl-C), SIGTERM and SIGHUP as a wish to stop in good order.
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 ///
-/// The first one sets `flag`, which every long computation looks at between its blocks; a second one
-/// ends the process at once, with the shell's usual exit code (128 + signal).
+/// A command whose work can go on later stops in good order (`stopInGoodOrder`): the first signal sets `flag`,
+/// which every long computation looks at between its blocks, and a second one ends the process at once. Any other
+/// command ends at once, of the signal itself, after what it had half written is removed.
 public enum Interruption {
-    /// Set by the first signal.
+    /// Set by the first signal of a command that stops in good order.
     public static let flag = CancellationFlag()
 
-    fileprivate static let firstSignal = Atomic<Int>(0)
-    fileprivate static let message: StaticString = """
-
-        stopping: this may take a second or two ... press again to quit at once
-
-        """
+    fileprivate static let isOrderly = Atomic<Bool>(false)
+    fileprivate static let lastSignal = Atomic<Int32>(SIGTERM)
+    /// A pipe brings the signals that arrived to the thread that acts on them.
+    fileprivate static let writeEnd = Atomic<Int32>(-1)
+    fileprivate static let readEnd = Atomic<Int32>(-1)
+    /// What cannot be stopped in the middle and is under way.
+    private static let wait = Mutex<String?>(nil)
 
     /// Starts to listen. Signals that the parent process had switched off (`nohup`, a background job
     /// of a script) stay off.
     public static func install() {
-        // First use makes the globals, which a handler must not do.
-        _ = (flag.isRequested, firstSignal.load(ordering: .relaxed), message.utf8CodeUnitCount)
-        // Who reads the messages may go: the run goes on, and train.log has them.
-        signal(SIGPIPE, SIG_IGN)
+        guard openPipe(), startThread() else { return }
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var current = sigaction()
             sigaction(number, nil, &current)
@@ -37,11 +37,86 @@ public enum Interruption {
             action.sa_flags = SA_RESTART
             sigaction(number, &action, nil)
             // A parent that starts programs from one of its worker threads passes on that thread's mask.
-            var one = sigset_t()
-            sigemptyset(&one)
-            sigaddset(&one, number)
-            pthread_sigmask(SIG_UNBLOCK, &one, nil)
+            unblock(number)
         }
+    }
+
+    private static func openPipe() -> Bool {
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0 else { return false }
+        readEnd.store(ends[0], ordering: .relaxed)
+        // First use makes the globals, which a handler must not do.
+        writeEnd.store(ends[1], ordering: .relaxed)
+        isOrderly.store(flag.isRequested, ordering: .relaxed)
+        lastSignal.store(SIGTERM, ordering: .relaxed)
+        return fcntl(ends[0], F_SETFD, FD_CLOEXEC) == 0 && fcntl(ends[1], F_SETFD, FD_CLOEXEC) == 0
+    }
+
+    /// Without the thread nobody would act on a signal: it keeps its usual effect.
+    private static func startThread() -> Bool {
+        var thread = pthread_t()
+        return pthread_create(&thread, nil, actOnSignals, nil) == 0
+    }
+
+    /// From here on the first signal is a wish: `flag`.
+    public static func stopInGoodOrder() {
+        isOrderly.store(true, ordering: .relaxed)
+        // Who reads the messages may go: the run goes on, and train.log has them.
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// Does what cannot be stopped in the middle; a signal meanwhile says what it waits for.
+    static func waiting<Result>(for what: String, _ body: () throws -> Result) rethrows -> Result {
+        wait.withLock { $0 = what }
+        defer { wait.withLock { $0 = nil } }
+        return try body()
+    }
+
+    /// In a thread of its own, where, unlike in a handler, anything may be called.
+    fileprivate static func act() {
+        var number: UInt8 = 0
+        var first: Double?
+        while read(readEnd.load(ordering: .relaxed), &number, 1) == 1 || errno == EINTR {
+            if !isOrderly.load(ordering: .relaxed) { end(by: Int32(number)) }
+            let now = StatusLine.now()
+            if let first {
+                // Within half a second it is the same wish: `timeout` and batch systems send a signal to the
+                // process and then to its group. A run that ends now is resumed from what it has.
+                if now - first > 0.5 { _exit(128 + Int32(number)) }
+            } else {
+                first = now
+                let what =
+                    wait.withLock { $0.map { "waiting for the end of \($0)" } } ?? "this may take a second or two"
+                say("\nstopping: \(what) ... press again to quit at once\n")
+            }
+        }
+    }
+
+    /// Ends the process as the signal would have, with nothing half-written left behind.
+    private static func end(by number: Int32) -> Never {
+        AtomicFile.abandonAll {
+            let name = [SIGINT: "SIGINT", SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"][number] ?? "signal \(number)"
+            say("\nstopped by \(name); nothing half-written is left\n")
+            signal(number, SIG_DFL)
+            unblock(number)
+            raise(number)
+            _exit(128 + number)
+        }
+    }
+
+    /// Ends a command that stopped in good order and left nothing that could go on.
+    public static func end() -> Never { end(by: lastSignal.load(ordering: .relaxed)) }
+
+    private static func unblock(_ number: Int32) {
+        var one = sigset_t()
+        sigemptyset(&one)
+        sigaddset(&one, number)
+        pthread_sigmask(SIG_UNBLOCK, &one, nil)
+    }
+
+    private static func say(_ text: String) {
+        var text = text
+        _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
     }
 }
 
@@ -60,18 +135,17 @@ extension Interruption {
     }
 }
 
+private func actOnSignals(_: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    Interruption.act()
+    return nil
+}
+
 /// Runs inside a signal handler: nothing here allocates or locks.
 private func handleSignal(_ number: Int32) {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    let now = time.tv_sec * 1000 + time.tv_nsec / 1_000_000 + 1
-    let (isFirst, first) = Interruption.firstSignal.compareExchange(expected: 0, desired: now, ordering: .relaxed)
-    if isFirst {
-        Interruption.flag.request()
-        write(STDERR_FILENO, Interruption.message.utf8Start, Interruption.message.utf8CodeUnitCount)
-    } else if now - first > 500 {
-        // Within half a second it is the same wish: `timeout` and batch systems send a signal to the
-        // process and then to its group.
-        _exit(128 + number)
-    }
+    let code = errno
+    Interruption.lastSignal.store(number, ordering: .relaxed)
+    if Interruption.isOrderly.load(ordering: .relaxed) { Interruption.flag.request() }
+    var byte = UInt8(number)
+    write(Interruption.writeEnd.load(ordering: .relaxed), &byte, 1)
+    errno = code
 }

@@ -18,30 +18,13 @@ public struct MachineMemory: Codable, Equatable, Sendable {
         (self.limit, self.available, self.isLimitedByGroup) = (limit, available, isLimitedByGroup)
     }
 
-    /// Reads the kernel's files; `root` stands before their paths. nil where there are none.
-    public init?(root: String = "") {
-        func text(_ path: String) -> String? { try? String(contentsOfFile: root + path, encoding: .utf8) }
-        func number(_ path: String) -> Int? {
-            text(path).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        }
-        let info = SystemLimits.memoryInfo(text("/proc/meminfo") ?? "")
-        guard let total = info["MemTotal"], let available = info["MemAvailable"] else { return nil }
-        limit = total + (info["SwapTotal"] ?? 0)
-        self.available = available
-        isLimitedByGroup = false
-        // The names of version 2, then of version 1. "max", for no limit, is no number.
-        for group in SystemLimits.controlGroups(text("/proc/self/cgroup") ?? "") {
-            guard let most = number(group + "/memory.max") ?? number(group + "/memory.limit_in_bytes"),
-                let used = number(group + "/memory.current") ?? number(group + "/memory.usage_in_bytes")
-            else { continue }
-            // Cached files count as used, but give way.
-            let lines = (text(group + "/memory.stat") ?? "").split(separator: "\n").map { $0.split(separator: " ") }
-            let cached = ["total_inactive_file", "inactive_file"].compactMap { key in
-                lines.first { $0.count == 2 && $0[0] == key }.flatMap { Int($0[1]) }
-            }
-            self.available = min(self.available, max(0, most - max(0, used - (cached.first ?? 0))))
-            if most < limit { (limit, isLimitedByGroup) = (most, true) }
-        }
+    /// This process's, now; nil where the kernel does not say.
+    public static var current: MachineMemory? { SystemLimits().memory }
+
+    /// Takes a control group's limit into account.
+    mutating func restrict(to most: Int, available: Int) {
+        self.available = min(self.available, available)
+        if most < limit { (limit, isLimitedByGroup) = (most, true) }
     }
 }
 

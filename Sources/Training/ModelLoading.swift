@@ -12,7 +12,7 @@ extension ModelFolder {
         }
         let memory = withoutMemory(make).forwardMemory
         let required = memory.total
-        if let machine = MachineMemory(), required > machine.limit {
+        if let machine = MachineMemory.current, required > machine.limit {
             throw UserError(
                 .usage,
                 "the model of \(path) takes \(Format.bytes(required)), \(machine.owner) is "

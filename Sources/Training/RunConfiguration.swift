@@ -134,7 +134,7 @@ public struct RunConfiguration: Sendable {
         guard data.packing == .stream || training.tokens == nil else {
             throw failure(
                 "training", "tokens", "documents differ in length, so tokens do not say how many steps to make",
-                "give training.steps with data.packing documents")
+                "give training.steps with data.packing false")
         }
         if let error = schedule.problem(forRunOf: steps) {
             throw failure("schedule", error.key, error.problem, "shorten it, or train for more steps")

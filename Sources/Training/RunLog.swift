@@ -25,7 +25,7 @@ public final class RunLog {
     /// Writes to the file alone.
     public func record(_ text: String) throws {
         let time = Date.now.ISO8601Format()
-        for line in text.split(separator: "\n") {
+        for line in text.printable.split(separator: "\n") {
             var line = "\(time)  \(line)\n"
             try line.withUTF8 {
                 try AtomicFile.write(UnsafeRawBufferPointer($0), to: descriptor, of: path, at: nil)

@@ -23,7 +23,7 @@ public struct DataSettings: ConfigurationSection {
             .range(1...LLaMAConfig.longestSequence)),
         .init(
             "packing", \.packing,
-            "stream: documents one after the other; documents: one a sequence, cut or padded"),
+            "true: documents one after the other; false: one a sequence, cut or padded"),
         .init("seed", \.seed, "seed of the order in which the windows are visited", .nonNegative),
     ]
 }

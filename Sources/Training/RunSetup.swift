@@ -69,7 +69,7 @@ public final class RunSetup {
             origins, hint: "set data.tokenizer to the one that the shards were made with, or tokenize again")
 
         let memory = try MemoryPlan(configuration, pool: pool, program: program)
-        let memoryWarning = try memory.check(on: MachineMemory())
+        let memoryWarning = try memory.check(on: MachineMemory.current)
 
         let model = LLaMA(
             config: configuration.model, pool: pool, maxSequences: training.microBatchSize,

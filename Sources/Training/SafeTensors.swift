@@ -59,12 +59,21 @@ public enum SafeTensors {
         let header = try header(of: tensors, dtype)
         try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
         try header.withUnsafeBytes { try append($0) }
-        for tensor in tensors.map(\.tensor) {
+        for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
             // By blocks, so that the checksum and the write find them in the cache.
             for start in stride(from: 0, to: tensor.count, by: FileBytes.blockBytes / 4) {
                 let part = tensor.elements[start..<min(start + FileBytes.blockBytes / 4, tensor.count)]
                 if dtype == .bf16 {
-                    try part.map { BFloat16($0).bits.littleEndian }.withUnsafeBytes { try append($0) }
+                    let rounded = part.map { BFloat16($0) }
+                    if let index = rounded.indices.first(where: {
+                        !rounded[$0].float.isFinite && part[start + $0].isFinite
+                    }) {
+                        throw UserError(
+                            .data,
+                            "tensor \(name): \(part[start + index]) at element \(start + index) is too large for "
+                                + "bfloat16", hint: "write the weights as float32")
+                    }
+                    try rounded.map(\.bits.littleEndian).withUnsafeBytes { try append($0) }
                 } else {
                     try append(UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)))
                 }

@@ -112,46 +112,15 @@ public final class SafeTensorsFile {
     }
 
     private static func parse(_ bytes: [UInt8], _ path: String) throws -> SafeTensorsHeader {
-        // A zero byte, which JSON never has, makes Foundation take the text for UTF-16 or UTF-32.
-        guard bytes.first == UInt8(ascii: "{"), !bytes.contains(0), String(validating: bytes, as: UTF8.self) != nil
-        else { throw damaged(path, "the header is no JSON object in UTF-8") }
-        let header: SafeTensorsHeader
+        guard bytes.first == UInt8(ascii: "{") else { throw damaged(path, "the header is no JSON object") }
         do {
-            header = try JSONDecoder().decode(SafeTensorsHeader.self, from: Data(bytes))
+            _ = try JSONValue(json: bytes)
+            return try JSONDecoder().decode(SafeTensorsHeader.self, from: Data(bytes))
         } catch let error as DecodingError {
             throw damaged(path, "the header does not read: \(error.readable)")
+        } catch {
+            throw damaged(path, "the header does not read: \(error)")
         }
-        var seen: Set<[UInt8]> = []
-        for name in topLevelKeys(bytes) where !seen.insert(name).inserted {
-            throw damaged(path, "the header has the name \(String(decoding: name, as: UTF8.self)) twice")
-        }
-        return header
-    }
-
-    /// The names in a JSON object known to be well formed. Foundation keeps one of two equal names
-    /// and says nothing.
-    private static func topLevelKeys(_ json: [UInt8]) -> [[UInt8]] {
-        var keys: [[UInt8]] = []
-        var depth = 0
-        var string: Range<Int>?
-        var position = 0
-        while position < json.count {
-            switch json[position] {
-            case UInt8(ascii: "\""):
-                let start = position + 1
-                position = start
-                while json[position] != UInt8(ascii: "\"") {
-                    position += json[position] == UInt8(ascii: "\\") ? 2 : 1
-                }
-                string = start..<position
-            case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
-            case UInt8(ascii: "}"), UInt8(ascii: "]"): depth -= 1
-            case UInt8(ascii: ":"): if depth == 1, let string { keys.append(Array(json[string])) }
-            default: break
-            }
-            position += 1
-        }
-        return keys
     }
 
     private static func checked(

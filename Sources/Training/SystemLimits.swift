@@ -1,7 +1,7 @@
 import Foundation
 import TensorCore
 
-/// What the operating system grants this process (Linux).
+/// What the operating system and the control groups (container, batch job) grant this process (Linux).
 public struct SystemLimits: Sendable {
     /// Cores that are switched on.
     public var onlineCores: Int
@@ -9,32 +9,44 @@ public struct SystemLimits: Sendable {
     public var allowedCores: Int
     /// Cores' worth of time that the control group grants, nil where it does not limit it.
     public var coreQuota: Double?
-    public var memoryTotal: Int
-    public var memoryAvailable: Int
-    /// The control group's limit in bytes, nil where there is none.
-    public var memoryLimit: Int?
+    /// nil where the kernel does not say.
+    public var memory: MachineMemory?
 
-    public init(
-        onlineCores: Int, allowedCores: Int, coreQuota: Double?, memoryTotal: Int, memoryAvailable: Int,
-        memoryLimit: Int?
-    ) {
-        self.onlineCores = onlineCores
-        self.allowedCores = allowedCores
-        self.coreQuota = coreQuota
-        self.memoryTotal = memoryTotal
-        self.memoryAvailable = memoryAvailable
-        self.memoryLimit = memoryLimit
+    public init(onlineCores: Int, allowedCores: Int, coreQuota: Double?, memory: MachineMemory?) {
+        (self.onlineCores, self.allowedCores) = (onlineCores, allowedCores)
+        (self.coreQuota, self.memory) = (coreQuota, memory)
     }
 
-    /// Those of this process, now.
-    public static var current: SystemLimits {
-        let memory = memoryInfo(text("/proc/meminfo") ?? "")
-        let groups = controlGroups(text("/proc/self/cgroup") ?? "")
-        return SystemLimits(
-            onlineCores: sysconf(Int32(_SC_NPROCESSORS_ONLN)), allowedCores: availableCoreCount,
-            coreQuota: groups.compactMap(coreQuota).min(), memoryTotal: memory["MemTotal"] ?? 0,
-            memoryAvailable: memory["MemAvailable"] ?? 0,
-            memoryLimit: groups.compactMap(memoryLimit).min().flatMap { $0 < memory["MemTotal"] ?? 0 ? $0 : nil })
+    /// Reads the kernel's files; `root` stands before their paths.
+    public init(root: String = "") {
+        func text(_ path: String) -> String? { try? String(contentsOfFile: root + path, encoding: .utf8) }
+        func number(_ path: String) -> Int? { text(path).flatMap { Int($0.trimmed) } }
+        onlineCores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        allowedCores = availableCoreCount
+        let info = Self.memoryInfo(text("/proc/meminfo") ?? "")
+        if let total = info["MemTotal"], let available = info["MemAvailable"] {
+            memory = MachineMemory(limit: total + (info["SwapTotal"] ?? 0), available: available)
+        }
+        for group in Self.controlGroups(text("/proc/self/cgroup") ?? "") {
+            // The names of version 2, then of version 1. "max" and -1 mean no limit.
+            let quota =
+                text(group + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map { Double($0) }
+                ?? [number(group + "/cpu.cfs_quota_us"), number(group + "/cpu.cfs_period_us")].map {
+                    $0.map(Double.init)
+                }
+            if quota.count == 2, let time = quota[0], let period = quota[1], time > 0, period > 0 {
+                coreQuota = min(coreQuota ?? .infinity, time / period)
+            }
+            guard let most = number(group + "/memory.max") ?? number(group + "/memory.limit_in_bytes"),
+                let used = number(group + "/memory.current") ?? number(group + "/memory.usage_in_bytes")
+            else { continue }
+            // Cached files count as used, but give way.
+            let lines = (text(group + "/memory.stat") ?? "").split(separator: "\n").map { $0.split(separator: " ") }
+            let cached = ["total_inactive_file", "inactive_file"].compactMap { key in
+                lines.first { $0.count == 2 && $0[0] == key }.flatMap { Int($0[1]) }
+            }
+            memory?.restrict(to: most, available: max(0, most - max(0, used - (cached.first ?? 0))))
+        }
     }
 
     /// "MemTotal:  24684096 kB" lines, in bytes.
@@ -64,26 +76,4 @@ public struct SystemLimits: Sendable {
                 }
         }
     }
-
-    private static func coreQuota(_ group: String) -> Double? {
-        if let words = text(group + "/cpu.max")?.split(whereSeparator: \.isWhitespace), words.count == 2 {
-            return quota(String(words[0]), String(words[1]))
-        }
-        guard let quotaText = text(group + "/cpu.cfs_quota_us"), let period = text(group + "/cpu.cfs_period_us") else {
-            return nil
-        }
-        return quota(quotaText.trimmed, period.trimmed)
-    }
-
-    /// Microseconds of time in a period: "max" and -1 mean no limit.
-    private static func quota(_ time: String, _ period: String) -> Double? {
-        guard let time = Double(time), let period = Double(period), time > 0, period > 0 else { return nil }
-        return time / period
-    }
-
-    private static func memoryLimit(_ group: String) -> Int? {
-        (text(group + "/memory.max") ?? text(group + "/memory.limit_in_bytes")).flatMap { Int($0.trimmed) }
-    }
-
-    private static func text(_ path: String) -> String? { try? String(contentsOfFile: path, encoding: .utf8) }
 }

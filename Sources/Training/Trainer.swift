@@ -147,9 +147,13 @@ public final class Trainer {
         }
         if savedStep == step { noteSoundness(loss.mean) }
         let factor = configuration.schedule.factor(step: step, of: configuration.steps)
+        // Once it has begun, a step is made to its end.
+        if cancellation.isRequested { throw CancellationError() }
         let optimizerStarted = StatusLine.now()
         isWhole = false
-        try setup.optimizer.step(learningRateFactor: factor)
+        try Interruption.waiting(for: "the optimizer's step \(stepUnderWay)") {
+            try setup.optimizer.step(learningRateFactor: factor)
+        }
         model.weightsChanged()
         isWhole = true
         let ended = StatusLine.now()

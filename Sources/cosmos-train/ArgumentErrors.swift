@@ -7,10 +7,12 @@ extension CosmosTrain {
     /// What `--version` prints.
     static let version = "\(Provenance.programVersion) (commit \(sourceCommit))"
 
-    /// A first word that is no command would be taken for an argument of `train`.
+    /// A first word that is neither a command nor a file's name would be taken for the configuration of `train`.
     static func refuseUnknownCommand(_ arguments: [String]) throws {
         let commands = configuration.subcommands.compactMap { $0.configuration.commandName } + ["help"]
-        guard let word = arguments.first, !word.hasPrefix("-"), !commands.contains(word) else { return }
+        guard let word = arguments.first, !word.hasPrefix("-"), !commands.contains(word), !word.isEmpty,
+            !word.contains(where: { "./".contains($0) }), !RegularFile.exists(word)
+        else { return }
         throw UserError(
             .usage, "unknown command `\(word)`",
             hint: closestMatch(to: word, in: commands).map { "did you mean `\($0)`?" }

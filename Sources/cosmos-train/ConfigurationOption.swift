@@ -1,18 +1,23 @@
 import ArgumentParser
 import Training
 
-/// `--config`, as the commands have it that work on a run to be made.
+/// The configuration file, with `--config` or without, as the commands have it that work on a run to be made.
 struct ConfigurationOption: ParsableArguments {
-    // A list, so that a second one is seen rather than taking the place of the first.
-    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
-    var config: [String]
+    // Lists, so that a second file is seen rather than taking the place of the first.
+    @Argument(help: ArgumentHelp("The configuration file.", valueName: "file"))
+    var files: [String] = []
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The same.", valueName: "file"))
+    var config: [String] = []
 
     /// The file's path.
-    var file: String { config[0] }
+    var file: String { (files + config)[0] }
 
     func validate() throws {
-        if config.count > 1 {
-            throw ValidationError("--config is given \(config.count) times: \(config.joined(separator: ", "))")
+        let all = files + config
+        if all.isEmpty { throw ValidationError("no configuration file is given, such as configs/quickstart.cfg") }
+        if all.count > 1 {
+            throw ValidationError("\(all.count) configuration files are given: \(all.joined(separator: ", "))")
         }
     }
 }

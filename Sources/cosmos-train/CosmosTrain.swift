@@ -26,6 +26,7 @@ struct CosmosTrain: ParsableCommand {
         signal(SIGXFSZ, SIG_IGN)
         openClosedStandardStreams()
         raiseFileLimit()
+        Interruption.install()
         do {
             try refuseForeignCPU()
             try refuseUnknownCommand(Array(CommandLine.arguments.dropFirst()))

@@ -11,7 +11,11 @@ enum EvaluationProtocol: String, CaseIterable, ExpressibleByArgument {
     case galore
 }
 
-extension Packing: ExpressibleByArgument {}
+extension Packing: ExpressibleByArgument {
+    public init?(argument: String) {
+        try? self.init(configuration: ConfigurationNode(.scalar(argument, isQuoted: false), source: "--packing"))
+    }
+}
 
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,7 +26,7 @@ struct EvalCommand: ParsableCommand {
 
             --protocol galore adds the number that GaLore's code would print, with which much of the literature \
             compares: the mean of the batches' means, divided by their number plus one. It takes a document a \
-            sequence (--packing documents), batches of 256 and 10 million tokens.
+            sequence (--packing false), batches of 256 and 10 million tokens.
 
             Examples:
               cosmos-train eval runs/quickstart
@@ -43,7 +47,10 @@ struct EvalCommand: ParsableCommand {
         help: "Tokens of a sequence (default: the run's data.sequence_length, or the model's maximum).")
     var sequenceLength: Int?
 
-    @Option(help: "stream or documents: how documents become sequences (default: the run's data.packing, or stream).")
+    @Option(
+        help:
+            "true or false: documents one after the other, or one a sequence (default: the run's data.packing, or true)."
+    )
     var packing: Packing?
 
     @Option(name: .customLong("protocol"), help: "Print the number of another evaluation beside the exact one: galore.")

@@ -6,10 +6,11 @@ func alignedTable(_ rows: [(name: String, value: String?)]) -> String {
     aligned(rows.compactMap { row in row.value.map { [row.name, $0] } })
 }
 
-/// Prints a command's result. Where it cannot be written, the command has failed and says so; but a reader
-/// who has seen enough (`| head`) ends the program as any other: quietly.
+/// Prints a command's result: as it is to a file or program, without control characters to a terminal. Where it
+/// cannot be written, the command has failed and says so; but a reader who has seen enough (`| head`) ends the
+/// program as any other: quietly.
 func printResult(_ text: String, terminator: String = "\n") throws {
-    var text = text + terminator
+    var text = (isatty(STDOUT_FILENO) == 1 ? text.printable : text) + terminator
     let code = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO, at: nil) }
     if code == EPIPE { exit(128 + SIGPIPE) }
     if code != 0 {
@@ -21,7 +22,7 @@ func printResult(_ text: String, terminator: String = "\n") throws {
 
 /// Prints what is not a command's result.
 func printToStandardError(_ line: String) {
-    var text = line + "\n"
+    var text = line.printable + "\n"
     // Where nobody listens there is nobody to tell.
     _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
 }

@@ -31,7 +31,7 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try given.configuration()
-        let (program, machine) = (residentBytes(), MachineMemory())
+        let (program, machine) = (residentBytes(), MachineMemory.current)
         let pool = WorkerPool(threads: configuration.training.threads)
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
         var plans = try configurations.map {

@@ -8,7 +8,7 @@ func train(
     _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int? = nil,
     forkOf: String? = nil
 ) throws {
-    Interruption.install()
+    Interruption.stopInGoodOrder()
     Interruption.stopWithParent()
     do {
         let setup = try RunSetup(

@@ -75,7 +75,7 @@ struct SweepCommand: ParsableCommand {
                 "note: optimizers are compared, so the optimizer section of \(given.file) counts for none of them: each has "
                     + "its defaults where the grid gives no value")
         }
-        Interruption.install()
+        Interruption.stopInGoodOrder()
         let sweep = try Sweep(plan, jobsAtOnce: jobs, cancellation: Interruption.flag)
         guard try sweep.run() else {
             printToStandardError("stopped; the same command goes on")

@@ -59,7 +59,7 @@ struct TokenizeCommand: ParsableCommand {
         tokenization.endOfTextID = endOfTextID
         tokenization.skipsBadLines = skipBadLines
         tokenization.force = force
-        Interruption.install()
+        Interruption.stopInGoodOrder()
         let tokenizer = try Tokenizer(modelFile: tokenizer)
         let summary: Tokenization.Summary
         do {
@@ -67,8 +67,8 @@ struct TokenizeCommand: ParsableCommand {
                 tokenizer: tokenizer, pool: WorkerPool(threads: threads),
                 cancellation: Interruption.flag, notice: printToStandardError)
         } catch is CancellationError {
-            printToStandardError("stopped; no shards were written")
-            throw ExitCode(75)
+            // Nothing can go on: the same command begins anew.
+            Interruption.end()
         }
         let seconds = StatusLine.now() - start
 

@@ -41,14 +41,36 @@ import Testing
     @Test(arguments: [
         ("foo", "error: unknown command `foo`\nhint: the commands are train, resume, fork, plan"),
         ("evla run", "error: unknown command `evla`\nhint: did you mean `eval`?"),
-        ("", "error: missing expected argument '--config <file>"),
+        ("", "error: no configuration file is given, such as configs/quickstart.cfg"),
+        ("plan", "error: no configuration file is given"),
+        ("run.cfg --config other.cfg", "error: 2 configuration files are given: run.cfg, other.cfg"),
+        (
+            "run.cfg --set optimizer.learning_rate=1",
+            "error: --set optimizer.learning_rate: unknown key `optimizer.learning_rate`\nhint: did you mean `lr`?\n"
+        ),
+        (
+            "run.cfg --set training.learning_rate=1",
+            "error: --set training.learning_rate: unknown key `training.learning_rate`\nhint: did you mean `optimizer.lr`?\n"
+        ),
+        (
+            "run.cfg --set model.num_layers=1",
+            "error: --set model.num_layers: unknown key `model.num_layers`\nhint: did you mean `num_hidden_layers`?\n"
+        ),
+        (
+            "run.cfg --set max_grad_norm=1",
+            "error: --set max_grad_norm: unknown key `max_grad_norm`\nhint: did you mean `training.gradient_clip`?\n"
+        ),
+        (
+            "run.cfg --set $'model.a\\e[2J\\x07=1'",
+            "error: --set model.a\\x1b[2J\\x07: unknown key `model.a\\x1b[2J\\x07`\nhint: known here"
+        ),
         ("eval", "error: missing expected argument '<model>'\nhint: <model>: The folder of a run"),
         ("generate run --frob", "error: unknown option '--frob'\nhint: `cosmos-train generate --help` tells more\n"),
         ("generate run --temprature 1", "error: unknown option '--temprature'\nhint: did you mean `--temperature`?\n"),
         ("generate run --temperature -1", "error: --temperature -1.0: must be 0 or greater"),
         ("generate run --samples --top-p 0.5", "error: the value '--top-p' is invalid for '--samples <samples>'"),
         ("tokenizer --input a --output b --vocab-size 60 --unk-id -1", "error: --unk-id -1: SentencePiece needs"),
-        ("--config a.cfg --config b.cfg", "error: --config is given 2 times: a.cfg, b.cfg"),
+        ("--config a.cfg --config b.cfg", "error: 2 configuration files are given: a.cfg, b.cfg"),
         (
             "--config run.cfg --set schedule.name=wsd --set schedule.decay=9223372036854775807",
             "error: --set schedule.decay: schedule.decay: 9223372036854775807 is not a number of steps"
@@ -87,6 +109,48 @@ import Testing
             #expect(command.errorOutput.contains("\nhint: "))
             #expect(command.output == "")
             #expect(!FileManager.default.fileExists(atPath: folder.path + "/run"))
+        }
+    }
+
+    @Test func aConfigurationNeedsNoFlag() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            for (index, command) in ["", "train"].enumerated() {
+                let trained = try shell("$P \(command) run.cfg --set output.run_dir=run\(index)", in: folder)
+                #expect(trained.status == 0, "\(trained.errorOutput)")
+            }
+            #expect(try shell("$P plan run.cfg --no-probe", in: folder).status == 0)
+        }
+    }
+
+    /// What others wrote reaches a terminal without control characters, and a file as it is.
+    @Test func textOnATerminalCommandsNothing() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, trained: true)
+            let text = (1...200).map { "a b c d e f g h i j k \($0)" }.joined(separator: "\n")
+            try Data(text.utf8).write(to: folder.appending(path: "a.txt"))
+            let train = "$P tokenizer --input a.txt --output run/t.model --vocab-size 26 --model-type bpe"
+            #expect(try shell(train, in: folder).status == 0)
+            let generate = "$P generate run --tokenizer run/t.model --prompt $'a\\e[2J b\\a' --max-tokens 2"
+            let file = try shell(generate, in: folder)
+            #expect(file.status == 0 && file.output.hasPrefix("a\u{1b}[2J b\u{7}"), "\(file.errorOutput)")
+            let command = generate.replacing("$P", with: program).replacing("\"", with: "\\\"")
+            let terminal = try shell("script -qec \"bash -c \\\"\(command)\\\"\" /dev/null", in: folder)
+            #expect(terminal.output.hasPrefix("a\\x1b[2J b\\x07"), "\(terminal.output) \(terminal.errorOutput)")
+        }
+    }
+
+    @Test func decayBeyondTheWeightIsSaid() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            for (decay, isSaid) in [("150", true), ("50", false)] {
+                let command = try shell(
+                    "$P run.cfg --replace --set optimizer.lr=0.01 --set optimizer.weight_decay=\(decay)", in: folder)
+                #expect(
+                    command.errorOutput.contains("note: optimizer.lr x optimizer.weight_decay is 1.5: at its peak")
+                        == isSaid,
+                    "\(command.errorOutput)")
+            }
         }
     }
 

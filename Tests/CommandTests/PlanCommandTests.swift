@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import Optimizers
 import TensorCore
@@ -42,7 +43,7 @@ import Testing
         try withTemporaryFolder { folder in
             let command = try plan("--json", "--no-probe", in: folder)
             #expect(command.status == 0, "\(command.errorOutput)")
-            let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+            let plan = try JSONValue(json: Array(command.output.utf8))
             #expect(plan.optimizer.string == "cosmos")
             #expect(plan.memory.model.weights == plan.memory.model.gradients)
             #expect(try #require(plan.peak_resident_bytes.int) > 10 << 20)
@@ -108,7 +109,7 @@ import Testing
             ]
             let command = try run(program, ["plan", "--json", "--no-probe"] + arguments, in: folder)
             #expect(command.status == 0, "\(command.errorOutput)")
-            let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+            let plan = try JSONValue(json: Array(command.output.utf8))
             let predicted = try #require(plan.peak_resident_bytes.double)
 
             let training = try run(program, arguments, in: folder)

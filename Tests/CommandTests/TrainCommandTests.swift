@@ -328,6 +328,6 @@ import Testing
         #expect(help.status == 0 && help.output.contains("train (default)"))
         #expect(try run(program, ["train", "--help"]).output.contains("--config <file>"))
         let none = try run(program, [])
-        #expect(none.status == 64 && none.errorOutput.contains("--config"))
+        #expect(none.status == 64 && none.errorOutput.contains("no configuration file is given"))
     }
 }

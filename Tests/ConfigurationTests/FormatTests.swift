@@ -66,9 +66,12 @@ import Configuration
         line.print("message")
         line.show(String(repeating: "x", count: 99))
         line.finish()
+        line.show("one\u{1b}[2J\ntwo")
+        line.finish()
         let erase = "\u{1b}[K"
         let expected =
-            "\rstep 1\(erase)\r\(erase)message\r\n\rstep 1\(erase)\r\(String(repeating: "x", count: 30))\(erase)\r\(erase)"
+            "step 1\r\(erase)message\r\nstep 1\r\(erase)\(String(repeating: "x", count: 30))\r\(erase)"
+            + "one\\x1b[2J\r\ntwo\r\u{1b}[1A\u{1b}[J"
         // The kernel hands a terminal's output over piece by piece.
         var text: [UInt8] = []
         var bytes = [UInt8](repeating: 0, count: 4096)

@@ -1,3 +1,4 @@
+import Configuration
 import Optimizers
 import TensorCore
 import TestSupport

@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 
 /// A tensor that a reference computed.
@@ -18,20 +19,31 @@ public struct GoldenCase: Sendable, CustomStringConvertible {
     public let fields: JSONValue
     /// The keys of all tensors, in the order of the file.
     public let keys: [String]
-    private let index: [String: File.Entry]
+    private let index: [String: Entry]
     private let data: Data
+
+    private struct Entry {
+        let dtype: String
+        let shape: [Int]
+        let offset: Int
+        let nbytes: Int
+    }
 
     /// Reads `<folder>/<name>.json` and `.bin`.
     public init(_ name: String, in folder: URL) throws {
         self.name = name
         self.folder = folder
-        let json = try Data(contentsOf: folder.appending(path: "\(name).json"))
-        let file = try JSONDecoder().decode(File.self, from: json)
-        fields = file.fields
-        keys = file.tensors.map(\.key)
-        index = Dictionary(file.tensors.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        fields = try JSONValue(json: Array(Data(contentsOf: folder.appending(path: "\(name).json"))))
+        let entries = try (fields.tensors.array ?? []).map { entry in
+            guard let key = entry.key.string, let dtype = entry.dtype.string, let shape = entry.shape.ints,
+                let offset = entry.offset.int, let nbytes = entry.nbytes.int
+            else { throw GoldenError("\(name): an entry of `tensors` is incomplete") }
+            return (key, Entry(dtype: dtype, shape: shape, offset: offset, nbytes: nbytes))
+        }
+        keys = entries.map(\.0)
+        index = Dictionary(entries) { first, _ in first }
         data =
-            file.tensors.isEmpty
+            entries.isEmpty
             ? Data() : try Data(contentsOf: folder.appending(path: "\(name).bin"), options: .alwaysMapped)
     }
 
@@ -58,42 +70,6 @@ public struct GoldenCase: Sendable, CustomStringConvertible {
     public func required(_ key: String) throws -> GoldenTensor {
         guard let tensor = try tensor(key) else { throw GoldenError("\(name): there is no tensor \(key)") }
         return tensor
-    }
-}
-
-extension GoldenCase {
-    /// The JSON file; its long index of tensors is decoded apart, which is much faster.
-    private struct File: Decodable {
-        struct Entry: Decodable {
-            let key: String
-            let dtype: String
-            let shape: [Int]
-            let offset: Int
-            let nbytes: Int
-        }
-
-        struct Name: CodingKey {
-            let stringValue: String
-            let intValue: Int? = nil
-            init(stringValue: String) { self.stringValue = stringValue }
-            init?(intValue: Int) { nil }
-        }
-
-        var fields = JSONValue.null
-        var tensors: [Entry] = []
-
-        init(from decoder: any Decoder) throws {
-            let container = try decoder.container(keyedBy: Name.self)
-            var members: [String: JSONValue] = [:]
-            for key in container.allKeys {
-                if key.stringValue == "tensors" {
-                    tensors = try container.decode([Entry].self, forKey: key)
-                } else {
-                    members[key.stringValue] = try container.decode(JSONValue.self, forKey: key)
-                }
-            }
-            fields = .object(members)
-        }
     }
 }
 

@@ -236,6 +236,12 @@ import TokenData
             name: "malformed", file: "x.jsonl", content: lines(good, #"{"text": "mi"#, good),
             says: ["x.jsonl:2:", "malformed JSON"], isLine: true),
         BadInput(
+            name: "two texts", file: "x.jsonl", content: lines(good, #"{"text": "mi", "text": "la"}"#),
+            says: ["x.jsonl:2:", "malformed JSON: column 16: the key \"text\" is there twice"], isLine: true),
+        BadInput(
+            name: "comma", file: "x.jsonl", content: lines(good, #"{"text": "mi",}"#),
+            says: ["x.jsonl:2:", "malformed JSON: column 15:"], isLine: true),
+        BadInput(
             name: "several", file: "x.json", content: lines("{", good, "[", "nul"),
             says: ["x.json:1:", "3 bad lines", "line 3, 4"], isLine: true),
         BadInput(

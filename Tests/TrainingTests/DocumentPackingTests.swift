@@ -32,7 +32,7 @@ import Training
     @Test("The log counts targets; each weighs the same however the batch is cut")
     func exactMeans() throws {
         let run = try makeRun()
-        try run.train("four", "data.packing=documents")
+        try run.train("four", "data.packing=false")
         let data = try dataset(run, "train.bin")
         var sampler = BatchSampler(windowCount: data.windowCount, seed: 1)
         var tokens = 0
@@ -64,7 +64,7 @@ import Training
         try run.expectEqual("straight", "killed")
 
         let other = #expect(throws: UserError.self) { try run.train("killed", purpose: .resume) }
-        #expect(other?.message.contains("data.packing was documents and is now stream") == true)
+        #expect(other?.message.contains("data.packing was false and is now true") == true)
     }
 
     @Test("An evaluation is the sum over documents, each alone; GaLore's number is made of its batches")

@@ -86,6 +86,18 @@ import Training
         #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
     }
 
+    /// Which of two values is meant, nobody knows; and other readers refuse what ends with a comma.
+    @Test func onlyStrictJSONIsRead() throws {
+        let whole = json("")
+        for (text, words) in [
+            (whole.dropLast() + ", \"vocab_size\": 7}", "the key \"vocab_size\" is there twice"),
+            (whole.dropLast() + ",}", "`}` where a key is expected"),
+        ] {
+            let error = #expect(throws: UserError.self) { try read(String(text)) }
+            #expect(error?.kind == .data && error?.message.contains(words) == true, "\(error?.message ?? "")")
+        }
+    }
+
     @Test(arguments: ["", "{", "[]", "null", "\u{0}\u{1}"]) func garbageIsRefused(_ text: String) {
         #expect(throws: UserError.self) { try read(text) }
     }

@@ -16,7 +16,7 @@ import Training
                     at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try Data(text.utf8).write(to: file)
             }
-            return MachineMemory(root: root.path)
+            return SystemLimits(root: root.path).memory
         }
     }
 

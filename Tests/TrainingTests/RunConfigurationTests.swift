@@ -3,6 +3,7 @@ import Foundation
 import LLaMA
 import TestSupport
 import Testing
+import TokenData
 import Training
 
 /// A whole configuration, to be changed by assignments.
@@ -29,6 +30,26 @@ struct RunConfigurationTests {
 
     private func load(_ assignments: String...) throws -> RunConfiguration {
         try withFiles([("run.cfg", minimalConfiguration)]) { try RunConfiguration(file: $0, assignments: assignments) }
+    }
+
+    @Test("What other programs call a setting leads to a setting that there is")
+    func foreignNames() throws {
+        let known = try load().sections.flatMap { section in section.values.map { "\(section.name).\($0.key)" } }
+        for (name, path) in foreignKeys { #expect(known.contains(path), "\(name) leads to \(path)") }
+        #expect(foreignKeys["learning_rate"] == "optimizer.lr" && foreignKeys["num_layers"] != nil)
+    }
+
+    @Test("packing is true or false; the words of older configurations are read")
+    func packing() throws {
+        for (text, packing) in [
+            ("true", Packing.stream), ("false", .documents), ("stream", .stream), ("documents", .documents),
+        ] {
+            let configuration = try load("data.packing=\(text)")
+            #expect(configuration.data.packing == packing)
+            #expect(configuration.yaml.contains("packing: \(packing == .stream) "))
+        }
+        let error = #expect(throws: UserError.self) { try load("data.packing=yes") }
+        #expect(error?.message.contains("data.packing: yes is not true or false") == true)
     }
 
     @Test("Every file in configs/ is a configuration, and what its header says of its size is true")

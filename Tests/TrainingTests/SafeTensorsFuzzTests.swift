@@ -60,10 +60,10 @@ import Training
                 }
             } catch is UserError {}
         }
-        #expect(opened > 20, "\(opened) of 3000 opened: the test looks at errors alone")
+        #expect(opened >= 20, "\(opened) of 3000 opened: the test looks at errors alone")
     }
 
-    /// Foundation reads JSON in UTF-16 and UTF-32 as well; a header is UTF-8.
+    /// Some readers take JSON in UTF-16 and UTF-32 as well; a header is UTF-8.
     @Test(arguments: [String.Encoding.utf16LittleEndian, .utf16BigEndian, .utf32LittleEndian])
     func otherEncodings(_ encoding: String.Encoding) throws {
         let folder = try TemporaryFolder()
@@ -72,7 +72,7 @@ import Training
         let data = try #require(text.data(using: encoding))
         let path = try folder.write(bytes(data, data: 4), "x")
         let error = #expect(throws: UserError.self) { try SafeTensorsFile(path: path) }
-        #expect(error?.message.contains("no JSON object in UTF-8") == true)
+        #expect(error?.message.contains(": the header ") == true)
     }
 
     @Test func indices() throws {

@@ -67,6 +67,17 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
         #expect((0..<count).allSatisfy { result.data[$0].bitPattern == values[$0 % values.count].bitPattern })
     }
 
+    @Test func whatBFloat16CannotHoldIsNotMadeInfinite() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("x")
+        let held = NamedTensor("held", tensor([3]) { _ in 3.3895e38 })
+        try SafeTensors.write([held], as: .bf16, to: path)
+        let large = NamedTensor("large", tensor([700_000]) { $0 == 699_999 ? 3.4e38 : 0 })
+        let error = #expect(throws: UserError.self) { try SafeTensors.write([held, large], as: .bf16, to: path) }
+        #expect(error?.message == "tensor large: 3.4e+38 at element 699999 is too large for bfloat16")
+        #expect(try SafeTensorsFile(path: path).entries.map(\.name) == ["held"])
+    }
+
     @Test func anEmptyFileOfTensorsAndEmptyTensorsAreLegal() throws {
         let folder = try TemporaryFolder()
         #expect(try SafeTensorsFile(path: folder.write(file("{}"), "none")).entries.isEmpty)
@@ -90,7 +101,7 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
             (file(""), "no JSON object"),
             (file("{\"a\": "), "does not read"),
             (file("{\"a\": {}} x"), "does not read"),
-            (file("{\"\u{fffd}\": 1}").map { $0 == 0xef ? 0xff : $0 }, "no JSON object in UTF-8"),
+            (file("{\"\u{fffd}\": 1}").map { $0 == 0xef ? 0xff : $0 }, "it is not UTF-8 text"),
             (file("{\"a\": 3}"), "does not read: a"),
             (file("{\"a\": {\"dtype\": \"F32\", \"shape\": [1]}}"), "a: \"data_offsets\" is missing"),
             (
@@ -105,7 +116,7 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
             (
                 file(
                     "{\(entry("a", "F32", [2], 0, 8)),\(entry("a", "F32", [2], 0, 8))}",
-                    data: Array(repeating: 0, count: 8)), "the name a twice"
+                    data: Array(repeating: 0, count: 8)), "the key \"a\" is there twice"
             ),
             (file("{\(entry("a", "F4", [2], 0, 1))}", data: [0]), "unknown element type \"F4\""),
             (
