@@ -5,7 +5,7 @@
 # Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus]
 #
 #   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, zlib, a C++ library
-#   plot       for scripts/plot.sh: gnuplot
+#   plot       for plots as PNG and PDF: rsvg-convert
 #   download   for scripts/download_c4.sh: curl
 #   corpus     for scripts/make_corpus.sh --size large: Perl's HTML::Parser
 set -euo pipefail
@@ -56,7 +56,7 @@ for purpose in "${@:-build}"; do
     case "$purpose" in
         # g++ brings the C++ standard library that the SentencePiece shim is compiled against.
         build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
-        plot) packages+=(gnuplot-nox) ;;
+        plot) packages+=(librsvg2-bin) ;;
         download) packages+=(curl) ;;
         corpus) packages+=(libhtml-parser-perl) ;;
         -h | --help) print_help "$0" && exit ;;
@@ -74,7 +74,7 @@ else
             pkg-config --exists "$library" 2> /dev/null || missing+=("$library (with headers and pkg-config file)")
         done
     fi
-    if [[ " ${packages[*]} " == *gnuplot* ]]; then command -v gnuplot > /dev/null || missing+=(gnuplot); fi
+    if [[ " ${packages[*]} " == *librsvg* ]]; then command -v rsvg-convert > /dev/null || missing+=(rsvg-convert); fi
     if [[ " ${packages[*]} " == *curl* ]]; then command -v curl > /dev/null || missing+=(curl); fi
     if ((${#missing[@]})); then
         fail 1 "this is neither Debian nor Ubuntu, and something is missing: $(IFS=,; echo "${missing[*]}")" \

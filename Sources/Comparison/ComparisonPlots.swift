@@ -23,7 +23,7 @@ extension Comparison {
     ) -> LinePlot {
         let lines = best.isEmpty ? runs.map { [$0] } : best.map(\.runs)
         let largest = lines.joined().flatMap(\.log.validations).map(position).max() ?? 1
-        let (scale, scaleName) = Self.scale(largest, unit: unit)
+        let (scale, scaleName) = axisScale(largest, unit: unit)
         var series: [LinePlot.Series] = []
         for runs in lines {
             let steps = Dictionary(grouping: runs.flatMap(\.log.validations), by: \.step)
@@ -40,7 +40,7 @@ extension Comparison {
         return LinePlot(
             title: title + (best.isEmpty ? " (unranked)" : ""), xLabel: scaleName,
             series: series,
-            highestY: late.max().map { $0 + 0.02 * ($0 - lowest) + 1e-9 } ?? .infinity)
+            yLimits: PlotLimits(high: late.max().map { $0 + 0.02 * ($0 - lowest) + 1e-9 }))
     }
 
     /// Means over the seeds, single runs behind them; the best of the other settings for each lr. A cross
@@ -75,16 +75,17 @@ extension Comparison {
                     name: optimizer, color: color(optimizer),
                     points: shown.filter { $0.optimizer == optimizer }.map {
                         (x: Double($0.stateBytes) / unit.0, y: $0.losses.mean)
-                    }, hasLine: false)
+                    }, style: .marks)
             })
     }
+}
 
-    private static func scale(_ largest: Double, unit: String) -> (Double, String) {
-        if unit == "seconds" {
-            return largest >= 7200 ? (3600, "hours") : largest >= 180 ? (60, "minutes") : (1, "seconds")
-        }
-        let scales = [(1e9, "billions"), (1e6, "millions"), (1e3, "thousands")]
-        guard let (scale, name) = scales.first(where: { largest >= 2 * $0.0 }) else { return (1, unit) }
-        return (scale, "\(unit) (\(name))")
+/// What values of a unit are divided by so that their axis is readable, and what the axis then says.
+func axisScale(_ largest: Double, unit: String) -> (Double, String) {
+    if unit == "seconds" {
+        return largest >= 7200 ? (3600, "hours") : largest >= 180 ? (60, "minutes") : (1, "seconds")
     }
+    let scales = [(1e9, "billions"), (1e6, "millions"), (1e3, "thousands")]
+    guard let (scale, name) = scales.first(where: { largest >= 2 * $0.0 }) else { return (1, unit) }
+    return (scale, "\(unit) (\(name))")
 }

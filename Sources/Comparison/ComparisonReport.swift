@@ -25,6 +25,7 @@ extension Comparison {
             <title>\(title.escapedForXML)</title>
             <style>
             \(Self.pageStyle)
+            \(LinePlot.darkStyle)
             </style>
             </head>
             <body>

@@ -1,47 +1,67 @@
+import Configuration
 import Foundation
 
-/// A plot of lines and points as SVG that stands alone or within a page, light or dark.
+/// A plot of lines and points as SVG that stands alone or within a page. The page says what is dark
+/// (`darkStyle`); alone it is light, as a figure on paper.
 struct LinePlot {
     struct Series {
+        /// In the legend; empty: not there.
         var name: String
         /// Which color and mark; the same for an optimizer in every plot.
         var color: Int
+        /// A value that is not finite leaves a gap.
         var points: [(x: Double, y: Double)]
-        var hasLine = true
+        var style = Style.lineAndMarks
         /// Single runs behind their mean.
         var faintPoints: [(x: Double, y: Double)] = []
         /// Where there is no loss, because the run diverged: crosses at the top.
         var diverged: [Double] = []
     }
 
+    enum Style {
+        case lineAndMarks, line, marks
+        /// What stands behind.
+        case faint
+    }
+
     var title: String
     var xLabel: String
     var yLabel = "validation loss (nats a token)"
     var isXLogarithmic = false
+    /// The first is behind the others.
     var series: [Series]
-    /// Losses above are cut off: the steep beginning would hide the rest.
-    var highestY = Double.infinity
+    var xLimits = PlotLimits()
+    var yLimits = PlotLimits()
 
-    private static let (width, height) = (640.0, 400.0)
-    private static let frame = (left: 68.0, right: 620.0, top: 64.0, bottom: 350.0)
+    private static let frame = (left: 68.0, right: 620.0, top: 40.0)
+    private static let (lineHeight, letterWidth) = (19.0, 6.9)
+
+    /// Entries of the legend, which stands beside the frame, whatever their number.
+    private var named: [Series] { series.filter { !$0.name.isEmpty } }
+    private var bottom: Double { max(350, Self.frame.top + Self.lineHeight * Double(named.count)) }
 
     /// The SVG element; nil where there is nothing to draw.
     var svg: String? {
-        let all = series.flatMap { $0.points + $0.faintPoints }.filter {
-            $0.x.isFinite && $0.y.isFinite && (!isXLogarithmic || $0.x > 0)
+        func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
+            point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
+                && point.x >= xLimits.low ?? -.infinity && point.x <= xLimits.high ?? .infinity
         }
-        let shown = all.filter { $0.y <= highestY }
-        guard !shown.isEmpty else { return nil }
+        let front = series.filter { $0.style != .faint }
+        let shown = (front.isEmpty ? series : front).flatMap { $0.points + $0.faintPoints }.filter(isDrawn)
+        let inside = shown.filter { $0.y >= yLimits.low ?? -.infinity && $0.y <= yLimits.high ?? .infinity }
+        guard !inside.isEmpty else { return nil }
         let x = Axis(
-            shown.map(\.x) + series.flatMap(\.diverged), from: Self.frame.left, to: Self.frame.right,
+            shown.map(\.x) + series.flatMap(\.diverged), xLimits, from: Self.frame.left, to: Self.frame.right,
             isLogarithmic: isXLogarithmic)
-        let y = Axis(shown.map(\.y), from: Self.frame.bottom, to: Self.frame.top, isLogarithmic: false)
+        let y = Axis(inside.map(\.y), yLimits, from: bottom, to: Self.frame.top, isLogarithmic: false)
+        let letters = named.map(\.name.count).max() ?? 0
+        let width = Int(Self.frame.right + (named.isEmpty ? 20 : 44 + Self.letterWidth * Double(letters)))
         return """
-            <svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" \
+            <svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(width) \(Int(bottom) + 50)" \
             role="img" aria-label="\(title.escapedForXML)">
             <style>\(Self.style)</style>
             <clipPath id="\(clipName)"><rect x="\(Self.frame.left)" y="\(Self.frame.top - 6)" \
-            width="\(Self.frame.right - Self.frame.left)" height="\(Self.frame.bottom - Self.frame.top + 12)"/></clipPath>
+            width="\(Self.frame.right - Self.frame.left + 6)" height="\(bottom - Self.frame.top + 12)"/></clipPath>
             <text class="title" x="\(Self.frame.left)" y="22">\(title.escapedForXML)</text>
             \(grid(x, y))\(legend)\(series.map { drawing($0, x, y) }.joined())</svg>
             """
@@ -50,59 +70,65 @@ struct LinePlot {
     private var clipName: String { "clip-" + title.lowercased().map { $0.isLetter ? String($0) : "-" }.joined() }
 
     private func grid(_ x: Axis, _ y: Axis) -> String {
-        let (left, right, top, bottom) = Self.frame
+        let (left, right, top) = Self.frame
         var text = ""
         for tick in x.ticks {
             let place = decimal(x.place(tick))
             text += "<path class=\"grid\" d=\"M\(place) \(top)V\(bottom)\"/>"
-            text +=
-                "<text class=\"tick\" text-anchor=\"middle\" x=\"\(place)\" y=\"\(bottom + 17)\">\(x.label(tick))</text>\n"
+            text += label(x.label(tick), "x=\"\(place)\" y=\"\(bottom + 17)\"", anchor: "middle")
         }
         for tick in y.ticks {
             let place = decimal(y.place(tick))
             text += "<path class=\"grid\" d=\"M\(left) \(place)H\(right)\"/>"
-            text +=
-                "<text class=\"tick\" text-anchor=\"end\" x=\"\(left - 7)\" y=\"\(place)\" dy=\"0.35em\">\(y.label(tick))</text>\n"
+            text += label(y.label(tick), "x=\"\(left - 7)\" y=\"\(place)\" dy=\"0.35em\"", anchor: "end")
         }
         text += "<path class=\"axis\" d=\"M\(left) \(top)V\(bottom)H\(right)\"/>\n"
-        let middle = (left + right) / 2
-        text +=
-            "<text class=\"label\" text-anchor=\"middle\" x=\"\(middle)\" y=\"\(bottom + 39)\">\(xLabel.escapedForXML)</text>\n"
-        let center = (top + bottom) / 2
-        text += "<text class=\"label\" text-anchor=\"middle\" transform=\"translate(17 \(center)) rotate(-90)\">"
-        return text + "\(yLabel.escapedForXML)</text>\n"
+        text += label(xLabel, "x=\"\((left + right) / 2)\" y=\"\(bottom + 39)\"", anchor: "middle")
+        return text
+            + label(yLabel, "transform=\"translate(17 \((top + bottom) / 2)) rotate(-90)\"", anchor: "middle")
     }
 
-    /// Names in a row above the frame, as wide as their letters take.
+    private func label(_ text: String, _ place: String, anchor: String = "start") -> String {
+        "<text text-anchor=\"\(anchor)\" \(place)>\(text.escapedForXML)</text>\n"
+    }
+
     private var legend: String {
-        var place = Self.frame.left
-        return series.filter { !$0.name.isEmpty }.map { series in
-            let name = series.name.escapedForXML
-            let mark = mark(series.color, place + 6, 44)
-            let item =
-                "\(mark)<text class=\"label\" x=\"\(decimal(place + 16))\" y=\"44\" dy=\"0.35em\">\(name)</text>\n"
-            place += 34 + 7.2 * Double(series.name.count)
-            return item
+        named.enumerated().map { index, series in
+            let (x, y) = (Self.frame.right + 20, Self.frame.top + Self.lineHeight * (Double(index) + 0.5))
+            let swatch =
+                series.style == .marks
+                ? mark(series.color, x, y)
+                : "<path class=\"line c\(series.color % 8)\(series.style == .faint ? " faint" : "")\" "
+                    + "d=\"M\(x - 9) \(y)h18\"/>" + (series.style == .lineAndMarks ? mark(series.color, x, y) : "")
+            return swatch + label(series.name, "x=\"\(x + 14)\" y=\"\(y)\" dy=\"0.35em\"")
         }.joined()
     }
 
     private func drawing(_ series: Series, _ x: Axis, _ y: Axis) -> String {
-        let points = series.points.filter { $0.x.isFinite && $0.y.isFinite && (!isXLogarithmic || $0.x > 0) }
-        var text = "<g clip-path=\"url(#\(clipName))\">"
-        if series.hasLine, points.count > 1 {
-            let path = points.map { "\(decimal(x.place($0.x))) \(decimal(y.place($0.y)))" }.joined(separator: "L")
-            text += "<path class=\"line c\(series.color % 8)\" d=\"M\(path)\"/>"
+        func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
+            point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
         }
-        for point in series.faintPoints where point.y.isFinite && (!isXLogarithmic || point.x > 0) {
+        var text = "<g clip-path=\"url(#\(clipName))\">"
+        if series.style != .marks {
+            for part in series.points.split(whereSeparator: { !isDrawn($0) }) where part.count > 1 {
+                let path = part.map { "\(decimal(x.place($0.x))) \(decimal(y.place($0.y)))" }.joined(separator: "L")
+                let kind = "line c\(series.color % 8)\(series.style == .faint ? " faint" : "")"
+                text += "<path class=\"\(kind)\" d=\"M\(path)\"/>"
+            }
+        }
+        for point in series.faintPoints where isDrawn(point) {
             text += "<g opacity=\"0.45\">\(mark(series.color, x.place(point.x), y.place(point.y), size: 2.6))</g>"
         }
         for value in series.diverged {
-            text += "<text class=\"label\" text-anchor=\"middle\" x=\"\(decimal(x.place(value)))\" "
+            text += "<text text-anchor=\"middle\" x=\"\(decimal(x.place(value)))\" "
             text += "y=\"\(Self.frame.top + 9)\"><title>\(series.name.escapedForXML) diverged</title>✕</text>"
         }
-        // Marks of their own only while they can be told apart.
+        // Marks of their own only while they can be told apart; a single point has nothing else.
+        let points = series.points.filter(isDrawn)
+        let hasMarks = [.lineAndMarks, .marks].contains(series.style) || points.count == 1
         let step = max(1, points.count / 25)
-        for (index, point) in points.enumerated() where index % step == 0 || index == points.count - 1 {
+        for (index, point) in points.enumerated()
+        where hasMarks && (index % step == 0 || index == points.count - 1) {
             text += mark(series.color, x.place(point.x), y.place(point.y))
         }
         return text + "</g>\n"
@@ -123,19 +149,34 @@ struct LinePlot {
         }
     }
 
-    private static let style: String = {
-        let light = ["#2f6fb5", "#c8423f", "#2e8540", "#b86200", "#7d4fa3", "#0f7f86", "#8a5a3c", "#6b6b6b"]
-        let dark = ["#79b0ee", "#f08683", "#77cf88", "#f0a95a", "#c49be6", "#62c9d0", "#d3a688", "#b5b5b5"]
-        func colors(_ colors: [String]) -> String {
-            colors.enumerated().map { ".plot .line.c\($0){stroke:\($1)}.plot .mark.c\($0){fill:\($1)}" }.joined()
-        }
-        return """
-            .plot{font:12.5px system-ui,sans-serif}.plot text{fill:#333}.plot .title{font-weight:600;font-size:15px}\
-            .plot .grid{stroke:#8884;fill:none}.plot .axis{stroke:#888;fill:none}\
-            .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}\(colors(light))\
-            @media (prefers-color-scheme:dark){@media screen{.plot text{fill:#ddd}\(colors(dark))}}
-            """
-    }()
+    private static let style = """
+        .plot{font:12.5px system-ui,sans-serif}.plot text{fill:#333}.plot .title{font-weight:600;font-size:15px}\
+        .plot .grid{stroke:#888;stroke-opacity:.25;fill:none}.plot .axis{stroke:#888;fill:none}\
+        .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .faint{stroke-width:1;stroke-opacity:.35}\
+        \(colors(["#2f6fb5", "#c8423f", "#2e8540", "#b86200", "#7d4fa3", "#0f7f86", "#8a5a3c", "#6b6b6b"], in: ".plot"))
+        """
+
+    /// For the style of a page that may be dark.
+    static let darkStyle = """
+        @media (prefers-color-scheme:dark){@media screen{body .plot text{fill:#ddd}\
+        \(colors(["#79b0ee", "#f08683", "#77cf88", "#f0a95a", "#c49be6", "#62c9d0", "#d3a688", "#b5b5b5"], in: "body .plot"))}}
+        """
+
+    private static func colors(_ colors: [String], in place: String) -> String {
+        colors.enumerated().map { "\(place) .line.c\($0){stroke:\($1)}\(place) .mark.c\($0){fill:\($1)}" }.joined()
+    }
+}
+
+/// The ends of an axis, where they do not follow from the values.
+public struct PlotLimits: Sendable {
+    public var low: Double?
+    public var high: Double?
+
+    public init(low: Double? = nil, high: Double? = nil) { (self.low, self.high) = (low, high) }
+
+    func divided(by scale: Double) -> PlotLimits {
+        PlotLimits(low: low.map { $0 / scale }, high: high.map { $0 / scale })
+    }
 }
 
 /// A range of values laid on a range of places, with round numbers as ticks.
@@ -147,15 +188,15 @@ private struct Axis {
     private let end: Double
     private let isLogarithmic: Bool
 
-    init(_ values: [Double], from start: Double, to end: Double, isLogarithmic: Bool) {
+    init(_ values: [Double], _ limits: PlotLimits, from start: Double, to end: Double, isLogarithmic: Bool) {
         (self.start, self.end, self.isLogarithmic) = (start, end, isLogarithmic)
-        let scaled = values.map { isLogarithmic ? log10($0) : $0 }
-        var (low, high) = (scaled.min() ?? 0, scaled.max() ?? 1)
+        func scaled(_ value: Double) -> Double { isLogarithmic ? log10(value) : value }
+        var (low, high) = (values.map(scaled).min() ?? 0, values.map(scaled).max() ?? 1)
         let span = high - low
         let margin = span > 0 ? 0.04 * span : isLogarithmic ? 0.3 : max(abs(high) * 0.05, 1e-3)
         // A curve over tokens or time begins at nought.
-        low = !isLogarithmic && low >= 0 && low < 0.3 * high ? 0 : low - margin
-        high += margin
+        low = limits.low.map(scaled) ?? (!isLogarithmic && low >= 0 && low < 0.3 * high ? 0 : low - margin)
+        high = max(limits.high.map(scaled) ?? high + margin, low + 1e-9)
         (self.low, self.high) = (low, high)
         if isLogarithmic {
             let all = (Int(low.rounded(.down))...Int(high.rounded(.up))).flatMap { power in
@@ -181,16 +222,14 @@ private struct Axis {
 
     func label(_ tick: Double) -> String {
         if tick == 0 { return "0" }
-        if isLogarithmic { return abs(tick) < 0.001 || abs(tick) >= 1e5 ? exponential(tick) : "\(shortest(tick))" }
-        return shortest(tick)
+        if isLogarithmic, abs(tick) < 0.001 || abs(tick) >= 1e5 { return exponential(tick) }
+        return String(format: "%.6g", tick)
     }
 
     private func exponential(_ value: Double) -> String {
         let power = log10(value).rounded(.down)
         return "\(Int((value / pow(10, power)).rounded()))e\(Int(power))"
     }
-
-    private func shortest(_ value: Double) -> String { String(format: "%.6g", value) }
 }
 
 /// A tenth of a pixel is enough.

@@ -29,46 +29,25 @@ public struct RunLogSummary: Sendable {
     /// The first step whose loss is not finite.
     public private(set) var firstBadStep: Int?
 
-    /// Reads a log; one that is not there has no rows. A last line that is being written, or that a killed process left unfinished, does not
-    /// count. Throws where the file can't be read, or a line is not a log's.
+    /// Reads a log; one that is not there has no rows. Throws where the file can't be read, or a line is not a log's.
     public init(path: String) throws {
         isMissing = access(path, F_OK) != 0 && errno == ENOENT
         if isMissing { return }
-        let data = try RegularFile.contents(of: path, limit: .max)
-        let newline = UInt8(ascii: "\n")
-        guard let whole = data.lastIndex(of: newline) else { return }
-        var columns: [Int] = []
-        for (index, line) in data[..<whole].split(separator: newline, omittingEmptySubsequences: false).enumerated() {
-            let fields = line.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-            func text(_ column: Int) -> String { String(decoding: fields[column], as: UTF8.self) }
-            func damaged(_ what: String) -> UserError {
-                UserError(.data, "\(path):\(index + 1): \(what)", hint: "is it the log.csv of a run?")
-            }
-            if index == 0 {
-                let names = fields.indices.map(text)
-                columns = try Self.columns.map { name in
-                    guard let column = names.firstIndex(of: name) else { throw damaged("there is no column \(name)") }
-                    return column
-                }
-                continue
-            }
-            guard fields.count > columns.max() ?? 0, let step = Int(text(columns[0])),
-                step == lastStep + 1 || (index == 1 && step > 1),
-                let tokens = Int(text(columns[1])), let trainLoss = Double(text(columns[2])),
-                let stepSeconds = Double(text(columns[4])), let optimizerSeconds = Double(text(columns[5])),
-                let peak = Int(text(columns[6]))
+        try readLog(path, columns: Self.columns) { fields, damaged in
+            guard let step = Int(fields[0]), step == lastStep + 1 || (lastStep == 0 && step > 1),
+                let tokens = Int(fields[1]), let trainLoss = Double(fields[2]), let stepSeconds = Double(fields[4]),
+                let optimizerSeconds = Double(fields[5]), let peak = Int(fields[6])
             else { throw damaged("this is not the row of step \(lastStep + 1)") }
-            if index == 1 { missingSteps = step - 1 }
+            if lastStep == 0 { missingSteps = step - 1 }
             lastStep = step
             lastTokens = tokens
             lastTrainLoss = trainLoss
             seconds += stepSeconds
             self.optimizerSeconds += optimizerSeconds
             peakRSSBytes = max(peakRSSBytes, peak)
-            let validation = text(columns[3])
-            if !validation.isEmpty {
-                guard let loss = Double(validation) else {
-                    throw damaged("the validation loss \(validation) is not a number")
+            if !fields[3].isEmpty {
+                guard let loss = Double(fields[3]) else {
+                    throw damaged("the validation loss \(fields[3]) is not a number")
                 }
                 validations.append(Point(step: step, tokens: tokens, seconds: seconds, loss: loss))
             }
@@ -97,4 +76,32 @@ public struct RunLogSummary: Sendable {
     private static let columns = [
         "step", "tokens", "train_loss", "validation_loss", "step_seconds", "optimizer_seconds", "peak_rss_bytes",
     ]
+}
+
+/// Hands on the rows of a run's log: the values of `columns`, which are found by their names, and what makes an
+/// error about the line. A last line that is being written, or that a killed process left unfinished, does not count.
+func readLog(
+    _ path: String, columns: [String], row: (_ fields: [String], _ damaged: (String) -> UserError) throws -> Void
+) throws {
+    let data = try RegularFile.contents(of: path, limit: .max)
+    let newline = UInt8(ascii: "\n")
+    guard let whole = data.lastIndex(of: newline) else { return }
+    var places: [Int] = []
+    for (index, line) in data[..<whole].split(separator: newline, omittingEmptySubsequences: false).enumerated() {
+        let fields = line.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+        func text(_ column: Int) -> String { String(decoding: fields[column], as: UTF8.self) }
+        func damaged(_ what: String) -> UserError {
+            UserError(.data, "\(path):\(index + 1): \(what)", hint: "is it the log.csv of a run?")
+        }
+        if index == 0 {
+            let names = fields.indices.map(text)
+            places = try columns.map { name in
+                guard let place = names.firstIndex(of: name) else { throw damaged("there is no column \(name)") }
+                return place
+            }
+        } else {
+            guard fields.count > places.max() ?? 0 else { throw damaged("the row is too short") }
+            try row(places.map(text), damaged)
+        }
+    }
 }

@@ -123,18 +123,27 @@ private func recordsFailure(_ path: String) -> Bool {
 /// The windows that the newest readable checkpoint counted.
 private func newestWindowCount(_ store: CheckpointStore) -> Int? {
     for step in ((try? store.steps()) ?? []).reversed() {
-        if let data = FileManager.default.contents(atPath: store.path(step: step) + "/trainer.json"),
-            let state = try? JSONDecoder().decode(TrainerState.self, from: data)
-        {
+        if let state = try? JSONFile.read(TrainerState.self, path: store.path(step: step) + "/trainer.json") {
             return state.data.windowCount
         }
     }
     return nil
 }
 
-/// The runs that paths name: folders of runs, and folders that hold such folders. Runs that were set
-/// aside (`.old-1`) count only where they are named.
+/// The runs that paths name: folders of runs, and folders that hold such folders.
 public func findRuns(_ paths: [String]) throws -> [RunRecord] {
+    let folders = try runFolders(paths)
+    let bar = ProgressBar("reading", total: folders.count, unit: .items("runs"))
+    defer { bar.finish() }
+    return try folders.map { folder in
+        defer { bar.advance(by: 1) }
+        return try RunRecord(path: folder)
+    }
+}
+
+/// The folders of the runs that paths name, each once. Runs that were set aside (`.old-1`) count only where they
+/// are named.
+func runFolders(_ paths: [String]) throws -> [String] {
     var folders: [String] = []
     for given in paths {
         let path = given.count > 1 && given.hasSuffix("/") ? String(given.dropLast()) : given
@@ -157,12 +166,6 @@ public func findRuns(_ paths: [String]) throws -> [RunRecord] {
         folders += found
     }
     var seen: Set<String> = []
-    folders = folders.filter { seen.insert(URL(filePath: $0).resolvingSymlinksInPath().path).inserted }
+    return folders.filter { seen.insert(URL(filePath: $0).resolvingSymlinksInPath().path).inserted }
         .map(relativePath)
-    let bar = ProgressBar("reading", total: folders.count, unit: .items("runs"))
-    defer { bar.finish() }
-    return try folders.map { folder in
-        defer { bar.advance(by: 1) }
-        return try RunRecord(path: folder)
-    }
 }
