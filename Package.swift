@@ -11,8 +11,6 @@ let package = Package(
     name: "cosmos-train",
     products: [
         .executable(name: "cosmos-train", targets: ["cosmos-train"]),
-        // What the package in Benchmarks measures.
-        .library(name: "Kernels", targets: ["TensorCore", "LLaMA", "Optimizers"]),
     ],
     traits: [
         .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
@@ -60,6 +58,11 @@ let package = Package(
             ],
             swiftSettings: kernelSettings, plugins: ["SourceCommit"]),
         .plugin(name: "SourceCommit", capability: .buildTool()),
+        // Times kernels and predicts how a step scales; nobody installs it.
+        .executableTarget(
+            name: "cosmos-benchmarks",
+            dependencies: ["Training", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Benchmarks", swiftSettings: kernelSettings),
 
         // Watches malloc in the tests' process.
         .target(name: "CAllocations", path: "Tests/CAllocations"),

@@ -52,9 +52,11 @@ final class BackwardBuffers<Element: ActivationElement> {
     /// Gradient of the residual stream between attention and MLP.
     let middle: OperandTensor<Element>
     let attention: Tensor<Element>
-    /// A norm's output and the gated activation, rebuilt for the weight gradients.
-    let normalized: Tensor<Element>
+    /// The norms' outputs and the gated activation, rebuilt for the weight gradients.
+    let attentionInput, mlpInput: Tensor<Element>
     let gated: Tensor<Element>
+    /// Weight gradients whose operands stay as they are until the next phase, which is to take them.
+    var waiting: [WeightGradientTile<Element>] = []
     /// One row of norm gain gradients for each block of tokens.
     let gains: Tensor<Float>
 
@@ -62,13 +64,20 @@ final class BackwardBuffers<Element: ActivationElement> {
         residual = OperandTensor(Tensor(maxTokens, config.hiddenSize))
         middle = OperandTensor(Tensor(maxTokens, config.hiddenSize))
         attention = Tensor(maxTokens, config.numAttentionHeads * config.headDim)
-        normalized = Tensor(maxTokens, config.hiddenSize)
+        attentionInput = Tensor(maxTokens, config.hiddenSize)
+        mlpInput = Tensor(maxTokens, config.hiddenSize)
         gated = Tensor(maxTokens, config.intermediateSize)
-        gains = Tensor((maxTokens + BlockContext.tokenBlock - 1) / BlockContext.tokenBlock, config.hiddenSize)
+        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenBlocks.lowerBound).count, config.hiddenSize)
+    }
+
+    /// Those that wait, for whoever runs them now.
+    func takeWaiting() -> [WeightGradientTile<Element>] {
+        defer { waiting = [] }
+        return waiting
     }
 
     var byteCount: Int {
         [residual, middle].reduce(gains.byteCount) { $0 + $1.values.byteCount + $1.operandByteCount }
-            + [attention, normalized, gated].reduce(0) { $0 + $1.byteCount }
+            + [attention, attentionInput, mlpInput, gated].reduce(0) { $0 + $1.byteCount }
     }
 }

@@ -32,7 +32,7 @@ private struct KernelTasks<Element: ActivationElement> {
 
     /// Work cut into the model's blocks of tokens.
     private func blocks(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ block: Int) -> Void) {
-        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock)
+        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock(tokens))
         pool.forEach(blocks.count) { block, _ in body(blocks[block], block) }
     }
 
@@ -55,7 +55,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     noise(tokens, hidden), noise(tokens, hidden, of: Element.self), noise(tokens, hidden),
                     noise(hidden)
                 )
-                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlock + 1, hidden)
+                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlocks.lowerBound + 1, hidden)
                 return .init {
                     blocks(pool) { rows, block in
                         RMSNorm.backward(
@@ -259,7 +259,8 @@ private struct KernelTasks<Element: ActivationElement> {
                 )
                 return .init {
                     blocks(pool) { rows, _ in
-                        multiply(x.matrix.rows(rows).plain, linear.weight.transposed, into: y.matrix.rows(rows))
+                        multiply(
+                            x.matrix.rows(rows).plain, linear.weight.transposed, into: y.matrix.rows(rows), on: pool)
                     }
                 }
             },
@@ -269,7 +270,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     blocks(pool) { rows, _ in
                         multiply(
                             dy.matrix.rows(rows).plain, linear.weight.plain, into: dx.matrix.rows(rows),
-                            accumulating: false)
+                            accumulating: false, on: pool)
                     }
                 }
             },
@@ -277,11 +278,13 @@ private struct KernelTasks<Element: ActivationElement> {
                 let (linear, dy, x) = (
                     linear(), noise(tokens, out, of: Element.self), noise(tokens, inner, of: Element.self)
                 )
-                let context = BlockContext(
-                    config: config, pool: pool, workspace: Workspace(workers: pool.workerCount) { _ in },
-                    rope: RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta), cancellation: nil,
-                    sequences: sequences, length: length)
-                return .init { try addWeightGradients([(linear, dy.matrix, x.matrix)], context) }
+                let tiles = weightGradientTiles(linear, dy.matrix, x.matrix)
+                // The tiles are views.
+                return .init {
+                    withExtendedLifetime((linear, dy, x)) {
+                        pool.forEach(tiles.count) { index, _ in tiles[index].add() }
+                    }
+                }
             },
         ]
     }

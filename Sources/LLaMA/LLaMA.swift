@@ -98,7 +98,13 @@ public final class LLaMA {
 
     /// Sets every gradient to zero, as a step must before its first micro-batch.
     public func zeroGradients() {
-        pool.forEach(parameters.count) { index, _ in parameters[index].gradient.zero() }
+        let parts = parameters.flatMap { parameter in
+            ranges(of: parameter.count, size: 1 << 17).map { (parameter.gradient, $0) }
+        }
+        pool.forEach(parts.count) { index, _ in
+            let (gradient, range) = parts[index]
+            (gradient.data + range.lowerBound).update(repeating: 0, count: range.count)
+        }
     }
 
     /// Must be called when weights have changed, by an optimizer or from a file: rounds them once to

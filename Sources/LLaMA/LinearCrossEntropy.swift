@@ -7,8 +7,9 @@
 // the step's token count). A target below zero is ignored: no loss, no gradient.
 // The logits of a batch are never held: a chunk's logits become its dz in place, and are spent on dh
 // and dW before the next chunk. They lie by blocks of the vocabulary, each [chunk rows, block], as the
-// products write and read them. Chunk and block sizes depend on the model alone, so the sums do not
-// depend on the number of workers.
+// products write and read them. The sum over the vocabulary that is dh is made in parts of some blocks each,
+// so that many workers can share it, and these are added in order. Chunk and block sizes depend on the model
+// alone, so the sums do not depend on the number of workers.
 // Numerics: float32 logits shifted by their maximum; dz is rounded to the activations' type for its
 // products; a chunk adds its part to dW in chunk order. The loss of the batch is summed over tokens
 // in Double.
@@ -42,6 +43,8 @@ public struct TokenLoss: Sendable {
 final class LinearCrossEntropy<Element: ActivationElement> {
     private let logits: OperandTensor<Element>
     private let rowLosses: Tensor<Float>
+    /// dh of a chunk, one for each group of vocabulary blocks.
+    private let partialGradients: [Tensor<Float>]
     private let chunkRows: Int
     private let pool: WorkerPool
 
@@ -49,8 +52,14 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     static var vocabularyBlock: Int { 1024 }
     /// Chunks of at most this many logits (64 MB).
     private static var chunkElements: Int { 16 << 20 }
-    /// Rows of dz in one block of dh.
+    /// Rows of a chunk that one task takes: of logits, of losses, of dh.
+    private static var logitRows: Int { 256 }
+    private static var lossRows: Int { 4 }
     private static var tokenBlock: Int { 128 }
+    /// Blocks of the vocabulary in one part of dh.
+    private static var groupedBlocks: Int { 4 }
+    /// Rows of W in one task of dW.
+    private static var weightRows: Int { 512 }
 
     init(maxRows: Int, head: Linear<Element>, pool: WorkerPool) {
         let vocabularySize = head.parameter.weight.matrix.rows
@@ -58,9 +67,14 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         chunkRows = min(maxRows, max(Self.tokenBlock, fitting))
         logits = OperandTensor(Tensor(chunkRows * vocabularySize))
         rowLosses = Tensor(maxRows)
+        partialGradients = ranges(of: head.blocks.count, size: Self.groupedBlocks).map { [chunkRows] _ in
+            Tensor(chunkRows, head.parameter.weight.matrix.columns)
+        }
         self.pool = pool
     }
 
+    /// What training alone touches.
+    var gradientByteCount: Int { partialGradients.reduce(0) { $0 + $1.byteCount } }
     var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
 
     /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
@@ -82,37 +96,71 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             let chunk = h.rows(rows)
             let z = blocks.map { block($0.rows, rows: rows.count, of: logits.values.matrix) }
             let dz = blocks.map { block($0.rows, rows: rows.count, of: logits.operand) }
-            try pool.forEach(blocks.count, cancellation: cancellation) { index, _ in
-                multiply(chunk.plain, blocks[index].weight.transposed, into: z[index], accumulating: false)
+            let logitRows = ranges(of: rows.count, size: Self.logitRows)
+            try pool.forEach(blocks.count * logitRows.count, phase: "head: logits", cancellation: cancellation) {
+                task, _ in
+                let (index, part) = task.quotientAndRemainder(dividingBy: logitRows.count)
+                multiply(
+                    chunk.rows(logitRows[part]).plain, blocks[index].weight.transposed,
+                    into: z[index].rows(logitRows[part]), accumulating: false)
             }
-            let tokenBlocks = ranges(of: rows.count, size: Self.tokenBlock)
-            try pool.forEach(tokenBlocks.count, cancellation: cancellation) { index, _ in
-                for row in tokenBlocks[index] {
+            let lossRows = ranges(of: rows.count, size: Self.lossRows)
+            try pool.forEach(lossRows.count, phase: "head: softmax", cancellation: cancellation) { index, _ in
+                for row in lossRows[index] {
                     rowLosses.data[start + row] = loss(
                         z, dz, row: row, target: targets[start + row], gradientScale: gradient?.lossScale)
                 }
             }
             guard let gradient else { continue }
-            let dweight = head.parameter.gradient.matrix
-            try pool.forEach(tokenBlocks.count + blocks.count, cancellation: cancellation) { task, _ in
-                if task < tokenBlocks.count {
-                    let range = tokenBlocks[task]
-                    let dh = gradient.dh.rows(start + range.lowerBound..<start + range.upperBound)
-                    for (index, block) in blocks.enumerated() {
-                        multiply(dz[index].rows(range).plain, block.weight.plain, into: dh, accumulating: index > 0)
-                    }
-                } else {
-                    let index = task - tokenBlocks.count
-                    multiply(
-                        dz[index].transposed, chunk.plain, into: dweight.rows(blocks[index].rows), accumulating: true)
-                }
-            }
+            try addGradients(
+                chunk, dz, head: head, dh: gradient.dh.rows(rows), cancellation: cancellation)
         }
         var total = TokenLoss()
         for (i, target) in targets.enumerated() where target >= 0 {
             total += TokenLoss(sum: Double(rowLosses.data[i]), count: 1)
         }
         return total
+    }
+
+    /// dh of a chunk, and what it adds to W's gradient.
+    private func addGradients(
+        _ chunk: Matrix<Element>, _ dz: [Matrix<Element>], head: Linear<Element>, dh: Matrix<Float>,
+        cancellation: CancellationFlag?
+    ) throws {
+        let blocks = head.blocks
+        let dweight = head.parameter.gradient.matrix
+        let groups = ranges(of: blocks.count, size: Self.groupedBlocks)
+        let tokenBlocks = ranges(of: chunk.rows, size: Self.tokenBlock)
+        let weightTasks = blocks.indices.flatMap { index in
+            ranges(of: blocks[index].rows.count, size: Self.weightRows).map { (index, $0) }
+        }
+        let dhTasks = groups.count * tokenBlocks.count
+        try pool.forEach(dhTasks + weightTasks.count, phase: "head: gradients", cancellation: cancellation) { task, _ in
+            if task < dhTasks {
+                let (group, block) = task.quotientAndRemainder(dividingBy: tokenBlocks.count)
+                let rows = tokenBlocks[block]
+                let part = partialGradients[group].matrix.rows(rows)
+                for index in groups[group] {
+                    multiply(
+                        dz[index].rows(rows).plain, blocks[index].weight.plain, into: part,
+                        accumulating: index > groups[group].lowerBound)
+                }
+            } else {
+                let (index, part) = weightTasks[task - dhTasks]
+                let first = blocks[index].rows.lowerBound
+                multiply(
+                    dz[index].columns(part).transposed, chunk.plain,
+                    into: dweight.rows(first + part.lowerBound..<first + part.upperBound), accumulating: true)
+            }
+        }
+        let sumRows = ranges(of: chunk.rows, size: 16)
+        try pool.forEach(sumRows.count, phase: "head: sum of dh", cancellation: cancellation) { index, _ in
+            let dh = dh.rows(sumRows[index])
+            dh.copy(from: partialGradients[0].matrix.rows(sumRows[index]))
+            for part in partialGradients.dropFirst() {
+                dh.combine(with: part.matrix.rows(sumRows[index])) { $0 + $1 }
+            }
+        }
     }
 
     /// The loss of one row of logits, which lies over the blocks `z`. Spends them; with `gradientScale` the

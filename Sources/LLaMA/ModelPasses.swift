@@ -79,7 +79,7 @@ final class ModelPasses<Element: ActivationElement> {
         return LLaMAMemory(
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
             activations: kept.reduce(stream.byteCount + normalized.byteCount) { $0 + $1.byteCount },
-            activationGradients: forwardOnly ? 0 : buffers.byteCount, logits: loss.byteCount,
+            activationGradients: forwardOnly ? 0 : buffers.byteCount + loss.gradientByteCount, logits: loss.byteCount,
             workspace: workspace.byteCount + rope.byteCount)
     }
 
@@ -94,6 +94,8 @@ final class ModelPasses<Element: ActivationElement> {
         let rows = 0..<context.tokens
         let clock = ContinuousClock()
         let started = clock.now
+        // A pass that was cancelled may have left some.
+        buffers.waiting = []
         return try batch.tokens.withUnsafeBufferPointer { tokens in
             try embed(tokens, context)
             for (block, saved) in zip(blocks, activations) { try block.forward(stream.matrix, saved, context) }
@@ -108,7 +110,7 @@ final class ModelPasses<Element: ActivationElement> {
             let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
             buffers.gains.zero()
-            try context.forEachTokenBlock { rows, block, _ in
+            try context.forEachTokenBlock(phase: "backward: final norm") { rows, block, _ in
                 let dx = dx.rows(rows)
                 for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
                 RMSNorm.backward(
@@ -118,11 +120,17 @@ final class ModelPasses<Element: ActivationElement> {
             addGainGradient(buffers, to: finalNorm, context)
             for (layer, block) in blocks.enumerated().reversed() {
                 // The last block's are still there.
-                if layer + 1 < blocks.count { try block.restore(activations[layer], recompute, context) }
+                if layer + 1 < blocks.count {
+                    // It writes to what the weight gradients that wait will read.
+                    if recompute == .block { try context.forEach(0, alongside: buffers.takeWaiting()) { _, _ in } }
+                    try block.restore(activations[layer], recompute, context)
+                }
                 try block.backward(activations[layer], buffers, context)
             }
-            let columnBlocks = ranges(of: config.hiddenSize, size: 64)
-            try pool.forEach(columnBlocks.count, cancellation: batch.cancellation) { block, _ in
+            let columnBlocks = ranges(of: config.hiddenSize, size: 32)
+            try context.forEach(
+                columnBlocks.count, phase: "backward: embedding", alongside: buffers.takeWaiting()
+            ) { block, _ in
                 Embedding.backward(
                     dx, tokens: tokens, columns: columnBlocks[block], addingTo: embedding.gradient.matrix)
             }
@@ -167,7 +175,7 @@ final class ModelPasses<Element: ActivationElement> {
     }
 
     private func embed(_ tokens: UnsafeBufferPointer<Int32>, _ context: BlockContext) throws {
-        try context.forEachTokenBlock { rows, _, _ in
+        try context.forEachTokenBlock(phase: "forward: embedding") { rows, _, _ in
             Embedding.forward(
                 UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.weight.matrix,
                 into: stream.matrix.rows(rows))
@@ -175,7 +183,7 @@ final class ModelPasses<Element: ActivationElement> {
     }
 
     private func normalize(_ context: BlockContext) throws {
-        try context.forEachTokenBlock { rows, _, _ in
+        try context.forEachTokenBlock(phase: "forward: final norm") { rows, _, _ in
             RMSNorm.forward(
                 stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
                 into: normalized.matrix.rows(rows))

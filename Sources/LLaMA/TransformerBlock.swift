@@ -8,8 +8,9 @@
 //
 // How the work is cut: a pass is three phases, by blocks of tokens, by attention head, by blocks of
 // tokens again. Within a block of tokens everything from one norm to the next product happens while
-// the block's rows are in cache. Weight gradients contract over all tokens of the micro-batch, so
-// they are cut by rows of the weight instead. No block's shape depends on the number of workers.
+// the block's rows are in cache; idle workers help with its products. Weight gradients contract over all
+// tokens of the micro-batch, so they are cut into tiles of the weight instead, and wait for a later phase
+// whose workers they keep busy. No block's shape depends on the number of workers.
 //
 // Kept for the backward pass, a token: x, y (hidden_size each), q, attention output (heads * d each),
 // k, v (kv heads * d each), gate and up (intermediate_size each), one log-denominator a head. The
@@ -37,25 +38,50 @@ struct BlockContext {
     var eps: Float { Float(config.rmsNormEps) }
     var attention: CausalSelfAttention { CausalSelfAttention(config, length: length) }
 
-    /// Tokens in a block of rows: enough that a product runs near its full speed.
-    static let tokenBlock = 256
+    /// Tokens in a block of rows: enough that a product runs near its full speed, and where that can be, some
+    /// thirty blocks.
+    static func tokenBlock(_ tokens: Int) -> Int {
+        min(tokenBlocks.upperBound, max(tokenBlocks.lowerBound, (tokens / 32 + 15) & ~15))
+    }
+    static let tokenBlocks = 128...256
 
     /// Scratch of one worker: what the largest block of work takes.
     static func scratch<Element: ActivationElement>(
         _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
     ) {
+        let rows = tokenBlocks.upperBound
         // Two norms' outputs; or one, and the gated activation or its gradient.
         for width in [config.hiddenSize, config.intermediateSize] {
-            arena.overlaid { _ = (arena.matrix(tokenBlock, config.hiddenSize), arena.matrix(tokenBlock, width)) }
+            arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
         }
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
-    /// Runs `body` for each block of tokens.
-    func forEachTokenBlock(_ body: (_ rows: Range<Int>, _ block: Int, _ arena: Arena) -> Void) throws {
-        let tokenBlocks = ranges(of: tokens, size: Self.tokenBlock)
-        try pool.forEach(tokenBlocks.count, cancellation: cancellation) { block, worker in
-            body(tokenBlocks[block], block, workspace.arena(of: worker))
+    var tokenBlocks: [Range<Int>] { ranges(of: tokens, size: Self.tokenBlock(tokens)) }
+
+    /// Runs `body` for each block of tokens, and the weight gradients that wait.
+    func forEachTokenBlock<Element>(
+        phase: StaticString = #function,
+        alongside gradients: [WeightGradientTile<Element>] = [WeightGradientTile<Float>](),
+        _ body: (_ rows: Range<Int>, _ block: Int, _ arena: Arena) -> Void
+    ) throws {
+        let tokenBlocks = tokenBlocks
+        try forEach(tokenBlocks.count, phase: phase, alongside: gradients) { block, arena in
+            body(tokenBlocks[block], block, arena)
+        }
+    }
+
+    /// Runs `body` for so many blocks, and the weight gradients that wait.
+    func forEach<Element>(
+        _ count: Int, phase: StaticString = #function, alongside gradients: [WeightGradientTile<Element>],
+        _ body: (_ block: Int, _ arena: Arena) -> Void
+    ) throws {
+        try pool.forEach(gradients.count + count, phase: phase, cancellation: cancellation) { task, worker in
+            if task < gradients.count {
+                gradients[task].add()
+            } else {
+                body(task - gradients.count, workspace.arena(of: worker))
+            }
         }
     }
 }
@@ -82,28 +108,29 @@ final class TransformerBlock<Element: ActivationElement> {
 
     /// Takes `stream` from x to the block's output; fills `saved`.
     func forward(_ stream: Matrix<Float>, _ saved: BlockActivations<Element>, _ context: BlockContext) throws {
-        try context.forEachTokenBlock { rows, _, arena in
+        try context.forEachTokenBlock(phase: "forward: q, k, v") { rows, _, arena in
             copy(stream.rows(rows), to: saved.residual.matrix.rows(rows))
             projectHeads(saved, rows, context, arena)
         }
         try attend(saved, context)
-        try context.forEachTokenBlock { rows, _, arena in
+        try context.forEachTokenBlock(phase: "forward: output, MLP") { rows, _, arena in
             let stream = stream.rows(rows)
             multiply(
-                saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: stream, accumulating: true)
+                saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: stream, accumulating: true,
+                on: context.pool)
             copy(stream, to: saved.middle.matrix.rows(rows))
             project(saved, rows, context, arena)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
             let gated = arena.matrix(rows.count, g.columns, of: Element.self)
             SwiGLU.forward(gate: g, up: u, into: gated)
-            multiply(gated.plain, down.weight.transposed, into: stream, accumulating: true)
+            multiply(gated.plain, down.weight.transposed, into: stream, accumulating: true, on: context.pool)
         }
     }
 
     /// Makes what `recompute` says was not kept, to the same bits.
     func restore(_ saved: BlockActivations<Element>, _ recompute: Recompute, _ context: BlockContext) throws {
         if recompute == .none { return }
-        try context.forEachTokenBlock { rows, _, arena in
+        try context.forEachTokenBlock(phase: "recompute") { rows, _, arena in
             if recompute == .block { projectHeads(saved, rows, context, arena) }
             project(saved, rows, context, arena)
         }
@@ -118,8 +145,10 @@ final class TransformerBlock<Element: ActivationElement> {
         let (q, k, v) = (saved.query.matrix.rows(rows), saved.key.matrix.rows(rows), saved.value.matrix.rows(rows))
         let h = arena.matrix(rows.count, x.columns, of: Element.self)
         RMSNorm.forward(x, gain: inputNorm.weight, eps: context.eps, into: h)
-        for (linear, result) in [(query, q), (key, k), (value, v)] {
-            multiply(h.plain, linear.weight.transposed, into: result)
+        let projections = [(query, q), (key, k), (value, v)]
+        context.pool.forEach(projections.count) { index, _ in
+            let (linear, result) = projections[index]
+            multiply(h.plain, linear.weight.transposed, into: result, on: context.pool)
         }
         for heads in [q, k] {
             context.rope.rotate(heads, firstPosition: rows.lowerBound, period: context.length, .forward)
@@ -131,7 +160,7 @@ final class TransformerBlock<Element: ActivationElement> {
         let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         let attention = context.attention
         try context.pool.forEach(
-            context.sequences * attention.heads, cancellation: context.cancellation
+            context.sequences * attention.heads, phase: "attention forward", cancellation: context.cancellation
         ) { task, worker in
             let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
@@ -150,8 +179,11 @@ final class TransformerBlock<Element: ActivationElement> {
         let y = saved.middle.matrix.rows(rows)
         let m = arena.matrix(rows.count, y.columns, of: Element.self)
         RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
-        multiply(m.plain, gate.weight.transposed, into: saved.gate.matrix.rows(rows))
-        multiply(m.plain, up.weight.transposed, into: saved.up.matrix.rows(rows))
+        let projections = [(gate, saved.gate), (up, saved.up)]
+        context.pool.forEach(projections.count) { index, _ in
+            let (linear, result) = projections[index]
+            multiply(m.plain, linear.weight.transposed, into: result.matrix.rows(rows), on: context.pool)
+        }
     }
 
     /// Turns `buffers.residual` from the gradient of this block's output into that of its input, and
@@ -168,19 +200,22 @@ final class TransformerBlock<Element: ActivationElement> {
         _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
         let (dout, dy) = (buffers.residual.values.matrix, buffers.middle.values.matrix)
+        let pool = context.pool
         buffers.gains.zero()
-        try context.forEachTokenBlock { rows, block, arena in
+        try context.forEachTokenBlock(phase: "backward: MLP", alongside: buffers.takeWaiting()) { rows, block, arena in
             let y = saved.middle.matrix.rows(rows)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
             let dgated = arena.matrix(rows.count, g.columns)
             buffers.residual.round(rows: rows)
-            multiply(buffers.residual.operand.rows(rows).plain, down.weight.plain, into: dgated, accumulating: false)
+            multiply(
+                buffers.residual.operand.rows(rows).plain, down.weight.plain, into: dgated, accumulating: false,
+                on: pool)
             SwiGLU.backward(dgated, gate: g, up: u, product: buffers.gated.matrix.rows(rows))
             RMSNorm.forward(
-                y, gain: postAttentionNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
+                y, gain: postAttentionNorm.weight, eps: context.eps, into: buffers.mlpInput.matrix.rows(rows))
             let dm = arena.matrix(rows.count, y.columns)
-            multiply(g.plain, gate.weight.plain, into: dm, accumulating: false)
-            multiply(u.plain, up.weight.plain, into: dm, accumulating: true)
+            multiply(g.plain, gate.weight.plain, into: dm, accumulating: false, on: pool)
+            multiply(u.plain, up.weight.plain, into: dm, accumulating: true, on: pool)
             copy(dout.rows(rows), to: dy.rows(rows))
             RMSNorm.backward(
                 dm, x: y, gain: postAttentionNorm.weight, eps: context.eps,
@@ -188,26 +223,22 @@ final class TransformerBlock<Element: ActivationElement> {
             buffers.middle.round(rows: rows)
             multiply(
                 buffers.middle.operand.rows(rows).plain, output.weight.plain,
-                into: buffers.attention.matrix.rows(rows))
+                into: buffers.attention.matrix.rows(rows), on: pool)
         }
         addGainGradient(buffers, to: postAttentionNorm, context)
-        let tokens = 0..<context.tokens
-        try addWeightGradients(
-            [
-                (down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens)),
-                (gate, saved.gate.matrix.rows(tokens), buffers.normalized.matrix.rows(tokens)),
-                (up, saved.up.matrix.rows(tokens), buffers.normalized.matrix.rows(tokens)),
-                (output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens)),
-            ], context)
     }
 
     private func backwardAttention(
         _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
         let attention = context.attention
-        try context.pool.forEach(
-            context.sequences * attention.keyValueHeads, cancellation: context.cancellation
-        ) { task, worker in
+        let tokens = 0..<context.tokens
+        let gradients =
+            weightGradientTiles(down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens))
+            + weightGradientTiles(output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens))
+        try context.forEach(
+            context.sequences * attention.keyValueHeads, phase: "backward: attention", alongside: gradients
+        ) { task, arena in
             let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
             attention.backward(
@@ -216,7 +247,7 @@ final class TransformerBlock<Element: ActivationElement> {
                 doutput: buffers.attention.matrix.rows(rows),
                 logDenominators: { head in
                     UnsafePointer(saved.logDenominators.data + (sequence * attention.heads + head) * context.length)
-                }, arena: context.workspace.arena(of: worker))
+                }, arena: arena)
         }
     }
 
@@ -224,19 +255,23 @@ final class TransformerBlock<Element: ActivationElement> {
         _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
         let (dq, dk, dv) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
+        let (tokens, pool) = (0..<context.tokens, context.pool)
+        let gradients =
+            weightGradientTiles(gate, saved.gate.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
+            + weightGradientTiles(up, saved.up.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
         buffers.gains.zero()
-        try context.forEachTokenBlock { rows, block, arena in
+        try context.forEachTokenBlock(phase: "backward: q, k, v", alongside: gradients) { rows, block, arena in
             let x = saved.residual.matrix.rows(rows)
             for heads in [dq, dk] {
                 context.rope.rotate(
                     heads.rows(rows), firstPosition: rows.lowerBound, period: context.length, .backward)
             }
             RMSNorm.forward(
-                x, gain: inputNorm.weight, eps: context.eps, into: buffers.normalized.matrix.rows(rows))
+                x, gain: inputNorm.weight, eps: context.eps, into: buffers.attentionInput.matrix.rows(rows))
             let dh = arena.matrix(rows.count, x.columns)
-            multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false)
-            multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true)
-            multiply(dv.rows(rows).plain, value.weight.plain, into: dh, accumulating: true)
+            multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false, on: pool)
+            multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true, on: pool)
+            multiply(dv.rows(rows).plain, value.weight.plain, into: dh, accumulating: true, on: pool)
             let dx = buffers.residual.values.matrix.rows(rows)
             copy(buffers.middle.values.matrix.rows(rows), to: dx)
             RMSNorm.backward(
@@ -244,41 +279,15 @@ final class TransformerBlock<Element: ActivationElement> {
                 addingTo: dx, dgain: buffers.gains.matrix.row(block))
         }
         addGainGradient(buffers, to: inputNorm, context)
-        let tokens = 0..<context.tokens
-        let normalized = buffers.normalized.matrix.rows(tokens)
-        try addWeightGradients(
-            [
-                (query, dq.rows(tokens), normalized), (key, dk.rows(tokens), normalized),
-                (value, dv.rows(tokens), normalized),
-            ], context)
+        buffers.waiting = [(query, dq), (key, dk), (value, dv)].flatMap { linear, dy in
+            weightGradientTiles(linear, dy.rows(tokens), buffers.attentionInput.matrix.rows(tokens))
+        }
     }
-}
-
-/// dW += dy' x for several weights, shared out by blocks of their rows.
-func addWeightGradients<Element: ActivationElement>(
-    _ products: [(linear: Linear<Element>, dy: Matrix<Element>, x: Matrix<Element>)], _ context: BlockContext
-) throws {
-    let tasks = products.flatMap { product in
-        ranges(of: product.dy.columns, size: weightGradientBlock(rows: product.dy.columns)).map { (product, $0) }
-    }
-    try context.pool.forEach(tasks.count, cancellation: context.cancellation) { task, _ in
-        let (product, rows) = tasks[task]
-        multiply(
-            product.dy.columns(rows).transposed, product.x.plain,
-            into: product.linear.parameter.gradient.matrix.rows(rows), accumulating: true)
-    }
-}
-
-/// Rows of a weight gradient that a worker takes at a time: an even number of blocks of up to 256 rows, so that
-/// two workers, or four, are done at the same time.
-private func weightGradientBlock(rows: Int) -> Int {
-    let blocks = 2 * ((rows + 511) / 512)
-    return ((rows + blocks - 1) / blocks + 15) & ~15
 }
 
 /// Adds the blocks' sums, in the order of the tokens, to a norm gain's gradient.
 func addGainGradient<Element>(_ buffers: BackwardBuffers<Element>, to gain: Parameter, _ context: BlockContext) {
-    for block in ranges(of: context.tokens, size: BlockContext.tokenBlock).indices {
+    for block in context.tokenBlocks.indices {
         let part = buffers.gains.matrix.row(block)
         for j in 0..<gain.count { gain.gradient.data[j] += part[j] }
     }

@@ -12,6 +12,41 @@ public func multiply(
     }
 }
 
+/// c = a b, or with `accumulating` c += a b, for a block of rows and a weight: by columns, or by rows where the weight
+/// is packed.
+public func multiply<Element: ActivationElement>(
+    _ a: Operand<Element>, _ b: Operand<Element>, into c: Matrix<Float>, accumulating: Bool, on pool: WorkerPool
+) {
+    forEachPanel(of: c, isPacked: b.isPacked, on: pool) { rows, columns in
+        multiply(
+            rows.map(a.rows) ?? a, columns.map(b.columns) ?? b,
+            into: rows.map(c.rows) ?? columns.map(c.columns) ?? c, accumulating: accumulating)
+    }
+}
+
+/// The same, rounded once.
+public func multiply<Element: ActivationElement>(
+    _ a: Operand<Element>, _ b: Operand<Element>, into c: Matrix<Element>, on pool: WorkerPool
+) {
+    forEachPanel(of: c, isPacked: b.isPacked, on: pool) { rows, columns in
+        multiply(
+            rows.map(a.rows) ?? a, columns.map(b.columns) ?? b,
+            into: rows.map(c.rows) ?? columns.map(c.columns) ?? c)
+    }
+}
+
+/// Some rows, or some columns, of a product with a weight. A packed operand can't be cut, but costs few rows nothing.
+private func forEachPanel<Element>(
+    of c: Matrix<Element>, isPacked: Bool, on pool: WorkerPool,
+    _ body: (_ rows: Range<Int>?, _ columns: Range<Int>?) -> Void
+) {
+    let panels = isPacked ? EvenRanges(c.rows, atMost: 128) : EvenRanges(c.columns, atMost: 512)
+    if panels.count <= 1 { return body(nil, nil) }
+    pool.forEach(panels.count) { panel, _ in
+        body(isPacked ? panels[panel] : nil, isPacked ? nil : panels[panel])
+    }
+}
+
 extension BFloat16 {
     /// c = a b + beta c, as `product(_:_:into:beta:)`, in tiles.
     public static func product(
@@ -74,17 +109,17 @@ let tileOrder = 256
 private func isShared(_ multiplications: Int) -> Bool { multiplications > 1 << 21 }
 
 /// 0 ..< `total` in as few ranges of at most `limit` as there can be, of about the same size, a multiple of 16.
-struct EvenRanges {
+package struct EvenRanges {
     private let total: Int
     private let size: Int
-    let count: Int
+    package let count: Int
 
-    init(_ total: Int, atMost limit: Int) {
+    package init(_ total: Int, atMost limit: Int) {
         self.total = total
         let parts = max(1, total / limit + (total % limit > 0 ? 1 : 0))
         size = max(1, ((total + parts - 1) / parts + 15) & ~15)
         count = (total + size - 1) / size
     }
 
-    subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, total) }
+    package subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, total) }
 }

@@ -42,6 +42,11 @@ public final class WorkerPool: @unchecked Sendable {
     /// first used.
     private let tiles: Tensor<Float>
 
+    /// In a pool of one worker: is told the time of every block.
+    package var recorder: TaskRecorder? {
+        didSet { precondition(threads.isEmpty, "blocks are recorded on one worker") }
+    }
+
     private var threads: [pthread_t] = []
     /// A thread's number as a worker of this pool, plus 1.
     private var key = pthread_key_t()
@@ -81,7 +86,6 @@ public final class WorkerPool: @unchecked Sendable {
         calls.add(1)
         calls.wake(workerCount)
         for thread in threads { pthread_join(thread, nil) }
-        for index in 0..<workerCount * Self.nesting { jobs[index].finished.destroy() }
         jobs.deinitialize(count: workerCount * Self.nesting)
         jobs.deallocate()
         leading.deallocate()
@@ -90,8 +94,12 @@ public final class WorkerPool: @unchecked Sendable {
     }
 
     /// Runs `body(block, worker)` for every block in 0 ..< `count` and returns when all are done.
-    /// `worker` (0 ..< `workerCount`) names scratch memory that no other block uses meanwhile.
-    public func forEach(_ count: Int, _ body: (_ block: Int, _ worker: Int) -> Void) {
+    /// `worker` (0 ..< `workerCount`) names scratch memory that no other block uses meanwhile. `phase` names
+    /// the work in measurements.
+    public func forEach(
+        _ count: Int, phase: StaticString = #function, _ body: (_ block: Int, _ worker: Int) -> Void
+    ) {
+        if let recorder { return recorder.record(count, "\(phase)") { body($0, 0) } }
         // A thread that is not of this pool calls from outside.
         let worker = max(0, Int(bitPattern: pthread_getspecific(key)) - 1)
         let depth = leading[worker]
@@ -119,10 +127,11 @@ public final class WorkerPool: @unchecked Sendable {
     /// With a `cancellation`, blocks are skipped once it is requested, and `CancellationError` is
     /// thrown; what the blocks should have written is then undefined.
     public func forEach(
-        _ count: Int, cancellation: CancellationFlag?, _ body: (_ block: Int, _ worker: Int) throws -> Void
+        _ count: Int, phase: StaticString = #function, cancellation: CancellationFlag?,
+        _ body: (_ block: Int, _ worker: Int) throws -> Void
     ) throws {
         let failure = Mutex<(block: Int, error: any Error)?>(nil)
-        forEach(count) { block, worker in
+        forEach(count, phase: phase) { block, worker in
             if cancellation?.isRequested == true { return }
             do {
                 try body(block, worker)
@@ -146,7 +155,7 @@ public final class WorkerPool: @unchecked Sendable {
     private func takeBlocks(of job: UnsafeMutablePointer<Job>, as worker: Int) -> Int {
         var done = 0
         while let block = job.pointee.claim() {
-            job.pointee.body!.pointee(block, worker)
+            job.pointee.body.pointee.pointee(block, worker)
             done += 1
         }
         return done
@@ -241,7 +250,7 @@ private struct Job: ~Copyable {
     /// whose result tells all about it. The workers that come too late add at most one each.
     private let ticket = Atomic<UInt64>(0)
     /// Written before the ticket, read by who has a block, until which the call does not end.
-    private(set) var body: UnsafePointer<(Int, Int) -> Void>?
+    let body = UnsafeMutablePointer<UnsafePointer<(Int, Int) -> Void>>.allocate(capacity: 1)
     /// Blocks that others than the leader have done.
     let finished = WaitWord()
     /// What `finished` must be for a leader that sleeps; else 0.
@@ -249,11 +258,16 @@ private struct Job: ~Copyable {
     /// Keeps jobs on cache lines of their own.
     private let padding = SIMD8<UInt64>.zero
 
-    mutating func open(_ count: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
+    func open(_ count: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
         precondition(count < 1 << 31, "\(count) blocks of work")
         finished.set(0)
-        self.body = body
+        self.body.initialize(to: body)
         ticket.store(UInt64(count) << 32, ordering: .releasing)
+    }
+
+    deinit {
+        body.deallocate()
+        finished.destroy()
     }
 
     var hasBlocks: Bool { Self.block(ticket.load(ordering: .relaxed)) != nil }

@@ -29,8 +29,21 @@ struct PlanCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Measure how fast this machine is.")
     var probe = true
 
+    @Option(
+        help: ArgumentHelp(
+            "Say how much faster a step would be on so many workers than on one: a step of two layers is made.",
+            valueName: "number"))
+    var workers: Int?
+
+    func validate() throws {
+        if let workers, !(1...1024).contains(workers) {
+            throw ValidationError("--workers \(workers): must be from 1 to 1024")
+        }
+    }
+
     func run() throws {
         let configuration = try given.configuration()
+        if let workers { return try predict(configuration, workers: workers) }
         let (program, machine) = (residentBytes(), MachineMemory.current)
         let pool = WorkerPool(threads: configuration.training.threads)
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
@@ -60,5 +73,33 @@ struct PlanCommand: ParsableCommand {
         } else {
             try printResult(PlanText.report(plans[0], configuration))
         }
+    }
+
+    private func predict(_ configuration: RunConfiguration, workers: Int) throws {
+        let status = StatusLine()
+        status.show("recording the tasks of a step ...")
+        let scaling = try Scaling(configuration, workers: [workers], measuring: false)
+        status.finish()
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            encoder.keyEncodingStrategy = .convertToSnakeCase
+            return try printResult(String(decoding: try encoder.encode(scaling), as: UTF8.self))
+        }
+        func row(_ name: String, _ speedUp: Double, _ share: Double) -> [String] {
+            [
+                name, String(format: "%.1f times as fast", speedUp),
+                String(format: "%.0f %% busy", 100 * speedUp / Double(workers)),
+                String(format: "%.0f %% of the time", 100 * share),
+            ]
+        }
+        let total = scaling.phases.reduce(0) { $0 + $1.seconds / $1.speedUp[workers]! }
+        try printResult(
+            aligned(
+                [row("a step on \(workers) workers", scaling.predicted[workers]!, 1)]
+                    + scaling.phases.prefix(12).map {
+                        row("  " + $0.name, $0.speedUp[workers]!, $0.seconds / $0.speedUp[workers]! / total)
+                    })
+                + "\nmemory bandwidth, caches and the clock that cores share are not in the prediction")
     }
 }

@@ -64,11 +64,9 @@ import Testing
     }
 
     @Test func packagesArePinned() throws {
-        for file in ["Package.swift", "Benchmarks/Package.swift"] {
-            let packages = try Self.text(file).matches(of: /\.package\(url: [^)]*\)/).map { String($0.output) }
-            #expect(packages.count >= 1)
-            for package in packages { #expect(package.contains("exact: "), "\(file): \(package)") }
-        }
+        let packages = try Self.text("Package.swift").matches(of: /\.package\(url: [^)]*\)/).map { String($0.output) }
+        #expect(packages.count >= 1)
+        for package in packages { #expect(package.contains("exact: "), "\(package)") }
     }
 
     @Test func theProgramKnowsItsCommit() throws {

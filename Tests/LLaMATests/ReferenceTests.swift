@@ -43,6 +43,9 @@ import Testing
         Shape(
             "one head, one token", hidden: 18, intermediate: 5, layers: 1, heads: 1, keyValueHeads: 1,
             vocabulary: 3, sequences: 1, length: 1),
+        Shape(
+            "every product in several tiles", hidden: 16, intermediate: 1100, layers: 2, heads: 2, keyValueHeads: 1,
+            vocabulary: 4500, sequences: 2, length: 140),
     ]
 
     static func model(_ shape: Shape, threads: Int = 2, precision: Precision = .fp32) -> LLaMA {
@@ -154,9 +157,9 @@ import Testing
     }
 
     /// The same bits for any number of workers, run after run.
-    @Test(arguments: [shapes[0], shapes[2]]) func determinism(_ shape: Shape) throws {
+    @Test(arguments: [shapes[0], shapes[2], shapes[4]]) func determinism(_ shape: Shape) throws {
         let (tokens, targets) = Self.batch(shape)
-        let results = try [1, 2, 3, 2].map { threads in
+        let results = try [1, 3, 16, 3].map { threads in
             let model = Self.model(shape, threads: threads)
             let loss = try model.accumulateGradients(
                 tokens: tokens, targets: targets, sequences: shape.sequences, lossScale: 1)

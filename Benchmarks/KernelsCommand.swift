@@ -2,10 +2,9 @@ import ArgumentParser
 import Foundation
 import TensorCore
 
-@main
-struct CosmosBenchmarks: ParsableCommand {
+struct KernelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cosmos-benchmarks",
+        commandName: "kernels",
         abstract: "Times kernels, matrix products and optimizer steps on the shapes of LLaMA 130M.",
         discussion: """
             GB/s stand beside the rate at which all threads together copy memory, GFLOP/s beside what their multiply \
@@ -80,4 +79,4 @@ struct CosmosBenchmarks: ParsableCommand {
 }
 
 /// Prints a line at once, into a pipe too.
-private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }

@@ -1,0 +1,8 @@
+import ArgumentParser
+
+@main
+struct CosmosBenchmarks: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cosmos-benchmarks", abstract: "Measures what training steps are made of.",
+        subcommands: [KernelsCommand.self, ScalingCommand.self], defaultSubcommand: KernelsCommand.self)
+}

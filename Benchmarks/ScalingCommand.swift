@@ -1,0 +1,59 @@
+import ArgumentParser
+import Foundation
+import TensorCore
+import Training
+
+struct ScalingCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "scaling", abstract: "Predicts how much faster a step is on more workers.",
+        discussion: """
+            Makes a step on one worker, of one and of two layers, records the time of every task and schedules the tasks \
+            as the pool would on 1 to 128 workers, the measured cost of handing work over included. Beside it stands \
+            the speed-up of this machine's cores, in turns. What cores share (memory, caches, the clock) is not \
+            predicted. A quiet machine is needed: the shortest of three times counts.
+
+            Example:
+              cosmos-benchmarks scaling --config configs/llama60m.cfg --set training.batch_size=8 --json
+            """)
+
+    @Option(help: "The configuration file.")
+    var config: String
+    @Option(name: .customLong("set"), parsing: .unconditionalSingleValue, help: "Replace one setting of the file.")
+    var assignments: [String] = []
+    @Flag(inversion: .prefixedNo, help: "Measure on this machine's cores, too.")
+    var measure = true
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        flushDenormalsToZero()
+        let scaling = try Scaling(
+            try RunConfiguration(file: config, assignments: assignments), measuring: measure)
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            encoder.keyEncodingStrategy = .convertToSnakeCase
+            return say(String(decoding: try encoder.encode(scaling), as: UTF8.self))
+        }
+        say(
+            String(
+                format: "a call that one more worker comes to takes %.1f microseconds longer\n", scaling.handOver * 1e6)
+        )
+        let teams = scaling.predicted.keys.sorted()
+        func row(_ name: String, _ cells: [String]) {
+            say(
+                name.padding(toLength: 34, withPad: " ", startingAt: 0)
+                    + cells.map { String(repeating: " ", count: max(1, 8 - $0.count)) + $0 }.joined())
+        }
+        row("workers", teams.map { "\($0)" } + ["s on 1", "longest"])
+        row("predicted", teams.map { String(format: "%.1f", scaling.predicted[$0]!) })
+        row("measured", teams.map { scaling.measured[$0].map { String(format: "%.2f", $0) } ?? "" })
+        say("")
+        for phase in scaling.phases {
+            row(
+                phase.name,
+                teams.map { String(format: "%.1f", phase.speedUp[$0]!) }
+                    + [String(format: "%.4f", phase.seconds), String(format: "%.5f", phase.longestTask)])
+        }
+    }
+}

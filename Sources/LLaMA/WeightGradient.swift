@@ -1,0 +1,30 @@
+import TensorCore
+
+/// A tile of dW += dy' x, over all tokens of a micro-batch.
+struct WeightGradientTile<Element: ActivationElement> {
+    /// [tokens, rows of the tile].
+    let dy: Matrix<Element>
+    /// [tokens, columns of the tile].
+    let x: Matrix<Element>
+    let gradient: Matrix<Float>
+
+    func add() { multiply(dy.transposed, x.plain, into: gradient, accumulating: true) }
+}
+
+/// The tiles of one weight: of up to 256 rows, an even number of them, so that two workers, or four, are done at the
+/// same time, and 512 columns; of a small weight 256, which is a little slower and twice as many.
+func weightGradientTiles<Element: ActivationElement>(
+    _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: Matrix<Element>
+) -> [WeightGradientTile<Element>] {
+    let gradient = linear.parameter.gradient.matrix
+    let parts = 2 * ((gradient.rows + 511) / 512)
+    let rows = ranges(of: gradient.rows, size: ((gradient.rows + parts - 1) / parts + 15) & ~15)
+    let columns = EvenRanges(gradient.columns, atMost: gradient.count < 1 << 20 ? 256 : 512)
+    return rows.flatMap { rows in
+        (0..<columns.count).map {
+            let columns = columns[$0]
+            return WeightGradientTile(
+                dy: dy.columns(rows), x: x.columns(columns), gradient: gradient.rows(rows).columns(columns))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import TensorCore
+
+/// What a number of workers would make of recorded work, as `WorkerPool` shares it out: each takes the next block
+/// of a call when it is free, a call ends with its last block, and workers without a block take those of calls
+/// within blocks, the oldest call first.
+package struct Schedule {
+    /// A call that is being worked on.
+    private final class Call {
+        let tasks: [[TaskRecorder.Piece]]
+        let leader: Int
+        var (next, finished) = (0, 0)
+
+        init(_ phase: TaskRecorder.Phase, leader: Int) {
+            tasks = phase.tasks
+            self.leader = leader
+        }
+        var hasBlocks: Bool { next < tasks.count }
+        var isFinished: Bool { finished == tasks.count }
+    }
+
+    private enum Frame {
+        /// A block of a call, before its piece `next`.
+        case task(Call, index: Int, next: Int)
+        case lead(Call)
+    }
+
+    private let handOver: Double
+    private var calls: [Call] = []
+    private var stacks: [[Frame]]
+    /// When each worker is done with what it does; infinite: it waits.
+    private var due: [Double]
+    private var now = 0.0
+
+    /// The seconds of a call from outside of any block. `handOver`: those between the start or end of a call on one
+    /// worker and its sight by another.
+    package static func seconds(_ phase: TaskRecorder.Phase, workers: Int, handOver: Double) -> Double {
+        if workers == 1 { return phase.tasks.reduce(0) { $0 + $1.seconds } }
+        var schedule = Schedule(workers: workers, handOver: handOver)
+        return schedule.run(phase)
+    }
+
+    private init(workers: Int, handOver: Double) {
+        self.handOver = handOver
+        stacks = Array(repeating: [], count: workers)
+        due = Array(repeating: .infinity, count: workers)
+    }
+
+    private mutating func run(_ phase: TaskRecorder.Phase) -> Double {
+        open(phase, by: 0)
+        due[0] = 0
+        while !stacks[0].isEmpty {
+            let worker = due.indices.min { due[$0] < due[$1] }!
+            now = due[worker]
+            advance(worker)
+        }
+        return now
+    }
+
+    private mutating func open(_ phase: TaskRecorder.Phase, by worker: Int) {
+        let call = Call(phase, leader: worker)
+        stacks[worker].append(.lead(call))
+        guard phase.tasks.count > 1 else { return }
+        calls.removeAll { !$0.hasBlocks }
+        calls.append(call)
+        for other in due.indices where due[other] == .infinity && isFree(other) { due[other] = now + handOver }
+    }
+
+    /// Whether a worker that waits may take any block: it is not within one.
+    private func isFree(_ worker: Int) -> Bool { stacks[worker].isEmpty || (worker == 0 && stacks[0].count == 1) }
+
+    /// Lets a worker go on until something takes time.
+    private mutating func advance(_ worker: Int) {
+        while true {
+            switch stacks[worker].last {
+            case .task(let call, let index, let next)?:
+                stacks[worker].removeLast()
+                guard next < call.tasks[index].count else {
+                    call.finished += 1
+                    if call.isFinished, call.leader != worker, due[call.leader] == .infinity {
+                        due[call.leader] = now + handOver
+                    }
+                    // A helper stays with a call as long as it has blocks.
+                    if call.leader != worker, call.hasBlocks { take(call, worker) }
+                    continue
+                }
+                stacks[worker].append(.task(call, index: index, next: next + 1))
+                switch call.tasks[index][next] {
+                case .alone(let seconds):
+                    due[worker] = now + seconds
+                    return
+                case .phase(let phase): open(phase, by: worker)
+                }
+            case .lead(let call)? where call.hasBlocks: take(call, worker)
+            case .lead(let call)? where call.isFinished:
+                stacks[worker].removeLast()
+                if worker == 0, stacks[0].isEmpty { return }
+            default:
+                guard isFree(worker), let call = calls.first(where: \.hasBlocks) else {
+                    due[worker] = .infinity
+                    return
+                }
+                take(call, worker)
+            }
+        }
+    }
+
+    private mutating func take(_ call: Call, _ worker: Int) {
+        stacks[worker].append(.task(call, index: call.next, next: 0))
+        call.next += 1
+    }
+}
