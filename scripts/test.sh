@@ -14,6 +14,9 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
 cd "$repository"
 swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
 
-# A run of everything also checks the exchange of models with transformers, where check_huggingface.sh --install
-# has put it.
-if (($# == 0)) && [[ -x .venv/bin/python ]]; then scripts/check_huggingface.sh; fi
+# A run of everything also puts the program through a minute of what goes wrong in life, and checks the exchange of
+# models with transformers, where check_huggingface.sh --install has put it.
+if (($# == 0)); then
+    scripts/torture.sh --minutes 1 --seed 1 --program .build/release/cosmos-train
+    if [[ -x .venv/bin/python ]]; then scripts/check_huggingface.sh; fi
+fi

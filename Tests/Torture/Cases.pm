@@ -116,9 +116,11 @@ sub kill_command {
     my ($folder) = @_;
     my $name = one(sort keys %World::commands);
     my ($arguments, $result) = @{$World::commands{$name}};
-    my $process = Program::run(in => $folder, args => $arguments, torture => sprintf '%s:%d:%d',
-        one('kill', 'killafter', 'torn', 'fail', 'full', 'short'), 1 + rand $World::calls{$name}, one(@errors));
-    $done{$process->{died} ? 'kills' : 'failing calls'}++;
+    my @how = rand() < 0.3 ? (signal => [one('KILL', 'TERM', 'INT', 'HUP'), rand $World::seconds{$name}])
+        : (torture => sprintf '%s:%d:%d', one('kill', 'killafter', 'torn', 'fail', 'full', 'short'),
+            1 + rand $World::calls{$name}, one(@errors));
+    my $process = Program::run(in => $folder, args => $arguments, @how);
+    $done{$process->{died} || $process->{sent} ? 'kills' : 'failing calls'}++;
     return $_ for Program::problem($process) // ();
     my $whole = "$World::base/commands/$name/$result";
     return "$name leaves half a result" if -e "$folder/$result" && unlike("$folder/$result", $whole) && $name ne 'tokenize';
@@ -220,6 +222,61 @@ sub sweep {
         my ($found, $expected) = map { World::bits("$_/sweep/$run") } $folder, $World::base;
         return "the sweep's run $run ends with other numbers" if "@$found" ne "@$expected";
     }
+    return;
+}
+
+# A shard is cut short or rewritten while a run reads it: an error at most, and once it is back the run goes on.
+sub disturbed_data {
+    my ($folder) = @_;
+    my $optimizer = one(@World::optimizers);
+    Files::copy("$World::base/$_", "$folder/$_") for 'run.cfg', 'train';
+    my $shard = "$folder/train/" . one(Files::names("$folder/train"));
+    my $bytes = Files::contents($shard);
+    my @arguments = World::training($optimizer, 'data.train=train');
+    my $process = Program::start(in => $folder, args => \@arguments);
+    Program::nap(rand $World::seconds{$optimizer});
+    if (rand() < 0.5) {
+        truncate $shard, rand length $bytes;
+    } else {
+        open my $file, '+<:raw', $shard or die "cannot open $shard: $!\n";
+        seek $file, 1024, 0;
+        print $file "\xff" x (length($bytes) - 1024);
+        close $file;
+    }
+    Program::finish($process);
+    $done{'disturbed runs'}++;
+    return $_ for Program::problem($process) // ();
+    Files::write($shard, $bytes);
+    my $holds = -e "$folder/run/config.resolved.cfg";
+    my $again = Program::run(in => $folder, args => [@arguments, $holds ? '--resume' : ()]);
+    return $_ for Program::problem($again) // ();
+    return "the run does not go on: $again->{err}" if $again->{code} != 0;
+    return World::difference("$folder/run", $optimizer);
+}
+
+# A link that lies where the program writes: what it leads to stays as it is.
+sub planted_link {
+    my ($folder) = @_;
+    my $victim = "$folder/victim";
+    Files::write($victim, 'precious');
+    Files::copy("$World::base/$_", "$folder/$_") for 'run.cfg', 'sweep.yaml', 'sweep';
+    Files::copy("$World::base/half/adamw/run", "$folder/run");
+    my ($place, @arguments) = @{one(
+        (map { [$_, World::training('adamw'), '--resume'] } 'run/.lock', 'run/train.log', 'run/log.csv', 'run/history.json',
+            'run/config.resolved.cfg'),
+        (map { [$_, World::training('adamw'), '--replace'] } 'run/.lock', 'run/train.log'),
+        (map { [$_, 'sweep', '--config', 'run.cfg', '--file', 'sweep.yaml', '--out', 'sweep'] } 'sweep/.lock',
+            'sweep/summary.csv', map { "sweep/$_" } Files::names("$folder/sweep/output")),
+        ['made', 'export', "$World::base/ref/adamw/run", '--output', 'made'],
+        ['made.html', 'compare', 'sweep', '--report', 'made.html'],
+        ['made.model', 'tokenizer', '--input', "$World::base/text/docs.txt", '--output', 'made.model', '--vocab-size', 400],
+    )};
+    unlink "$folder/$place";
+    symlink $victim, "$folder/$place" or die "cannot link $place: $!\n";
+    my $process = Program::run(in => $folder, args => \@arguments);
+    $done{'planted links'}++;
+    return $_ for Program::problem($process) // ();
+    return "$place is followed to a file elsewhere" if Files::contents($victim) ne 'precious';
     return;
 }
 
@@ -389,7 +446,7 @@ sub repair {
 # What a case does, by the share of all cases.
 my @kinds = (
     [0.035, \&kill_training], [0.015, \&failing_call], [0.008, \&full_disk], [0.015, \&kill_command], [0.012, \&race],
-    [0.004, \&sweep], [1, \&mutated_input],
+    [0.004, \&sweep], [0.005, \&disturbed_data], [0.005, \&planted_link], [1, \&mutated_input],
 );
 
 sub any {

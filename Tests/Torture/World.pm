@@ -83,7 +83,7 @@ sub make {
         $progress->("undisturbed $name");
         my $folder = "$base/commands/$name";
         mkdir $folder;
-        must(args => $commands{$name}[0], in => $folder, count => "$folder.calls");
+        $seconds{$name} = must(args => $commands{$name}[0], in => $folder, count => "$folder.calls")->{seconds};
         $calls{$name} = 0 + Files::contents("$folder.calls");
     }
 }
