@@ -7,7 +7,9 @@
 // sums are written there at the end, so that it must compute them.
 
 #define SUMS 12
-static volatile float factor = 0.5f, addend = 1.0f, sink;
+static volatile float factor = 0.5f, addend = 1.0f;
+// Each thread's own: many measure at once.
+static _Thread_local volatile float sink;
 
 typedef float vector4 __attribute__((vector_size(16)));
 
