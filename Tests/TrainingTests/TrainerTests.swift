@@ -49,12 +49,13 @@ struct TrainerTests {
         let run = try TinyRun()
         try run.train("straight", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000")
         var stops = 0
+        var isFinished = false
         var purpose = RunDirectory.Purpose.new
-        // Stops ever later, so that they fall everywhere, until the run gets through.
-        for attempt in 0..<400 {
+        // Stops ever later, so that they fall everywhere, until the run gets through: on a busy machine, too.
+        for attempt in 0..<400 where !isFinished {
             let cancellation = CancellationFlag()
             let timer = Thread {
-                usleep(UInt32(200 * attempt))
+                usleep(UInt32(200 * attempt + 10 * attempt * attempt))
                 cancellation.request()
             }
             timer.start()
@@ -62,10 +63,9 @@ struct TrainerTests {
                 "stopped", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000", purpose: purpose,
                 cancellation: cancellation)
             purpose = .resume
-            if case .finished = outcome { break }
-            stops += 1
+            if case .finished = outcome { isFinished = true } else { stops += 1 }
         }
-        #expect(stops > 0)
+        #expect(isFinished && stops > 0)
         try run.expectEqual("straight", "stopped")
     }
 
