@@ -31,6 +31,29 @@ extension Comparison {
     }
 }
 
+/// The fields of each line; within quotes, commas and line breaks are text (RFC 4180).
+func csvRows(_ text: String) -> [[String]] {
+    var (rows, row, field, isQuoted) = ([[String]](), [String](), "", false)
+    var previous: Character?
+    for character in text {
+        defer { previous = character }
+        switch character {
+        case "\"":
+            isQuoted.toggle()
+            // Two within quotes stand for one: the first has ended them, the second begins them again.
+            if isQuoted, previous == character { field.append(character) }
+        case "," where !isQuoted:
+            row.append(field)
+            field = ""
+        case "\n" where !isQuoted, "\r\n" where !isQuoted:
+            rows.append(row + [field])
+            (row, field) = ([], "")
+        default: field.append(character)
+        }
+    }
+    return row.isEmpty && field.isEmpty ? rows : rows + [row + [field]]
+}
+
 extension String {
     /// Quoted where a comma, a quote or a line break would break the line (RFC 4180).
     var csvField: String {

@@ -51,7 +51,7 @@ extension Comparison {
             title: "Final loss against learning rate", xLabel: "learning rate (✕: a run diverged)",
             isXLogarithmic: true,
             series: optimizers.map { optimizer in
-                let own = settings.filter { $0.optimizer == optimizer && $0.losses.count > 0 }
+                let own = settings.filter { $0.optimizer == optimizer && $0.losses.count > 0 && !$0.isChanged }
                 let means = Dictionary(grouping: own, by: \.learningRate).map { rate, settings in
                     (x: rate, y: settings.map(\.losses.mean).min() ?? .nan)
                 }.sorted { $0.x < $1.x }

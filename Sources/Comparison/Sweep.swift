@@ -33,14 +33,16 @@ public final class Sweep {
     private let status = StatusLine(interval: 1)
     private var isStopping = false
     private let lock: FolderLock
+    private let summary: SweepSummary
 
     /// Makes the folder and looks at what it holds. Only one sweep at a time may work in it.
     public init(_ plan: SweepPlan, jobsAtOnce: Int, cancellation: CancellationFlag) throws {
         self.plan = plan
         self.jobsAtOnce = jobsAtOnce
         self.cancellation = cancellation
-        lock = try FolderLock(plan.folder)
+        lock = try FolderLock(plan.folder, option: "--out")
         try makeOwnFolder(plan.folder + "/output")
+        summary = try SweepSummary(of: plan)
         jobs = try plan.runs.map { run in
             // A run that was killed at its very beginning lacks one of them.
             guard
@@ -214,53 +216,9 @@ public final class Sweep {
         return aligned(lines) + "\n" + status
     }
 
-    /// `summary.csv`: a line for each run of the plan.
     private func writeSummary() throws {
-        let named = ["optimizer.name", "training.seed", "data.seed"]
-        let varied = (["optimizer.lr"] + plan.keys).unique.filter { !named.contains($0) }
-        let columns =
-            ["run", "state", "optimizer", "seed"] + varied
-            + [
-                "step", "steps", "tokens", "train_loss", "validation_loss", "perplexity", "training_seconds",
-                "tokens_per_second", "optimizer_seconds_per_step", "state_bytes", "peak_rss_bytes", "message",
-            ]
-        let rows = jobs.map { job -> [String] in
-            let configuration = job.run.configuration
-            let values = configuration.sections.flatMap { section in
-                section.values.map { ("\(section.name).\($0.key)", $0.value) }
-            }
-            let byKey = Dictionary(values) { first, _ in first }
-            let record = job.record
-            let loss = record?.finalLoss
-            let seed = (configuration.training.seed, configuration.data.seed)
-            func text<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
-            return [job.run.name, job.state.rawValue, configuration.optimizer.name]
-                + [seed.0 == seed.1 ? "\(seed.0)" : "\(seed.0)/\(seed.1)"] + varied.map { byKey[$0] ?? "" }
-                + [
-                    text(record?.log.lastStep), "\(configuration.steps)", text(record?.log.lastTokens),
-                    text(record?.log.lastTrainLoss), text(loss), text(loss.map { exp($0) }), text(record?.log.seconds),
-                    text(record?.tokensPerSecond), text(record?.optimizerSecondsPerStep), text(record?.stateBytes),
-                    text(record?.log.peakRSSBytes), job.message,
-                ]
-        }
-        let text = ([columns] + rows).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
-        try AtomicFile.write(text, to: plan.folder + "/summary.csv")
+        try summary.write(jobs.map { (run: $0.run, state: $0.state, record: $0.record, message: $0.message) })
     }
-}
-
-/// What is missing of the sweep in a folder: runs of its `summary.csv` that have no folder yet. Nil where
-/// nothing is, or the folder is no sweep's.
-public func unfinishedSweep(_ folder: String) -> String? {
-    guard let data = FileManager.default.contents(atPath: folder + "/summary.csv") else { return nil }
-    let lines = String(decoding: data, as: UTF8.self).split(separator: "\n")
-    guard lines.first?.hasPrefix("run,state,") == true else { return nil }
-    let missing = lines.dropFirst().map { $0.split(separator: ",", omittingEmptySubsequences: false) }.filter {
-        $0.count > 2 && !RunDirectory.holdsRun(path(of: String($0[0]), in: folder))
-    }
-    guard !missing.isEmpty else { return nil }
-    let names = missing.prefix(3).map { "\($0[0]) (\($0[1]))" }.joined(separator: ", ")
-    return "\(missing.count) of the \(lines.count - 1) runs of the sweep \(folder) are missing: \(names)"
-        + (missing.count > 3 ? " and \(missing.count - 3) more" : "")
 }
 
 /// The last whole row of a log, whatever its size.

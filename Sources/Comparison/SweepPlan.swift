@@ -16,7 +16,7 @@ public struct SweepPlan: Sendable {
     }
 
     /// A key with its values, as YAML, and where they were given.
-    struct Axis {
+    private struct Axis {
         let key: String
         let values: [String]
         let source: String
@@ -34,24 +34,28 @@ public struct SweepPlan: Sendable {
 
     /// - Parameters:
     ///   - base: the configuration file.
+    ///   - assignments: `section.key=value` each, for all runs.
     ///   - vary: `section.key=value,value,...` each.
     ///   - gridFile: a YAML file with a section for each optimizer: its keys with lists of values.
     ///   - seeds: this many seeds from 1 on, each for the weights and for the data.
     ///   - threads: worker threads of a run; nil: as the configuration says.
     public init(
-        base: String, vary: [String], gridFile: String?, seeds: Int?, folder: String, threads: Int?
+        base: String, assignments: [String], vary: [String], gridFile: String?, seeds: Int?, folder: String,
+        threads: Int?
     ) throws {
         self.folder = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
         let common = try vary.map(Self.axis)
         var grids = try gridFile.map(Self.grids) ?? [[]]
         grids = grids.map { $0 + common }
-        for grid in grids { try Self.checkKeys(grid, hasSeeds: seeds != nil) }
         guard grids.contains(where: { !$0.isEmpty }) || seeds != nil else {
             throw UserError(
                 .usage, "the grid is empty: nothing varies",
                 hint:
                     "for example --vary optimizer.lr=1e-3,2e-3, or --seeds 3, or --file with a grid for each optimizer")
         }
+        let settings = try assignments.map(Self.setting)
+        grids = grids.map { $0 + settings }
+        for grid in grids { try Self.checkKeys(grid, hasSeeds: seeds != nil) }
         let count = grids.reduce(0) { sum, grid in
             sum + grid.reduce(seeds ?? 1) { min($0 * $1.values.count, 1 << 30) }
         }
@@ -64,6 +68,7 @@ public struct SweepPlan: Sendable {
         leavesOptimizerOut =
             names.unique.count > 1 || grids.joined().contains { $0.key == "optimizer" && $0.values.count > 1 }
         keys = grids.joined().map(\.key).unique
+        let named = Self.namedKeys(grids, hasSeeds: seeds != nil)
         var runs: [Run] = []
         for grid in grids {
             for combination in Self.combinations(of: grid) {
@@ -71,7 +76,7 @@ public struct SweepPlan: Sendable {
                     let run = try Self.run(
                         combination, of: grid, seed: seed, base: base,
                         leavingOut: leavesOptimizerOut ? "optimizer" : nil,
-                        folder: self.folder, threads: threads, qualified: Self.ambiguousKeys(grids))
+                        folder: self.folder, threads: threads, named: named)
                     guard !runs.contains(where: { $0.name == run.name }) else {
                         throw UserError(
                             .usage, "the grid has the run \(run.name) twice",
@@ -108,6 +113,14 @@ public struct SweepPlan: Sendable {
         return Axis(key: key, values: values, source: "--vary \(key)")
     }
 
+    /// Reads `section.key=value`, which all runs have.
+    private static func setting(_ text: String) throws -> Axis {
+        _ = try ConfigurationNode(assignment: text)
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let key = parts[0].trimmingCharacters(in: .whitespaces)
+        return Axis(key: key, values: [String(parts[1])], source: "--set \(key)")
+    }
+
     /// Reads the grids of a file: `adamw:` with `optimizer.lr: [1.0e-3, 2.0e-3]` below it, and so on.
     private static func grids(_ file: String) throws -> [[Axis]] {
         let entries = try ConfigurationNode(contentsOfFile: file).entries ?? []
@@ -142,8 +155,8 @@ public struct SweepPlan: Sendable {
         for (index, axis) in grid.enumerated() {
             if ["output.run_dir", "training.threads", "base"].contains(axis.key) {
                 throw UserError(
-                    .usage, "\(axis.source): \(axis.key) cannot be varied: the sweep sets it itself",
-                    hint: "--out names the folder of the runs, --jobs shares the cores among them")
+                    .usage, "\(axis.source): \(axis.key) cannot be given: the sweep sets it itself",
+                    hint: "--out names the folder of the runs, --threads and --jobs share the cores among them")
             }
             if hasSeeds, ["training.seed", "data.seed"].contains(axis.key) {
                 throw UserError(
@@ -170,17 +183,23 @@ public struct SweepPlan: Sendable {
         }
     }
 
-    /// Keys whose last part alone would not tell them apart.
-    private static func ambiguousKeys(_ grids: [[Axis]]) -> Set<String> {
-        let keys = Set(grids.flatMap { $0.map(\.key) })
-        return Set(keys.filter { key in keys.contains { $0 != key && shortName(of: $0) == shortName(of: key) } })
+    /// The keys whose values name the folders, those that vary, with what stands there for them: their last
+    /// part where that tells them apart. The optimizer is always named; where nothing varies, all is.
+    private static func namedKeys(_ grids: [[Axis]], hasSeeds: Bool) -> [String: String] {
+        let varied = grids.joined().filter { $0.values.count > 1 || $0.key == "optimizer.name" }
+        let named = varied.isEmpty && !hasSeeds ? grids.joined().filter { !$0.source.hasPrefix("--set") } : varied
+        let keys = Set(named.map(\.key))
+        func shortName(_ key: String) -> String { key.split(separator: ".").last.map(String.init) ?? key }
+        return Dictionary(
+            uniqueKeysWithValues: keys.map { key in
+                let isAmbiguous = keys.contains { $0 != key && shortName($0) == shortName(key) }
+                return (key, key == "optimizer.name" ? "" : isAmbiguous ? key : shortName(key))
+            })
     }
-
-    private static func shortName(of key: String) -> String { key.split(separator: ".").last.map(String.init) ?? key }
 
     private static func run(
         _ combination: [(key: String, value: String)], of grid: [Axis], seed: Int?, base: String,
-        leavingOut section: String?, folder: String, threads: Int?, qualified: Set<String>
+        leavingOut section: String?, folder: String, threads: Int?, named: [String: String]
     ) throws -> Run {
         var assignments = combination.map { "\($0.key)=\($0.value)" }
         if let seed { assignments += ["training.seed=\(seed)", "data.seed=\(seed)"] }
@@ -202,10 +221,7 @@ public struct SweepPlan: Sendable {
             section.values.map { ("\(section.name).\($0.key)", $0.value) }
         }
         let canonical = Dictionary(written) { first, _ in first }
-        var parts = combination.map { key, value in
-            let value = canonical[key] ?? value
-            return key == "optimizer.name" ? value : (qualified.contains(key) ? key : shortName(of: key)) + value
-        }
+        var parts = combination.compactMap { key, value in named[key].map { $0 + (canonical[key] ?? value) } }
         if let seed { parts.append("seed\(seed)") }
         let name = String(
             parts.joined(separator: "-").map { character in
@@ -218,6 +234,11 @@ public struct SweepPlan: Sendable {
 
     /// Refuses a folder that holds another run than the one that is planned.
     private static func checkExisting(_ run: Run) throws {
+        if let changes = try RunHistory(in: run.folder)?.changes, !changes.isEmpty {
+            throw UserError(
+                .usage, "\(run.folder) holds a run that changed on the way: \(changes.joined(separator: "; "))",
+                hint: "move that folder away: a run of the sweep is of one setting")
+        }
         let file = run.folder + "/config.resolved.cfg"
         guard FileManager.default.fileExists(atPath: file) else { return }
         let free = ["training.threads", "evaluation.every"]

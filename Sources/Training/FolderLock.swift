@@ -10,8 +10,9 @@ package final class FolderLock {
     let isNew: Bool
     private let descriptor: Int32
 
-    /// Makes the folder where it is missing. Throws where another process holds it.
-    package init(_ folder: String) throws {
+    /// Makes the folder where it is missing. Throws where another process holds it; `option` is how the user
+    /// named it.
+    package init(_ folder: String, option: String = "output.run_dir") throws {
         let file = folder + "/.lock"
         while true {
             let isNew = try makeFolder(folder)
@@ -25,7 +26,7 @@ package final class FolderLock {
                 }
                 throw UserError(
                     .usage, "another process\(owner.map { " (\($0))" } ?? "") is training in \(folder)",
-                    hint: "wait for it, stop it, or choose another output.run_dir")
+                    hint: "wait for it, stop it, or choose another \(option)")
             }
             // Between the two calls another process may have set the folder aside, and the lock with it.
             var (locked, present) = (stat(), stat())

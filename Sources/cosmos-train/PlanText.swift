@@ -1,5 +1,7 @@
+import Comparison
 import Configuration
 import Foundation
+import TensorCore
 import Training
 
 /// Plans as text for people.
@@ -85,6 +87,46 @@ enum PlanText {
             + "\n\n* as configured; the others with their defaults, and its values for settings of the same name"
             + machine
             + (plans.lazy.compactMap(\.speed).first.map { "\nmeasured on \($0.method)" } ?? "") + unsupported
+    }
+
+    /// The runs of a sweep, all to be made. Those that differ in seeds, learning rate and schedule alone take
+    /// the same; their speed is measured once.
+    static func sweep(_ sweep: SweepPlan, jobs: Int, probe: Bool) throws -> String {
+        let (program, machine, status) = (residentBytes(), MachineMemory(), StatusLine())
+        defer { status.finish() }
+        let pool = WorkerPool(threads: sweep.runs[0].configuration.training.threads)
+        var (plans, probes) = ([String: RunPlan](), [String: SpeedProbe]())
+        var rows: [[String]] = []
+        var (memory, seconds) = ([Int](), 0.0)
+        for run in sweep.runs {
+            let values = run.configuration.sections.flatMap { section in
+                section.values.map { (key: "\(section.name).\($0.key)", value: $0.value) }
+            }.filter {
+                !$0.key.hasPrefix("schedule.")
+                    && !["optimizer.lr", "training.seed", "data.seed", "output.run_dir"].contains($0.key)
+            }
+            let kind = values.map(\.value).joined(separator: "\n")
+            var plan = try plans[kind] ?? RunPlan(run.configuration, pool: pool, program: program, machine: machine)
+            if probe, plan.speed == nil {
+                status.show("measuring the speed of \(run.name) ...")
+                let passes = values.filter { ["model.", "data.", "training."].contains(where: $0.key.hasPrefix) }
+                    .map(\.value).joined(separator: "\n")
+                let known = try probes[passes] ?? SpeedProbe(run.configuration, pool: pool, machine: machine)
+                probes[passes] = known
+                try known.complete(&plan, run.configuration)
+            }
+            plans[kind] = plan
+            memory.append(plan.memory.required)
+            seconds += plan.speed?.runSeconds ?? 0
+            rows.append(
+                [run.folder, Format.bytes(plan.memory.required)]
+                    + (plan.speed.map { [Format.duration($0.runSeconds)] } ?? [])
+                    + (plan.fits ? [] : ["does NOT fit this machine"]))
+        }
+        let most = memory.sorted().suffix(jobs).reduce(0, +)
+        return aligned(rows) + "\n\n\(rows.count) run\(rows.count == 1 ? "" : "s"), \(jobs) at a time: "
+            + "at most \(Format.bytes(most))" + (probe ? ", about \(Format.duration(seconds / Double(jobs)))" : "")
+            + (machine.map { "; \(Format.bytes($0.available)) are available" } ?? "")
     }
 
     private static func verdict(_ plan: RunPlan) -> String {

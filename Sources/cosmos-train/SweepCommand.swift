@@ -14,7 +14,8 @@ struct SweepCommand: ParsableCommand {
             and diverged runs are kept, stopped ones resumed, failed ones tried again. To make a run anew, remove its \
             folder. summary.csv in --out says how far each run is.
 
-            --vary with one value sets it for all runs. Where optimizers are compared, the optimizer section of the \
+            --set gives all runs a value. Folders are named by the optimizer and by what varies; another grid may be added in \
+            the same --out. Where optimizers are compared, the optimizer section of the \
             configuration file counts for none of them, its own included: each has its defaults and the values of the \
             grid. Grids of their own for each optimizer are given in a file:
               adamw:
@@ -31,6 +32,7 @@ struct SweepCommand: ParsableCommand {
             """)
 
     @OptionGroup var given: ConfigurationOption
+    @OptionGroup var changes: AssignmentOptions
 
     @Option(
         parsing: .unconditionalSingleValue,
@@ -49,27 +51,38 @@ struct SweepCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The folder of the sweep.", valueName: "folder"))
     var out: String
 
-    @Option(parsing: .unconditional, help: "Runs at a time; each gets its share of the cores (training.threads).")
+    @Option(parsing: .unconditional, help: "Runs at a time.")
     var jobs = 1
 
-    @Flag(help: "Check everything and list the runs, but make none.")
+    @Option(
+        parsing: .unconditional,
+        help: "Worker threads of a run (default: its share of the cores; of a single job, as the configuration says).")
+    var threads: Int?
+
+    @Flag(help: "Check everything and list the runs with the memory and time that they will take, but make none.")
     var dryRun = false
+
+    @Flag(inversion: .prefixedNo, help: "With --dry-run: measure how fast this machine is.")
+    var probe = true
 
     func validate() throws {
         if let seeds, !(1...1000).contains(seeds) { throw ValidationError("--seeds \(seeds): must be from 1 to 1000") }
         if !(1...availableCoreCount).contains(jobs) {
             throw ValidationError("--jobs \(jobs): must be from 1 to the number of cores, \(availableCoreCount)")
         }
+        if let threads, !(1...availableCoreCount / jobs).contains(threads) {
+            throw ValidationError(
+                "--threads \(threads): must be from 1 to \(availableCoreCount / jobs): there are \(availableCoreCount) "
+                    + "cores\(jobs > 1 ? " for \(jobs) jobs" : "")")
+        }
     }
 
     func run() throws {
         let plan = try SweepPlan(
-            base: given.file, vary: vary, gridFile: file, seeds: seeds, folder: out,
-            threads: jobs > 1 ? availableCoreCount / jobs : nil)
-        if dryRun {
-            for run in plan.runs { try printResult(run.folder) }
-            return
-        }
+            base: given.file, assignments: changes.assignments, vary: vary, gridFile: file, seeds: seeds,
+            folder: out,
+            threads: threads ?? (jobs > 1 ? availableCoreCount / jobs : nil))
+        if dryRun { return try printResult(PlanText.sweep(plan, jobs: jobs, probe: probe)) }
         if plan.leavesOptimizerOut {
             printToStandardError(
                 "note: optimizers are compared, so the optimizer section of \(given.file) counts for none of them: each has "

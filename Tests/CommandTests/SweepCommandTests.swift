@@ -102,9 +102,9 @@ import Testing
             func resolved(_ run: String) throws -> String {
                 try String(contentsOf: folder.appending(path: "sweep/\(run)/config.resolved.cfg"), encoding: .utf8)
             }
-            let cosmos = try resolved("cosmos-lr0.02")
+            let cosmos = try resolved("cosmos")
             #expect(cosmos.contains("gamma: auto ") && cosmos.contains("    lr: 0.002 "), "\(cosmos)")
-            #expect(try resolved("adamw-lr0.02").contains("weight_decay: 0.01 "))
+            #expect(try resolved("adamw").contains("weight_decay: 0.01 "))
 
             // Where one optimizer is looked at, its section counts.
             #expect(try sweep("--vary", "optimizer.lr=4e-2", in: folder).status == 0)
@@ -117,7 +117,7 @@ import Testing
             let report = try String(contentsOfFile: page, encoding: .utf8)
             #expect(!report.contains(folder.path), "a published report shows no paths of this machine")
             for text in [
-                "cosmos-train train --config sweep/output/cosmos-lr0.02.cfg", "kernels for",
+                "cosmos-train train --config sweep/output/cosmos.cfg", "kernels for",
                 "<td class=\"words\">commit",
             ] {
                 #expect(report.contains(text), "the report lacks \(text)")
@@ -130,16 +130,17 @@ import Testing
             try prepare(folder)
             let grid = "adamw:\n  optimizer.lr: [1.0e-3, 2.0e-3]\ncosmos:\n  optimizer.rank: [4, 8]\n"
             try Data(grid.utf8).write(to: folder.appending(path: "grid.cfg"))
-            let command = try sweep("--file", "grid.cfg", "--vary", "schedule.warmup=0", "--dry-run", in: folder)
+            let command = try sweep(
+                "--file", "grid.cfg", "--set", "schedule.warmup=0", "--dry-run", "--no-probe", "--jobs", "2",
+                "--threads",
+                "1", in: folder)
             #expect(command.status == 0, "\(command.errorOutput)")
+            let lines = command.output.split(separator: "\n")
             #expect(
-                command.output == """
-                    sweep/adamw-lr0.001-warmup0
-                    sweep/adamw-lr0.002-warmup0
-                    sweep/cosmos-rank4-warmup0
-                    sweep/cosmos-rank8-warmup0
-
-                    """)
+                lines.prefix(4).map { $0.prefix { $0 != " " } } == [
+                    "sweep/adamw-lr0.001", "sweep/adamw-lr0.002", "sweep/cosmos-rank4", "sweep/cosmos-rank8",
+                ])
+            #expect(lines.count == 5 && lines[4].contains(/^4 runs, 2 at a time: at most \d+(\.\d+)? [KM]iB/))
             #expect(!FileManager.default.fileExists(atPath: folder.path + "/sweep"))
         }
     }
@@ -189,7 +190,7 @@ import Testing
             // A second sweep must not work in the same folder.
             let other = try run(program, arguments, in: folder)
             #expect(other.status == 64)
-            #expect(other.errorOutput.contains("another process"))
+            #expect(other.errorOutput.contains("another process") && other.errorOutput.contains("choose another --out"))
             kill(process.processIdentifier, SIGINT)
             process.waitUntilExit()
             #expect(process.terminationStatus == 75)
@@ -208,6 +209,46 @@ import Testing
         }
     }
 
+    @Test func aSecondGridInTheSameFolderKeepsTheFirst() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try sweep("--vary", "optimizer.betas=[0.9, 0.95],[0.8, 0.9]", in: folder).status == 0)
+            let file = folder.appending(path: "sweep/summary.csv")
+            let first = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+            let second = try sweep(
+                "--vary", "optimizer.weight_decay=0,0.1", "--set", "optimizer.betas=[0.9, 0.95]", in: folder)
+            #expect(second.status == 0, "\(second.errorOutput)")
+            let both = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+            #expect(both.count == 5, "\(both)")
+            for (old, new) in zip(first, both).dropFirst() {
+                // The first grid has no value in the second's column.
+                #expect(old.hasPrefix("betas_0.") && new.replacing(",0.01,,", with: ",0.01,") == old, "\(old) \(new)")
+            }
+            #expect(both[4].hasPrefix(#"weight_decay0.1,finished,adamw,1,0.01,0.1,"[0.9, 0.95]",20,20,"#), "\(both[4])")
+
+            try FileManager.default.removeItem(atPath: folder.path + "/sweep/weight_decay0.0")
+            let compare = try run(program, ["compare", "sweep", "--force"], in: folder)
+            #expect(
+                compare.output.contains("1 of the 4 runs of the sweep sweep are missing: weight_decay0.0 (finished)"))
+        }
+    }
+
+    @Test func aRunThatChangedOnTheWayIsNoRunOfASweep() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            #expect(try sweep("--vary", "optimizer.lr=1e-2,2e-2", in: folder).status == 0)
+            let changed = try run(
+                program, ["--config", "sweep/output/lr0.01.cfg", "--resume", "--reset-optimizer"], in: folder)
+            #expect(changed.status == 0, "\(changed.errorOutput)")
+            let again = try sweep("--vary", "optimizer.lr=1e-2,2e-2", in: folder)
+            #expect(again.status == 64)
+            #expect(again.errorOutput.contains("sweep/lr0.01 holds a run that changed on the way: after step 20"))
+            let compare = try run(program, ["compare", "sweep"], in: folder)
+            #expect(compare.status == 0, "\(compare.errorOutput)")
+            #expect(compare.output.contains("sweep/lr0.01 gets no rank"))
+        }
+    }
+
     @Test(arguments: [
         (["--vary", "optimizer.lrr=1"], "--vary optimizer.lrr: unknown key `optimizer.lrr`"),
         (["--vary", "optimizer.lr=-1"], "--vary optimizer.lr: optimizer.lr: -1 must be 0 or greater"),
@@ -218,6 +259,10 @@ import Testing
         (["--vary", "data.seed=1,2", "--seeds", "2"], "data.seed overlaps with --seeds"),
         (["--vary", "optimizer.lr=1e-3,0.001"], "the grid has the run lr0.001 twice"),
         (["--vary", "training.threads=1,2"], "the sweep sets it itself"),
+        (["--vary", "optimizer.lr=1,2", "--set", "optimizer.lr=3"], "--set optimizer.lr: optimizer.lr is given twice"),
+        (["--vary", "optimizer.lr=1,2", "--set", "optimizer.rank=3"], "--set optimizer.rank: unknown key"),
+        (["--vary", "optimizer.lr=1,2", "--threads", "100000"], "--threads 100000: must be from 1 to"),
+        (["--set", "optimizer.lr=1"], "nothing varies"),
         (["--file", "empty.cfg"], "empty.cfg: the grid is empty"),
         (["--file", "list.cfg"], "list.cfg:2: optimizer.lr: the grid is empty"),
     ])
