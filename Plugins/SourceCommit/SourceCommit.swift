@@ -3,8 +3,9 @@ import PackagePlugin
 
 /// Compiles the commit of the source into a target, as `sourceCommit`.
 ///
-/// The file is written anew only where the commit differs, so that nothing is built again for nothing. A
-/// tree without git, or within another repository, is of an unknown commit.
+/// It is read again when a source file or the checked-out commit has changed, and written only where it
+/// differs, so that nothing is compiled for nothing. A tree without git, or within another repository, is of
+/// an unknown commit.
 @main
 struct SourceCommit: BuildToolPlugin {
     func createBuildCommands(context: PluginContext, target: Target) throws -> [Command] {
@@ -13,21 +14,40 @@ struct SourceCommit: BuildToolPlugin {
             cd "$1"
             commit=unknown
             if [ "$(git rev-parse --show-toplevel 2> /dev/null)" = "$(pwd -P)" ]; then
-                commit="$(git --no-optional-locks describe --always --exclude '*' --abbrev=12 --dirty=', changed')"
+                commit="$(git rev-parse --short=12 HEAD)"
+                changed="$(git --no-optional-locks status --porcelain -- Sources Package.swift)"
+                if [ -n "$changed" ]; then commit="$commit, changed"; fi
             fi
             text="let sourceCommit = \\"$commit\\""
-            file="$2/SourceCommit.swift"
-            if [ "$(cat "$file" 2> /dev/null)" != "$text" ]; then printf '%s\\n' "$text" > "$file"; fi
+            if [ "$(cat "$2" 2> /dev/null)" != "$text" ]; then printf '%s\\n' "$text" > "$2"; fi
             """
-        let output = context.pluginWorkDirectoryURL
+        let package = context.package.directoryURL
+        let output = context.pluginWorkDirectoryURL.appending(path: "SourceCommit.swift")
+        let git = gitFolder(of: package)
+        let sources = FileManager.default.enumerator(
+            at: package.appending(path: "Sources"), includingPropertiesForKeys: [.isRegularFileKey])
+        let files =
+            (sources?.compactMap { $0 as? URL } ?? []) + [
+                package.appending(path: "Package.swift"), git.appending(path: "logs/HEAD"),
+                git.appending(path: "index"),
+            ]
         return [
-            .prebuildCommand(
+            .buildCommand(
                 displayName: "Reading the commit of the source", executable: URL(filePath: "/bin/sh"),
                 arguments: [
-                    "-c", script, "sh", context.package.directoryURL.path(percentEncoded: false),
-                    output.path(percentEncoded: false),
+                    "-c", script, "sh", package.path(percentEncoded: false), output.path(percentEncoded: false),
                 ],
-                outputFilesDirectory: output)
+                inputFiles: files.filter {
+                    (try? $0.resourceValues(forKeys: [.isRegularFileKey]))?.isRegularFile == true
+                },
+                outputFiles: [output])
         ]
+    }
+
+    /// `.git`, or what the file of this name in a worktree leads to.
+    private func gitFolder(of package: URL) -> URL {
+        let git = package.appending(path: ".git")
+        guard let link = try? String(contentsOf: git, encoding: .utf8), link.hasPrefix("gitdir: ") else { return git }
+        return URL(filePath: String(link.dropFirst(8).prefix { $0 != "\n" }), relativeTo: package)
     }
 }
