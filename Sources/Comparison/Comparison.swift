@@ -93,7 +93,8 @@ public struct Comparison: Sendable {
     private static func settings(of runs: [RunRecord]) -> [Setting] {
         Dictionary(grouping: runs, by: \.optimizer).flatMap { optimizer, runs in
             let all = runs.map(\.settings)
-            let varied = all[0].map(\.key).filter { key in
+            // A section that one run has and another lacks makes keys that are not in all.
+            let varied = all.joined().map(\.key).unique.filter { key in
                 key != "optimizer.lr" && Set(all.map { $0.first { $0.key == key }?.value }).count > 1
             }
             return Dictionary(grouping: runs) { run in

@@ -138,7 +138,9 @@ import Training
             var text = try String(contentsOf: file, encoding: .utf8)
             let here = FileManager.default.currentDirectoryPath
             text.replace("train: train.bin", with: "train: \(here)/train.bin")
-            text.replace("batch_size: 8", with: "batch_size: 8, micro_batch_size: 2, threads: 2")
+            text.replace(
+                "batch_size: 8",
+                with: "batch_size: 8, micro_batch_size: 2, threads: 2, recompute: mlp, optimizer_scratch_mib: 1")
             try Data(text.utf8).write(to: file)
             let comparison = try Comparison(findRuns(paths))
             #expect(comparison.best.first?.losses.count == 2)
@@ -261,6 +263,14 @@ import Training
             let comparison = try Comparison(runs)
             #expect(comparison.settings.map(\.label) == ["weight_decay=0.1", "weight_decay=0.2"])
             #expect(comparison.best.map(\.label) == ["weight_decay=0.2"])
+        }
+        let sections =
+            runs("adamw", [3.5]) + runs("adamw", [3.4]) { ($0.name, $0.extra) = ("b", ", adam: {lr: 0.004}") }
+        try withRuns(sections) { runs, _ in
+            let comparison = try Comparison(runs)
+            #expect(comparison.settings.map(\.label).contains("adam=null"))
+            #expect(comparison.best.allSatisfy { $0.label.contains("adam.lr=0.004") })
+            #expect(!comparison.text.contains("one lr for all parameters"))
         }
     }
 
