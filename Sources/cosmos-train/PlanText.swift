@@ -92,7 +92,7 @@ enum PlanText {
     /// The runs of a sweep, all to be made. Those that differ in seeds, learning rate and schedule alone take
     /// the same; their speed is measured once.
     static func sweep(_ sweep: SweepPlan, jobs: Int, probe: Bool) throws -> String {
-        let (program, machine, status) = (residentBytes(), MachineMemory(), StatusLine())
+        let (program, machine, status) = (residentBytes(), MachineMemory.current, StatusLine())
         defer { status.finish() }
         let pool = WorkerPool(threads: sweep.runs[0].configuration.training.threads)
         var (plans, probes) = ([String: RunPlan](), [String: SpeedProbe]())
@@ -124,9 +124,10 @@ enum PlanText {
                     + (plan.fits ? [] : ["does NOT fit this machine"]))
         }
         let most = memory.sorted().suffix(jobs).reduce(0, +)
-        return aligned(rows) + "\n\n\(rows.count) run\(rows.count == 1 ? "" : "s"), \(jobs) at a time: "
-            + "at most \(Format.bytes(most))" + (probe ? ", about \(Format.duration(seconds / Double(jobs)))" : "")
-            + (machine.map { "; \(Format.bytes($0.available)) are available" } ?? "")
+        var text = "\(rows.count) run\(rows.count == 1 ? "" : "s"), \(jobs) at a time: at most \(Format.bytes(most))"
+        if probe { text += ", about \(Format.duration(seconds / Double(jobs)))" }
+        if let machine { text += "; \(Format.bytes(machine.available)) are available" }
+        return aligned(rows) + "\n\n" + text
     }
 
     private static func verdict(_ plan: RunPlan) -> String {
