@@ -22,12 +22,12 @@ let package = Package(
     ],
     targets: [
         // C libraries and header-only shims; each is imported by exactly one Swift file.
-        .systemLibrary(name: "CPlatform"),
         .systemLibrary(name: "CVector"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CMachineLimit"),
+        .target(name: "CPlatform"),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
         .target(
             name: "CSentencePiece",

@@ -29,7 +29,6 @@ struct KernelsCommand: ParsableCommand {
     var serve: String?
 
     func run() throws {
-        flushDenormalsToZero()
         if let serve {
             guard let task = allTasks.first(where: { $0.name == serve }) else {
                 throw ValidationError("there is nothing of the name \(serve): see --list")

@@ -15,6 +15,10 @@ public struct PassSeconds: Sendable {
     public var head = 0.0
     /// What is recomputed included.
     public var backward = 0.0
+
+    public init(forward: Double = 0, head: Double = 0, backward: Double = 0) {
+        (self.forward, self.head, self.backward) = (forward, head, backward)
+    }
 }
 
 /// The whole model's passes over one micro-batch, with activations of type `Element`.

@@ -12,7 +12,7 @@ import Glibc
 ///     wsd        1, then over the last d steps  1 - (1 - f) (s - (N - d)) / d
 ///
 /// These are Hugging Face's and GaLore's conventions: factor f itself would be reached by step N, the
-/// one after the last.
+/// one after the last. But with f > 0 Hugging Face's WSD warms up from f; here every warm-up begins at 0.
 public struct LearningRateSchedule: ConfigurationSection, Equatable {
     public enum Shape: String, CaseIterable, ConfigurationValue { case constant, linear, cosine, wsd }
 

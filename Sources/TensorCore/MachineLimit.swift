@@ -16,7 +16,11 @@ public struct MachineLimit: Sendable {
     /// Products of bfloat16 summed in float32; nil where the CPU has no instruction for them.
     public let bf16: Rate?
 
-    /// Measures each of the two for about `seconds`.
+    /// Of products of that precision.
+    public func rate(bf16 isBF16: Bool) -> Rate { isBF16 ? bf16 ?? fp32 : fp32 }
+
+    /// Measures each of the two for about `seconds`, on the pool's workers, but no more than there are cores: where they
+    /// take turns, each would count time in which another ran.
     public init(pool: WorkerPool, seconds: Double = 0.05) {
         fp32 = Self.measure(cosmos_fp32_unit(), pool: pool, seconds: seconds)!
         bf16 = Self.measure(cosmos_bf16_unit(), pool: pool, seconds: seconds)
@@ -24,35 +28,36 @@ public struct MachineLimit: Sendable {
 
     private static let known = Mutex<[Int: MachineLimit]>([:])
 
+    private static func threadCount(_ pool: WorkerPool) -> Int { min(pool.workerCount, availableCoreCount) }
+
     /// The limit of as many workers as `pool` has, measured once a process, in some 40 ms.
     public static func measured(pool: WorkerPool) -> MachineLimit {
         known.withLock { known in
-            if let limit = known[pool.workerCount] { return limit }
+            if let limit = known[threadCount(pool)] { return limit }
             let limit = MachineLimit(pool: pool, seconds: 0.02)
-            known[pool.workerCount] = limit
+            known[threadCount(pool)] = limit
             return limit
         }
     }
 
-    /// The best of some slices: other programs on the machine only ever make it slower.
+    /// Each worker's best of some slices: other programs on the machine only ever make it slower.
     private static func measure(_ unit: cosmos_multiply_unit, pool: WorkerPool, seconds: Double) -> Rate? {
         guard let name = unit.name, let run = unit.run else { return nil }
-        let slices = 5
-        let rates = Tensor<Float>(pool.workerCount)
-        var best = 0.0
+        let slices = 20
+        let threads = threadCount(pool)
+        let rates = Tensor<Float>(threads)
         for _ in 0..<slices {
-            pool.forEach(pool.workerCount) { block, _ in
+            pool.forEach(threads) { block, _ in
                 let start = ContinuousClock.now
                 var (flops, elapsed) = (0.0, 0.0)
                 repeat {
                     flops += run(10_000)
                     elapsed = (ContinuousClock.now - start) / .seconds(1)
                 } while elapsed < seconds / Double(slices)
-                rates.data[block] = Float(flops / elapsed)
+                rates.data[block] = max(rates.data[block], Float(flops / elapsed))
             }
-            best = max(best, rates.elements.reduce(0) { $0 + Double($1) })
         }
-        return Rate(unit: String(cString: name), flopsPerSecond: best)
+        return Rate(unit: String(cString: name), flopsPerSecond: rates.elements.reduce(0) { $0 + Double($1) })
     }
 
     /// Bytes read and written a second, the best of some copies between two buffers far larger than any

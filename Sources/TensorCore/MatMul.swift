@@ -1,9 +1,10 @@
 import COpenBLAS
 
-/// OpenBLAS as a whole: what it runs as, and its own threads, which stay off because `WorkerPool`
-/// cuts the work (two thread pools on the same cores fight each other).
+/// OpenBLAS as a whole.
 public enum LinearAlgebraLibrary {
-    public static func useOneThreadPerCall() { openblas_set_num_threads(1) }
+    /// The threads of a call: 1, since `CPlatform` sets it when the process starts. (`WorkerPool` cuts the work, and
+    /// two thread pools on the same cores fight each other.)
+    public static var threadCount: Int { Int(openblas_get_num_threads()) }
 
     /// The CPU type whose kernels OpenBLAS chose when it was loaded, `OPENBLAS_CORETYPE` included.
     public static var coreName: String { String(cString: openblas_get_corename()) }

@@ -1,10 +1,6 @@
 import CPlatform
 import Synchronization
 
-/// Flushes denormals to zero in this thread and those it will start. Rows of rare tokens have
-/// moments that decay into the denormal range, where a CPU is tens of times slower.
-public func flushDenormalsToZero() { cosmos_flush_denormals() }
-
 /// One CPU feature: whether this build's machine code requires it, and whether this CPU has it.
 public struct CPUFeature: Sendable {
     public let name: String

@@ -54,7 +54,6 @@ public final class WorkerPool: @unchecked Sendable {
     /// `threads` workers; 0 means one for each core this process may run on.
     public init(threads count: Int = 0) {
         precondition(count >= 0, "worker pool of \(count) threads")
-        LinearAlgebraLibrary.useOneThreadPerCall()
         workerCount = count == 0 ? availableCoreCount : count
         spinLimit = workerCount <= availableCoreCount ? .microseconds(100) : .zero
         tiles = Tensor(workerCount, tileOrder * tileOrder)

@@ -100,6 +100,14 @@ public final class TokenDataset: @unchecked Sendable {
         contentFingerprint = try Self.check(shards, pool, cancellation)
     }
 
+    /// The targets of the shards of `path` in whole windows, by the files' sizes, without opening them.
+    public static func targetCount(of path: String, sequenceLength: Int) throws -> Int {
+        try expandPath(path, endings: [".bin"], what: "token shards").reduce(0) {
+            let tokens = (try InputFile.readableSize(of: $1) - ShardHeader.byteCount) / 2
+            return $0 + max(0, tokens - 1) / sequenceLength * sequenceLength
+        }
+    }
+
     /// Copies window `index` (0 ..< windowCount): `sequenceLength` inputs and their targets. A position
     /// without a target has -1. Throws where a shard is no longer what it was at the start.
     public func window(

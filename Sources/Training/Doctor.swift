@@ -178,7 +178,6 @@ public enum Doctor {
                 b.matrix[i, j] = i == j ? 2 : 0
             }
         }
-        LinearAlgebraLibrary.useOneThreadPerCall()
         var best = Double.infinity
         for _ in 0..<3 {
             let start = StatusLine.now()

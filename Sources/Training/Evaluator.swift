@@ -15,17 +15,25 @@ public final class Evaluator {
     /// Targets that each evaluation predicts.
     public let tokenCount: Int
 
-    /// Evaluates `tokens` targets, rounded up to whole windows (of their mean number of targets), or all
-    /// there are (nil: all). The model must be made for `sequencesAtOnce` sequences of the data set's length.
+    /// Evaluates `tokens` targets, rounded up to whole windows, or all there are (nil: all). The model must be made for
+    /// `sequencesAtOnce` sequences of the data set's length.
     public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, sequencesAtOnce: Int) {
         self.model = model
         self.dataset = dataset
         self.sequencesAtOnce = sequencesAtOnce
-        let targets = Double(dataset.targetCount) / Double(dataset.windowCount)
-        let wanted = tokens.map { Int((Double($0) / targets).rounded(.up)) } ?? .max
-        let count = min(wanted, dataset.windowCount)
-        windows = (0..<count).map { index in index * dataset.windowCount / count }
-        tokenCount = windows.reduce(0) { $0 + dataset.targetCount($1) }
+        func windows(_ count: Int) -> [Int] { (0..<count).map { $0 * dataset.windowCount / count } }
+        func targets(_ windows: [Int]) -> Int { windows.reduce(0) { $0 + dataset.targetCount($1) } }
+        let wanted = min(tokens ?? .max, dataset.targetCount)
+        // Windows have equally many targets, or about that, where documents are rows: then a few more may be needed.
+        let mean = Double(dataset.targetCount) / Double(dataset.windowCount)
+        var count = min(Int((Double(wanted) / mean).rounded(.up)), dataset.windowCount)
+        var chosen = windows(count)
+        while targets(chosen) < wanted {
+            count += max(1, Int(Double(wanted - targets(chosen)) / mean))
+            chosen = windows(min(count, dataset.windowCount))
+        }
+        self.windows = chosen
+        tokenCount = targets(chosen)
     }
 
     /// Evaluates. `progress` is told the number of targets done. Throws `CancellationError`.

@@ -41,7 +41,7 @@ struct OptimizerProbe {
             let optimizer = Optimizer(configuration, parameters: parameters.map { copy($0, scale: scale) }, pool: pool)
             // No second moment is negative, and zeros would be multiplied faster.
             for state in optimizer.state { fill(state.tensor, from: 0, seed: state.name) }
-            return try medianTime(seconds: 0.2 * seconds) {
+            return try medianTime(seconds: 0.1 * seconds) {
                 optimizer.stepCount = step
                 try optimizer.step(learningRateFactor: 1e-6)
             }
@@ -54,7 +54,7 @@ struct OptimizerProbe {
             if multiplies { while narrowest / (2 * scale) >= 128 { scale *= 2 } }
             while true {
                 let time = try time(copies, scale: scale, afterStep: step, seconds: 0.5 * seconds)
-                // The next takes eight times as long, and runs twice.
+                // The next takes eight times as long, and runs at least twice.
                 if scale == 1 || 16 * time > seconds {
                     smallest = min(smallest, 1 / Double(scale))
                     return time * Double(scale * scale * scale)

@@ -25,12 +25,19 @@ public struct RunPlan: Codable, Sendable {
 
     /// How fast, from a probe on this machine.
     public struct Speed: Codable, Equatable, Sendable {
+        /// By the measurement in the middle; and by the slowest and the fastest.
         public let tokensPerSecond: Double
+        public let slowestTokensPerSecond: Double
+        public let fastestTokensPerSecond: Double
         public let stepSeconds: Double
         public let optimizerSeconds: Double
         /// Of the whole run, validations included.
         public let runSeconds: Double
         public let flopsPerSecond: Double
+        /// Of what the CPU's multiply units do at most.
+        public let limitShare: Double
+        /// Cores that other programs used during the measurement; nil where the system does not say.
+        public let othersCores: Double?
         /// What was measured and how the rest follows.
         public let method: String
     }
@@ -51,6 +58,8 @@ public struct RunPlan: Codable, Sendable {
     public let runFlops: Double
     public let disk: Disk
     public internal(set) var speed: Speed?
+    /// Why there is no speed although it was measured.
+    public internal(set) var speedProblem: String?
 
     public var parameterCount: Int { roles.reduce(0) { $0 + $1.parameters } }
     public var tokens: Int { steps * tokensPerStep }

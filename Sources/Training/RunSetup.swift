@@ -82,7 +82,7 @@ public final class RunSetup {
         let optimizer = configuration.makeOptimizer(for: model)
         self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
-        limit = Self.rate(MachineLimit.measured(pool: pool), training.precision)
+        limit = MachineLimit.measured(pool: pool).rate(bf16: training.precision == .bf16)
 
         let directory = try RunDirectory(configuration.output.runDirectory, for: purpose)
         var isComplete = false
@@ -181,15 +181,11 @@ public final class RunSetup {
         try folder.loadWeights(into: model)
     }
 
-    private static func rate(_ limit: MachineLimit, _ precision: Precision) -> MachineLimit.Rate {
-        precision == .bf16 ? limit.bf16 ?? limit.fp32 : limit.fp32
-    }
-
     /// So many FLOPs a second over the limit. Where they are more, the machine was busy when the limit was
     /// measured, and it is measured again.
     package func limitShare(of flopsPerSecond: Double) -> Double {
         if flopsPerSecond > limit.flopsPerSecond {
-            let again = Self.rate(MachineLimit(pool: pool, seconds: 0.02), configuration.training.precision)
+            let again = MachineLimit(pool: pool, seconds: 0.02).rate(bf16: configuration.training.precision == .bf16)
             // What was done can be done: one more measurement a run, or few.
             limit.flopsPerSecond = max(again.flopsPerSecond, flopsPerSecond)
         }

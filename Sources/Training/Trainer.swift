@@ -59,7 +59,8 @@ public final class Trainer {
             Double(data.targetCount) / Double(data.windowCount) * Double(configuration.training.batchSize)
         progress = TrainingProgress(
             steps: configuration.steps, firstStep: step, tokensPerStep: Int(tokensPerStep.rounded()),
-            status: setup.log.status)
+            validationTokens: setup.evaluator?.tokenCount ?? 0,
+            validationsAfter: configuration.validationCount(after:), status: setup.log.status)
     }
 
     /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
@@ -110,6 +111,7 @@ public final class Trainer {
     private func trainStep() throws -> LogRow {
         let (model, training) = (setup.model, configuration.training)
         let started = StatusLine.now()
+        progress.begin()
         var phases = StepPhases()
         let passes = model.passSeconds
         stepUnderWay = step + 1
@@ -182,9 +184,11 @@ public final class Trainer {
         guard var row = pendingRow else { return }
         let every = configuration.evaluation.every
         if let evaluator = setup.evaluator, step == configuration.steps || (every > 0 && step % every == 0) {
+            progress.begin()
             let loss = try evaluator.loss(cancellation: cancellation) {
                 progress.show(validated: $0, of: evaluator.tokenCount)
             }
+            progress.finishValidation()
             guard loss.sum.isFinite else {
                 throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) })
                     ?? NumericalError("is not finite, though all weights are", tensor: "validation loss")

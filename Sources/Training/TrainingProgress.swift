@@ -3,25 +3,39 @@ import Foundation
 
 /// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 % of
 /// limit   2 h 05 min left", the limit being what the CPU's multiply units do at most.
-struct TrainingProgress {
+package struct TrainingProgress {
     private let steps: Int
     private let tokensPerStep: Int
+    /// The tokens of a validation, and how many validations come after so many steps.
+    private let validationTokens: Int
+    private let validationsAfter: (Int) -> Int
     private let status: StatusLine
-    /// Clock and step at the start of this process; the rate and the time left follow from them.
-    private let started = StatusLine.now()
-    private let firstStep: Int
+    private let now: () -> Double
     private var step: Int
     private var loss: Double?
     /// Of the last step.
     private var limitShare: Double?
+    /// Of this process, from which the rates follow: steps and their seconds, validations and theirs.
+    private var made = (steps: 0, seconds: 0.0)
+    private var validated = (count: 0, seconds: 0.0)
+    /// Start of the step or validation that is under way.
+    private var began: Double
 
-    init(steps: Int, firstStep: Int, tokensPerStep: Int, status: StatusLine) {
+    package init(
+        steps: Int, firstStep: Int, tokensPerStep: Int, validationTokens: Int, validationsAfter: @escaping (Int) -> Int,
+        status: StatusLine, now: @escaping () -> Double = StatusLine.now
+    ) {
         self.steps = steps
-        self.firstStep = firstStep
         step = firstStep
         self.tokensPerStep = tokensPerStep
+        (self.validationTokens, self.validationsAfter) = (validationTokens, validationsAfter)
         self.status = status
+        self.now = now
+        began = now()
     }
+
+    /// Before a step or a validation.
+    package mutating func begin() { began = now() }
 
     /// In the middle of a step.
     func show(tokensOfStep: Int) {
@@ -29,8 +43,9 @@ struct TrainingProgress {
     }
 
     /// `limitShare`: operations a second over what the CPU's multiply units do at most.
-    mutating func finishStep(loss: Double, limitShare: Double) {
+    package mutating func finishStep(loss: Double, limitShare: Double) {
         step += 1
+        made = (made.steps + 1, made.seconds + now() - began)
         self.loss = loss
         self.limitShare = limitShare
     }
@@ -40,10 +55,18 @@ struct TrainingProgress {
         status.show("step \(step)/\(steps)   validating \(100 * validated / max(1, total)) %")
     }
 
-    private func text(tokensOfStep: Int) -> String {
-        let done = (step - firstStep) * tokensPerStep + tokensOfStep
-        let rate = Double(done) / max(StatusLine.now() - started, 1e-9)
-        let left = Double((steps - step) * tokensPerStep - tokensOfStep) / rate
+    package mutating func finishValidation() {
+        validated = (validated.count + 1, validated.seconds + now() - began)
+    }
+
+    package func text(tokensOfStep: Int) -> String {
+        let done = made.steps * tokensPerStep + tokensOfStep
+        let rate = Double(done) / max(made.seconds + now() - began, 1e-9)
+        // Until there was one: a forward pass is a third of forward and backward.
+        let validation =
+            validated.count > 0 ? validated.seconds / Double(validated.count) : Double(validationTokens) / (3 * rate)
+        let left =
+            Double((steps - step) * tokensPerStep - tokensOfStep) / rate + Double(validationsAfter(step)) * validation
         var parts = ["step \(step + 1)/\(steps)"]
         // Where steps are long, one wants to see them move.
         if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }

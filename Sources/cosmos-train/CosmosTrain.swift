@@ -20,8 +20,6 @@ struct CosmosTrain: ParsableCommand {
 
     /// A user's mistake is printed once, and its kind is the exit code.
     static func main() {
-        // Threads that start later inherit this.
-        flushDenormalsToZero()
         // A file beyond `ulimit -f` is then an error of the write, which is reported, not a silent death.
         signal(SIGXFSZ, SIG_IGN)
         openClosedStandardStreams()

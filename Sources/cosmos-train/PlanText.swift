@@ -37,24 +37,8 @@ enum PlanText {
                     + (plan.disk.most > plan.disk.free ? ": NOT ENOUGH" : "")
             ),
         ]
-        if let speed = plan.speed {
-            run += [
-                (
-                    "speed",
-                    "\(Format.rate(speed.tokensPerSecond)) tokens/s, "
-                        + String(format: "%.1f GFLOP/s", speed.flopsPerSecond / 1e9)
-                ),
-                (
-                    "step",
-                    "\(Format.duration(speed.stepSeconds)), of which the optimizer "
-                        + String(
-                            format: "%.2g s (%.1f %%)", speed.optimizerSeconds,
-                            100 * speed.optimizerSeconds / speed.stepSeconds)
-                ),
-                ("time", "\(Format.duration(speed.runSeconds)), to \(end(speed.runSeconds))"),
-                ("measured on", speed.method),
-            ]
-        }
+        if let speed = plan.speed { run += rows(speed) }
+        if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
             + "\n\nmemory, with \(plan.optimizer)\n" + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
             + "\n\n" + aligned(run.map { [$0.0, $0.1] })
@@ -83,10 +67,40 @@ enum PlanText {
             plan.unsupported.map { "\n\(plan.optimizer) does NOT run on this CPU: \($0)" }
         }.joined()
         let machine = plans[0].machine.map { "; \(Format.bytes($0.available)) are available on this machine" } ?? ""
-        return aligned([header] + rows)
-            + "\n\n* as configured; the others with their defaults, and its values for settings of the same name"
-            + machine
-            + (plans.lazy.compactMap(\.speed).first.map { "\nmeasured on \($0.method)" } ?? "") + unsupported
+        var lines = [
+            aligned([header] + rows), "",
+            "* as configured; the others with their defaults, and its values for settings of the same name" + machine,
+        ]
+        if let speed = plans.lazy.compactMap(\.speed).first {
+            lines += ["measured on \(speed.method)"] + busy(speed).map { "note: \($0)" }
+        }
+        if let problem = plans.lazy.compactMap(\.speedProblem).first { lines.append("no speed: \(problem)") }
+        return lines.joined(separator: "\n") + unsupported
+    }
+
+    private static func rows(_ speed: RunPlan.Speed) -> [(String, String)] {
+        let range = "\(Format.rate(speed.slowestTokensPerSecond)) to \(Format.rate(speed.fastestTokensPerSecond))"
+        let flops = String(
+            format: "%.1f GFLOP/s, %.0f %% of what the CPU's multiply units do", speed.flopsPerSecond / 1e9,
+            100 * speed.limitShare)
+        let optimizer = String(
+            format: "%.2g s (%.1f %%)", speed.optimizerSeconds, 100 * speed.optimizerSeconds / speed.stepSeconds)
+        let rows = [
+            ("speed", "\(Format.rate(speed.tokensPerSecond)) tokens/s (\(range)), \(flops)"),
+            ("step", "\(Format.duration(speed.stepSeconds)), of which the optimizer \(optimizer)"),
+            ("time", "\(Format.duration(speed.runSeconds)), to \(end(speed.runSeconds))"),
+            ("measured on", speed.method),
+        ]
+        return rows + busy(speed).map { ("note", $0) }
+    }
+
+    /// What is to be known of a speed that was measured beside other work.
+    private static func busy(_ speed: RunPlan.Speed) -> [String] {
+        guard let cores = speed.othersCores, cores > 0.1 * Double(availableCoreCount) else { return [] }
+        return [
+            String(
+                format: "other programs used %.1f of this machine's cores meanwhile: plan again when it is idle", cores)
+        ]
     }
 
     /// The runs of a sweep, all to be made. Those that differ in seeds, learning rate and schedule alone take

@@ -16,7 +16,12 @@ struct ReferenceLLaMA {
     }
 
     /// The logits of one sequence, `[length][vocab_size]`.
-    func logits(_ tokens: [Int32]) -> [[Double]] {
+    func logits(_ tokens: [Int32]) -> [[Double]] { hidden(tokens).map { linear($0, headName) } }
+
+    var headName: String { config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight" }
+
+    /// What the head reads of one sequence, `[length][hidden_size]`.
+    func hidden(_ tokens: [Int32]) -> [[Double]] {
         var x = tokens.map { token in
             let start = Int(token) * config.hiddenSize
             return Array(weights["model.embed_tokens.weight"]![start..<start + config.hiddenSize])
@@ -37,8 +42,7 @@ struct ReferenceLLaMA {
                 x[t] = zip(x[t], linear(gated, name + "mlp.down_proj.weight")).map(+)
             }
         }
-        let head = config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"
-        return x.map { linear(normalize($0, "model.norm.weight"), head) }
+        return x.map { normalize($0, "model.norm.weight") }
     }
 
     /// The sum of the losses of the positions with a target.

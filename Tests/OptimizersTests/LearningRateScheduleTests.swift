@@ -29,6 +29,12 @@ import Testing
         #expect(abs(schedule.factor(step: 100, of: 100) - 0.1) < 1e-12)
     }
 
+    @Test(arguments: LearningRateSchedule.Shape.allCases)
+    func everyWarmupBeginsAtZero(_ shape: LearningRateSchedule.Shape) {
+        let schedule = LearningRateSchedule(shape, warmup: .steps(4), finalRatio: 0.1, decay: .steps(4))
+        #expect((0...4).map { schedule.factor(step: $0, of: 20) } == [0, 0.25, 0.5, 0.75, 1])
+    }
+
     @Test func wsdStaysAtTheTopThenFalls() {
         let schedule = LearningRateSchedule(.wsd, warmup: .steps(4), finalRatio: 0, decay: .steps(20))
         #expect(schedule.factor(step: 2, of: 100) == 0.5)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import TokenData
 
@@ -31,6 +32,62 @@ import TokenData
         let position = try JSONDecoder().decode(BatchSampler.Position.self, from: saved)
         var resumed = BatchSampler(windowCount: 100, seed: 4, position: position)
         #expect(resumed.next(260) == straight.next(260))
+    }
+
+    /// As docs/data-format.md says it, step by step, and with the orders that it gives as an example.
+    @Test func theOrderIsTheDocumented() throws {
+        func order(_ n: Int, seed: UInt64, epoch: Int) -> (firstKey: UInt64, [Int]) {
+            func rotl(_ x: UInt64, _ k: UInt64) -> UInt64 { x << k | x >> (64 - k) }
+            var h: UInt64 = 0xcbf2_9ce4_8422_2325
+            for b in "data order, epoch \(epoch)".utf8 { h = (h ^ UInt64(b)) &* 0x100_0000_01b3 }
+            var x = h ^ (seed &* 0x9e37_79b9_7f4a_7c15)
+            var s = (0..<4).map { _ in
+                x = x &+ 0x9e37_79b9_7f4a_7c15
+                var z = x
+                z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+                z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+                return z ^ (z >> 31)
+            }
+            let keys = (0..<12).map { _ in
+                let output = rotl(s[0] &+ s[3], 23) &+ s[0]
+                let t = s[1] << 17
+                s[2] ^= s[0]
+                s[3] ^= s[1]
+                s[1] ^= s[2]
+                s[0] ^= s[3]
+                s[2] ^= t
+                s[3] = rotl(s[3], 45)
+                return output
+            }
+            let bits = max(8, String(n - 1, radix: 2).count)
+            let m = UInt64((bits + 1) / 2)
+            let windows = (0..<n).map { i in
+                var v = UInt64(i)
+                repeat {
+                    var (l, r) = (v >> m, v & (1 << m - 1))
+                    for k in keys {
+                        var f = r &+ k
+                        f = (f ^ (f >> 33)) &* 0xff51_afd7_ed55_8ccd
+                        f = (f ^ (f >> 33)) &* 0xc4ce_b9fe_1a85_ec53
+                        f = f ^ (f >> 33)
+                        (l, r) = (r, l ^ (f & (1 << m - 1)))
+                    }
+                    v = l << m | r
+                } while v >= n
+                return Int(v)
+            }
+            return (keys[0], windows)
+        }
+        for (n, seed) in [(1, 3), (10, 1), (256, 0), (257, 7), (70_000, UInt64(Int.max))] {
+            var sampler = BatchSampler(windowCount: n, seed: seed)
+            for epoch in 0..<2 { #expect(sampler.next(n) == order(n, seed: seed, epoch: epoch).1) }
+        }
+        let text = try String(contentsOf: repositoryRoot.appending(path: "docs/data-format.md"), encoding: .utf8)
+        for epoch in 0..<2 {
+            let windows = order(10, seed: 1, epoch: epoch).1.map(String.init).joined(separator: " ")
+            #expect(text.contains("    epoch \(epoch): \(windows)\n"))
+        }
+        #expect(text.contains("`\(String(order(10, seed: 1, epoch: 0).firstKey, radix: 16))`"))
     }
 
     /// Over many seeds, each window comes at each place about equally often, and so does each

@@ -106,9 +106,13 @@ import Training
         #expect(abs(number - means.reduce(0, +) / Double(means.count + 1)) < 1e-4)
         #expect(
             abs(Evaluator.galoreLoss([TokenLoss(sum: 10, count: 5), TokenLoss(sum: 6, count: 2)]) - 5.0 / 3) < 1e-12)
+        let printed = exp(
+            Evaluator.galoreLoss([TokenLoss](repeating: TokenLoss(sum: log(34.73), count: 1), count: 182)))
+        let text = try String(contentsOf: repositoryRoot.appending(path: "docs/huggingface.md"), encoding: .utf8)
+        #expect(text.contains(String(format: "a perplexity of %.2f is one of 34.73", printed)))
     }
 
-    @Test("A part of the evaluation data is as many whole documents as hold so many tokens on average")
+    @Test("A part of the evaluation data is as many whole documents as hold so many tokens")
     func partialEvaluation() throws {
         let run = try makeRun()
         let data = try dataset(run, "validation.bin")
@@ -118,6 +122,10 @@ import Training
         let half = Evaluator(model: model, dataset: data, tokens: data.targetCount / 2, sequencesAtOnce: 4)
         #expect(half.tokenCount > data.targetCount / 3 && half.tokenCount < 2 * data.targetCount / 3)
         #expect(try half.loss().count == half.tokenCount)
+        for tokens in 1...data.targetCount {
+            let part = Evaluator(model: model, dataset: data, tokens: tokens, sequencesAtOnce: 4).tokenCount
+            #expect(part >= tokens, "rounded up")
+        }
     }
 
     @Test("A run by tokens is refused, for documents differ in length; so are shards that say nothing of ends")

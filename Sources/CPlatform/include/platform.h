@@ -1,6 +1,6 @@
 #pragma once
-// What Swift cannot say: the floating-point control register, how threads wait for each other, the CPUs a process
-// may use, and the CPU's features against those this build uses.
+// What Swift cannot say: how threads wait for each other, the CPUs a process may use, and the CPU's features against
+// those this build uses.
 #include <linux/futex.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,14 +11,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-
-/// Flush denormal results and inputs to zero (FTZ, DAZ) in the calling thread; threads it starts
-/// later inherit the setting.
-static inline void cosmos_flush_denormals(void) {
-#if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() | 0x8040);
-#endif
-}
 
 /// Tells the CPU that this thread only waits: less power, and the core's other hyper-thread runs faster.
 static inline void cosmos_pause(void) {
