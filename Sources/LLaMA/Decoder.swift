@@ -61,10 +61,10 @@ public final class Decoder {
     /// Appends tokens to the sequence and returns the logits that follow the last of them, one for
     /// each entry of the vocabulary. At least one token, and no more than fit.
     public func append(_ tokens: [Int32]) -> [Float] {
-        precondition(
+        require(
             !tokens.isEmpty && position + tokens.count <= maxLength,
             "\(tokens.count) tokens after \(position) in a cache for \(maxLength)")
-        precondition(
+        require(
             tokens.allSatisfy { (0..<Int32(model.config.vocabSize)).contains($0) },
             "token ids beyond a vocabulary of \(model.config.vocabSize)")
         var lastRow = 0

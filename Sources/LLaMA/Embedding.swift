@@ -10,7 +10,7 @@ import TensorCore
 
 enum Embedding {
     static func forward(_ tokens: UnsafeBufferPointer<Int32>, weight: Matrix<Float>, into x: Matrix<Float>) {
-        precondition(tokens.count == x.rows, "\(tokens.count) tokens into \(x.rows) rows")
+        require(tokens.count == x.rows, "\(tokens.count) tokens into \(x.rows) rows")
         for (i, token) in tokens.enumerated() {
             let row = weight.row(Int(token))
             x.row(i).update(from: row, count: x.columns)

@@ -45,7 +45,7 @@ public final class LLaMA {
         config: LLaMAConfig, pool: WorkerPool, maxSequences: Int, sequenceLength: Int, precision: Precision = .fp32,
         recompute: Recompute = .none
     ) {
-        precondition(maxSequences > 0 && sequenceLength > 0, "micro-batch \(maxSequences)x\(sequenceLength)")
+        require(maxSequences > 0 && sequenceLength > 0, "micro-batch \(maxSequences)x\(sequenceLength)")
         self.config = config
         self.precision = precision
         self.pool = pool

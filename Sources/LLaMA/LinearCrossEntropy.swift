@@ -89,7 +89,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         _ h: Matrix<Element>, head: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
         gradient: (dh: Matrix<Float>, lossScale: Float)?, cancellation: CancellationFlag?
     ) throws -> TokenLoss {
-        precondition(h.rows == targets.count, "\(h.rows) hidden states, \(targets.count) targets")
+        require(h.rows == targets.count, "\(h.rows) hidden states, \(targets.count) targets")
         let blocks = head.blocks
         for start in stride(from: 0, to: h.rows, by: chunkRows) {
             let rows = start..<min(start + chunkRows, h.rows)

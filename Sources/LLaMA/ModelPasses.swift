@@ -196,13 +196,13 @@ final class ModelPasses<Element: ActivationElement> {
 
     private func context(_ batch: MicroBatch) -> BlockContext {
         let count = batch.sequences * length
-        precondition(
+        require(
             (1...maxSequences).contains(batch.sequences) && batch.tokens.count == count
                 && batch.targets.count == count,
             "micro-batch of \(batch.sequences) sequences with \(batch.tokens.count) tokens and "
                 + "\(batch.targets.count) targets in a model for \(maxSequences) sequences of \(length)")
         let vocabulary = Int32(config.vocabSize)
-        precondition(
+        require(
             batch.tokens.allSatisfy { 0 <= $0 && $0 < vocabulary } && batch.targets.allSatisfy { $0 < vocabulary },
             "token ids beyond a vocabulary of \(vocabulary)")
         return BlockContext(

@@ -17,7 +17,7 @@ enum RMSNorm {
     static func forward<Input: TensorElement, Output: TensorElement>(
         _ x: Matrix<Input>, gain: Tensor<Float>, eps: Float, into y: Matrix<Output>
     ) {
-        precondition(
+        require(
             x.rows == y.rows && x.columns == y.columns && gain.count == x.columns,
             "RMSNorm of \(x.rows)x\(x.columns) with gain \(gain.count) into \(y.rows)x\(y.columns)")
         for i in 0..<x.rows {
@@ -35,7 +35,7 @@ enum RMSNorm {
         _ dy: Matrix<Float>, x: Matrix<Input>, gain: Tensor<Float>, eps: Float,
         addingTo dx: Matrix<Float>, dgain: UnsafeMutablePointer<Float>
     ) {
-        precondition(
+        require(
             dy.rows == x.rows && dx.rows == x.rows && dy.columns == x.columns && dx.columns == x.columns,
             "RMSNorm backward of \(dy.rows)x\(dy.columns) for \(x.rows)x\(x.columns)")
         let n = x.columns

@@ -19,7 +19,7 @@ final class RoPE: Sendable {
     private let length: Int
 
     init(headDim: Int, length: Int, theta: Double) {
-        precondition(headDim % 2 == 0, "rotary embedding needs an even head dim, not \(headDim)")
+        require(headDim % 2 == 0, "rotary embedding needs an even head dim, not \(headDim)")
         let half = headDim / 2
         self.headDim = headDim
         self.length = length
@@ -46,7 +46,7 @@ final class RoPE: Sendable {
     func rotate<Element: TensorElement>(
         _ x: Matrix<Element>, firstPosition: Int, period: Int, _ direction: Direction
     ) {
-        precondition(
+        require(
             x.columns % headDim == 0 && period <= length,
             "rotation of \(x.rows)x\(x.columns), head dim \(headDim), \(period) of \(length) positions")
         let half = headDim / 2

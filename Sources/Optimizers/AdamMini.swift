@@ -66,7 +66,7 @@ public struct AdamMini: OptimizerSettings {
         case .vector: return 1
         case .matrix(.value) where wholeValueMatrix: return 1
         case .matrix(.query(let headDim)), .matrix(.key(let headDim)):
-            precondition(shape[0] % headDim == 0, "\(shape[0]) rows are not whole heads of \(headDim)")
+            require(shape[0] % headDim == 0, "\(shape[0]) rows are not whole heads of \(headDim)")
             return shape[0] / headDim
         case .embedding, .head, .matrix: return shape[0]
         }

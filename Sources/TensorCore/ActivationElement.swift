@@ -91,7 +91,7 @@ extension Float: ActivationElement {
 /// Copies rows of equal length, rounding where the target holds less.
 @inlinable
 public func copy<Element: TensorElement>(_ source: Matrix<Float>, to target: Matrix<Element>) {
-    precondition(
+    require(
         source.rows == target.rows && source.columns == target.columns,
         "copy of \(source.rows)x\(source.columns) to \(target.rows)x\(target.columns)")
     for i in 0..<source.rows {

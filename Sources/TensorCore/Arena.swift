@@ -58,7 +58,7 @@ public final class Arena {
         let size = count * MemoryLayout<Element>.stride
         used += (size + Arena.alignment - 1) & ~(Arena.alignment - 1)
         peak = max(peak, used)
-        precondition(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
+        require(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
         guard let memory else { return UnsafeMutablePointer(bitPattern: Arena.alignment + offset)! }
         return (memory + offset).bindMemory(to: Element.self, capacity: count)
     }

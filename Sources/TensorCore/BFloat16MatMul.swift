@@ -35,10 +35,10 @@ extension BFloat16: ActivationElement {
         _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: UnsafeMutableRawPointer, rows: Int, columns: Int,
         stride: Int, isRounded: Bool, beta: Float
     ) {
-        precondition(
+        require(
             a.columns == b.rows && rows == a.rows && columns == b.columns,
             "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(rows)x\(columns)")
-        precondition(!a.isPacked && (!b.isPacked || stride == columns), "a packed operand beside a matrix with gaps")
+        require(!a.isPacked && (!b.isPacked || stride == columns), "a packed operand beside a matrix with gaps")
         guard rows > 0, columns > 0 else { return }
         let message = cosmos_dnnl_multiply(
             Int64(rows), Int64(columns), Int64(a.columns), a.oneDNN, b.oneDNN, c, Int64(stride), isRounded,

@@ -70,7 +70,7 @@ public struct BFloat16NewtonSchulz {
         _ f: (Lanes, _ place: (offset: Int, count: Int)) -> Lanes
     ) {
         forEachTileOfUpperTriangle(order: c.rows, sum: a.columns, on: pool) { rows, columns, worker in
-            precondition(rows.count * columns.count <= tileOrder * tileOrder)
+            require(rows.count * columns.count <= tileOrder * tileOrder, "a tile of \(rows.count)x\(columns.count)")
             let sums = Matrix(
                 pool.tile(of: worker), rows: rows.count, columns: columns.count, stride: columns.count)
             BFloat16.product(a.rows(rows), a.rows(columns).transposed, into: sums, accumulating: false)

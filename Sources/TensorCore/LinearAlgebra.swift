@@ -43,15 +43,15 @@ public struct OrthonormalizationScratch {
 /// Signs are as the reflections leave them. Cost: 4 rows² columns FLOPs.
 /// Throws `NumericalFailure` on values that are not finite.
 public func orthonormalizeRows(_ a: Matrix<Float>, _ scratch: OrthonormalizationScratch) throws {
-    precondition(a.rows <= a.columns, "cannot orthonormalize \(a.rows) rows of length \(a.columns)")
+    require(a.rows <= a.columns, "cannot orthonormalize \(a.rows) rows of length \(a.columns)")
     try requireFinite(a, "QR factorization")
     let (m, n, stride) = (Int32(a.columns), Int32(a.rows), Int32(a.stride))
     var status = LAPACKE_sgeqrf_work(
         LAPACK_COL_MAJOR, m, n, a.base, stride, scratch.reflectors, scratch.work, scratch.workCount)
-    precondition(status == 0, "sgeqrf: argument \(-status)")
+    require(status == 0, "sgeqrf: argument \(-status)")
     status = LAPACKE_sorgqr_work(
         LAPACK_COL_MAJOR, m, n, n, a.base, stride, scratch.reflectors, scratch.work, scratch.workCount)
-    precondition(status == 0, "sorgqr: argument \(-status)")
+    require(status == 0, "sorgqr: argument \(-status)")
     // Finite rows can still overflow within the factorization.
     try requireFinite(a, "QR factorization")
 }
@@ -81,13 +81,13 @@ public struct EigenScratch<Real: BitwiseCopyable> {
 /// Divide and conquer (ssyevd). Only the upper triangle is read (LAPACK's lower). Cost: about 9 n³ FLOPs.
 /// Throws `NumericalFailure` where it does not converge or a value is not finite.
 public func eigenvectorRows(ofSymmetric a: Matrix<Float>, _ scratch: EigenScratch<Float>) throws {
-    precondition(a.rows == a.columns, "eigenvectors of a \(a.rows)x\(a.columns) matrix")
+    require(a.rows == a.columns, "eigenvectors of a \(a.rows)x\(a.columns) matrix")
     try requireFinite(a, "eigendecomposition")
     let status = LAPACKE_ssyevd_work(
         LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "L")), Int32(a.rows), a.base,
         Int32(a.stride), scratch.values, scratch.work, scratch.workCount, scratch.integers,
         scratch.integerCount)
-    precondition(status >= 0, "ssyevd: argument \(-status)")
+    require(status >= 0, "ssyevd: argument \(-status)")
     guard status == 0 else { throw NumericalFailure("the eigendecomposition did not converge") }
     try requireFinite(a, "eigendecomposition")
 }
@@ -106,7 +106,7 @@ public func eigenvectorRows(
     let status = LAPACKE_dsyevd_work(
         LAPACK_COL_MAJOR, CChar(UInt8(ascii: "V")), CChar(UInt8(ascii: "L")), Int32(n), a, Int32(n),
         scratch.values, scratch.work, scratch.workCount, scratch.integers, scratch.integerCount)
-    precondition(status >= 0, "dsyevd: argument \(-status)")
+    require(status >= 0, "dsyevd: argument \(-status)")
     guard status == 0 else { throw NumericalFailure("the eigendecomposition did not converge") }
 }
 

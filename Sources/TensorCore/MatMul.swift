@@ -61,7 +61,7 @@ extension Matrix {
 public func multiply(
     _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0
 ) {
-    precondition(
+    require(
         a.columns == b.rows && c.rows == a.rows && c.columns == b.columns,
         "product of \(a.rows)x\(a.columns) and \(b.rows)x\(b.columns) into \(c.rows)x\(c.columns)")
     guard c.rows > 0, c.columns > 0 else { return }
@@ -89,7 +89,7 @@ public func multiply(
 public func multiplyByOwnTranspose(
     _ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0
 ) {
-    precondition(
+    require(
         c.rows == a.rows && c.columns == a.rows,
         "product of \(a.rows)x\(a.columns) and its transpose into \(c.rows)x\(c.columns)")
     cblas_ssyrk(

@@ -8,7 +8,7 @@ public struct Matrix<Element: TensorElement>: @unchecked Sendable {
 
     @inlinable
     public init(_ base: UnsafeMutablePointer<Element>, rows: Int, columns: Int, stride: Int) {
-        precondition(
+        require(
             rows >= 0 && columns >= 0 && stride >= columns,
             "matrix \(rows)x\(columns) with row stride \(stride)")
         self.base = base
@@ -34,7 +34,7 @@ public struct Matrix<Element: TensorElement>: @unchecked Sendable {
     /// The rows in `range`, without copying.
     @inlinable
     public func rows(_ range: Range<Int>) -> Matrix {
-        precondition(
+        require(
             range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)x\(columns)")
         return Matrix(row(range.lowerBound), rows: range.count, columns: columns, stride: stride)
     }
@@ -42,7 +42,7 @@ public struct Matrix<Element: TensorElement>: @unchecked Sendable {
     /// The columns in `range`, without copying.
     @inlinable
     public func columns(_ range: Range<Int>) -> Matrix {
-        precondition(
+        require(
             range.lowerBound >= 0 && range.upperBound <= columns,
             "columns \(range) of \(rows)x\(columns)")
         return Matrix(base + range.lowerBound, rows: rows, columns: range.count, stride: stride)

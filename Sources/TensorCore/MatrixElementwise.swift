@@ -21,7 +21,7 @@ extension Matrix where Element == Float {
     /// x = f(x, y); y has the same shape.
     @inlinable @inline(__always)
     public func combine(with other: Matrix<Float>, _ transform: (_ x: Lanes, _ y: Lanes) -> Lanes) {
-        precondition(
+        require(
             rows == other.rows && columns == other.columns,
             "elementwise \(rows)x\(columns) with \(other.rows)x\(other.columns)")
         for row in 0..<rows {
@@ -78,7 +78,7 @@ extension Matrix where Element == Float {
 
     /// Copies all elements of a matrix of the same shape.
     public func copy(from other: Matrix<Float>) {
-        precondition(
+        require(
             rows == other.rows && columns == other.columns,
             "copy of \(other.rows)x\(other.columns) into \(rows)x\(columns)")
         for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }

@@ -58,7 +58,7 @@ public struct NewtonSchulz: Sendable {
     /// Orthogonalizes `x`, which it overwrites; the result is where the return value says, in `x` or in
     /// the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of `pool` help.
     public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
-        precondition(x.isContiguous, "Newton-Schulz on a matrix with gaps")
+        require(x.isContiguous, "Newton-Schulz on a matrix with gaps")
         switch scratch {
         case .fp32(let gram, let polynomial, let next):
             let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)

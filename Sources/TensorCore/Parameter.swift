@@ -33,7 +33,7 @@ public final class Parameter: Sendable {
     public let gradient: Tensor<Float>
 
     public init(name: String, shape: [Int], role: ParameterRole) {
-        precondition((1...2).contains(shape.count), "parameter \(name) has shape \(shape)")
+        require((1...2).contains(shape.count), "parameter \(name) has shape \(shape)")
         self.name = name
         self.role = role
         weight = Tensor(shape)

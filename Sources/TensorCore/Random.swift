@@ -43,7 +43,7 @@ public struct Random: RandomNumberGenerator, Sendable {
 
     /// Uniform on 0 ..< bound, without bias (Lemire 2019).
     public mutating func below(_ bound: Int) -> Int {
-        precondition(bound > 0, "random number below \(bound)")
+        require(bound > 0, "random number below \(bound)")
         let bound = UInt64(bound)
         var product = next().multipliedFullWidth(by: bound)
         if product.low < bound {

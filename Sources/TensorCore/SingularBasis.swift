@@ -42,7 +42,7 @@ public func leadingSingularVectors(
     of g: Matrix<Float>, _ side: SingularSide, into basis: Matrix<Float>, _ scratch: SingularBasisScratch
 ) throws {
     let (length, order) = (side == .left ? g.rows : g.columns, min(g.rows, g.columns))
-    precondition(
+    require(
         basis.columns == length && basis.rows <= length,
         "\(basis.rows)x\(basis.columns) basis for the \(side) side of a \(g.rows)x\(g.columns) matrix")
     let isSmaller = length == order

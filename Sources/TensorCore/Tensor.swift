@@ -13,7 +13,7 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     private let allocation: UnsafeMutableRawPointer?
 
     public init(_ shape: [Int]) {
-        precondition(shape.allSatisfy { $0 > 0 }, "tensor shape \(shape) has an empty dimension")
+        require(shape.allSatisfy { $0 > 0 }, "tensor shape \(shape) has an empty dimension")
         self.shape = shape
         count = shape.reduce(1, *)
         if DryAllocation.isOn {
@@ -57,7 +57,7 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
 
     /// Copies all elements of a tensor of the same size.
     public func copy(from other: Tensor<Element>) {
-        precondition(count == other.count, "copy of shape \(other.shape) into \(shape)")
+        require(count == other.count, "copy of shape \(other.shape) into \(shape)")
         memcpy(data, other.data, byteCount)
     }
 }

@@ -44,7 +44,7 @@ public final class WorkerPool: @unchecked Sendable {
 
     /// In a pool of one worker: is told the time of every block.
     package var recorder: TaskRecorder? {
-        didSet { precondition(threads.isEmpty, "blocks are recorded on one worker") }
+        didSet { require(threads.isEmpty, "blocks are recorded on one worker") }
     }
 
     private var threads: [pthread_t] = []
@@ -53,7 +53,7 @@ public final class WorkerPool: @unchecked Sendable {
 
     /// `threads` workers; 0 means one for each core this process may run on.
     public init(threads count: Int = 0) {
-        precondition(count >= 0, "worker pool of \(count) threads")
+        require(count >= 0, "worker pool of \(count) threads")
         workerCount = count == 0 ? availableCoreCount : count
         spinLimit = workerCount <= availableCoreCount ? .microseconds(100) : .zero
         tiles = Tensor(workerCount, tileOrder * tileOrder)
@@ -258,7 +258,7 @@ private struct Job: ~Copyable {
     private let padding = SIMD8<UInt64>.zero
 
     func open(_ count: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
-        precondition(count < 1 << 31, "\(count) blocks of work")
+        require(count < 1 << 31, "\(count) blocks of work")
         finished.set(0)
         self.body.initialize(to: body)
         ticket.store(UInt64(count) << 32, ordering: .releasing)

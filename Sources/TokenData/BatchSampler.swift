@@ -33,8 +33,8 @@ public struct BatchSampler: Sendable {
 
     /// Starts, or goes on, at `position`.
     public init(windowCount: Int, seed: UInt64, position: Position = Position()) {
-        precondition(windowCount > 0, "sampler of \(windowCount) windows")
-        precondition(
+        require(windowCount > 0, "sampler of \(windowCount) windows")
+        require(
             position.epoch >= 0 && position.index >= 0 && position.index < windowCount,
             "sampler of \(windowCount) windows at position \(position)")
         self.windowCount = windowCount

@@ -60,7 +60,8 @@ public final class TokenDataset: @unchecked Sendable {
         path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil,
         cancellation: CancellationFlag? = nil
     ) throws {
-        precondition(sequenceLength > 0 && vocabularySize > 0)
+        require(
+            sequenceLength > 0 && vocabularySize > 0, "windows of \(sequenceLength) ids below \(vocabularySize)")
         files = try expandPath(path, endings: [".bin"], what: "token shards")
         shards = try files.map { try Shard($0, vocabularySize: vocabularySize) }
         let set = try ShardSet(shards: shards, isFolder: isFolder(path))
@@ -136,7 +137,7 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// The shard in which a window begins, and its number there.
     private func place(of index: Int) -> (shard: Int, number: Int) {
-        precondition(index >= 0 && index < windowCount, "window \(index) of \(windowCount)")
+        require(index >= 0 && index < windowCount, "window \(index) of \(windowCount)")
         // The last shard that begins at or before the window.
         var (low, high) = (0, shards.count)
         while high - low > 1 {

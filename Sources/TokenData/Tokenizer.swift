@@ -1,6 +1,7 @@
 import CSentencePiece
 import Configuration
 import Glibc
+import TensorCore
 
 /// A SentencePiece model: text to token ids and back. Encoding and decoding are safe from any number
 /// of threads at once.
@@ -129,7 +130,7 @@ public final class Tokenizer: @unchecked Sendable {
 
     /// The piece of an id as the model writes it: "\u{2581}the" for " the".
     public func piece(_ id: Int32) -> String {
-        precondition(id >= 0 && id < vocabularySize, "token id \(id) of a vocabulary of \(vocabularySize)")
+        require(id >= 0 && id < vocabularySize, "token id \(id) of a vocabulary of \(vocabularySize)")
         return Self.piece(id, of: model)
     }
 

@@ -1,5 +1,6 @@
 import CZlib
 import Configuration
+import TensorCore
 
 /// The version of zlib that was loaded: "1.2.13".
 public var zlibRuntimeVersion: String { String(cString: zlibVersion()) }
@@ -33,7 +34,7 @@ final class GzipFile: ByteStream {
         input = .allocate(byteCount: 1 << 18, alignment: 64)
         // 15: the largest window; + 16: gzip's header and trailer.
         let status = inflateInit2_(stream, 15 + 16, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-        precondition(status == Z_OK, "inflateInit2 failed with \(status)")
+        require(status == Z_OK, "inflateInit2 failed with \(status)")
     }
 
     deinit {

@@ -49,7 +49,7 @@ public enum SafeTensors {
     public static func write(
         _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil
     ) throws -> FileSummary {
-        precondition(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
+        require(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
         let file = try AtomicFile(path: path)
         var crc: UInt32 = 0
         func append(_ bytes: UnsafeRawBufferPointer) throws {
@@ -89,7 +89,7 @@ public enum SafeTensors {
         var entries: [String: SafeTensorsHeader.Entry] = [:]
         var offset = 0
         for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
-            precondition(entries[name] == nil && name != SafeTensorsHeader.metadataKey, "tensor \(name) twice")
+            require(entries[name] == nil && name != SafeTensorsHeader.metadataKey, "tensor \(name) twice")
             let end = offset + tensor.count * dtype.byteCount
             entries[name] = .init(dtype: dtype.rawValue, shape: tensor.shape, data_offsets: [offset, end])
             offset = end

@@ -15,7 +15,7 @@ public struct Sampling: Sendable {
     public var topP: Double
 
     public init(temperature: Double = 1, topK: Int = 0, topP: Double = 1) {
-        precondition(temperature >= 0 && topK >= 0 && topP > 0 && topP <= 1, "sampling \(temperature) \(topK) \(topP)")
+        require(temperature >= 0 && topK >= 0 && topP > 0 && topP <= 1, "sampling \(temperature) \(topK) \(topP)")
         self.temperature = temperature
         self.topK = topK
         self.topP = topP
@@ -23,7 +23,7 @@ public struct Sampling: Sendable {
 
     /// The tokens that may come, with their probabilities, which sum to 1.
     public func distribution(_ logits: some Collection<Float>) -> [(token: Int32, probability: Double)] {
-        precondition(!logits.isEmpty, "a distribution over no tokens")
+        require(!logits.isEmpty, "a distribution over no tokens")
         let largest = Double(logits.max() ?? 0)
         guard temperature > 0 else {
             return [
