@@ -124,4 +124,39 @@ import Testing
             #expect(abs(deviation) < 0.1, "predicted \(predicted), measured \(measured) bytes")
         }
     }
+
+    /// Within 10 % on an idle machine (docs/results/plan-speed.md). Tests run beside each other, so more is allowed here,
+    /// and a second and third try.
+    @Test func predictedSpeedIsThatOfARun() throws {
+        try withTemporaryFolder { folder in
+            try writeShard(learnableTokens(40_000, vocabulary: 4096, seed: 1), to: folder.path + "/train.bin")
+            var ratios: [Double] = []
+            repeat {
+                let arguments = [
+                    "--config", repositoryRoot.appending(path: "configs/quickstart.cfg").path,
+                    "--set", "data={train: train.bin, validation: null, tokenizer: null}",
+                    "--set", "training.threads=1", "--set", "training.steps=11", "--set", "schedule.warmup=1",
+                    "--set", "output.run_dir=run-\(ratios.count)",
+                ]
+                let command = try run(program, ["plan", "--json"] + arguments, in: folder)
+                #expect(command.status == 0, "\(command.errorOutput)")
+                let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+                let predicted = try #require(plan.speed.tokens_per_second.double)
+                #expect(try #require(plan.speed.slowest_tokens_per_second.double) <= predicted)
+                #expect(try #require(plan.speed.fastest_tokens_per_second.double) >= predicted)
+                #expect(try #require(plan.speed.limit_share.double) < 1)
+
+                let training = try run(program, arguments, in: folder)
+                #expect(training.status == 0, "\(training.errorOutput)")
+                let log = try String(
+                    contentsOf: folder.appending(path: "run-\(ratios.count)/log.csv"), encoding: .utf8)
+                let rows = log.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+                let column = try #require(rows[0].firstIndex(of: "tokens_per_second"))
+                let speeds = rows.dropFirst(2).compactMap { Double($0[column]) }.sorted()
+                try #require(speeds.count == 10)
+                ratios.append(predicted / speeds[5])
+            } while !(0.67...1.5).contains(ratios.last!) && ratios.count < 3
+            #expect((0.67...1.5).contains(ratios.last!), "\(ratios)")
+        }
+    }
 }
