@@ -77,7 +77,7 @@ public struct Elements {
 
     @usableFromInline
     func part(of state: Tensor<Float>) -> UnsafeMutablePointer<Float> {
-        precondition(state.count == context.parameter.count, "state of shape \(state.shape) by elements")
+        require(state.count == context.parameter.count, "state of shape \(state.shape) by elements")
         return state.data + start
     }
 }

@@ -73,7 +73,7 @@ public final class StateDeclaration {
 
     /// Zero before the first step.
     public func tensor(_ name: String, _ shape: [Int]) -> Tensor<Float> {
-        precondition(!tensors.contains { $0.name == name }, "two tensors of state are called \(name)")
+        require(!tensors.contains { $0.name == name }, "two tensors of state are called \(name)")
         let tensor = Tensor<Float>(shape)
         tensors.append(NamedTensor(name, tensor))
         return tensor

@@ -50,7 +50,7 @@ public struct StepContext {
 
     /// The same for an update that is a product and never stored: W <- W - scale a b, and the decay after it.
     func apply(productOf a: Operand<Float>, _ b: Operand<Float>, scale: Float) {
-        precondition(decayBefore == 1, "a decay before a product")
+        require(decayBefore == 1, "a decay before a product")
         let weight = parameter.weight.matrix
         multiply(a, b, into: weight, alpha: -scale, beta: 1, on: pool)
         guard decayAfter != 1 else { return }

@@ -47,7 +47,7 @@ extension Matrix where Element == Float {
         with y: Matrix<Float>, _ z: Matrix<Float>, on pool: WorkerPool,
         _ transform: (_ x: Lanes, _ y: inout Lanes, _ z: inout Lanes) -> Lanes
     ) {
-        precondition(
+        require(
             [y, z].allSatisfy { rows == $0.rows && columns == $0.columns },
             "elementwise \(rows)x\(columns) with \(y.rows)x\(y.columns) and \(z.rows)x\(z.columns)")
         rowBlocks.forEach(on: pool) { rows in

@@ -10,7 +10,7 @@ struct PlanCommand: ParsableCommand {
         discussion: """
             Counts parameters and memory before anything is allocated, to the byte for weights, gradients, optimizer \
             state and activations, and compares the sum with what this machine (or its container) has. Then measures for \
-            some ten seconds how fast this machine is, on a few layers of the model, and says how long the run will take.
+            some twenty seconds how fast this machine is, on a few layers, and says how long the run will take.
 
             Examples:
               cosmos-train plan --config configs/llama60m.cfg

@@ -1,3 +1,4 @@
+import Configuration
 import Optimizers
 import TensorCore
 import Testing
@@ -6,17 +7,15 @@ import Testing
 @Suite struct ProcessModeTests {
     /// SOAP's weights after five steps of one parameter. Its bases are as sensitive as anything to the order of sums.
     static func soap(threads: Int) throws -> [UInt32] {
-        let pool = WorkerPool(threads: threads)
         let parameter = Parameter(name: "gate", shape: [320, 192], role: .matrix(.gate))
-        var hyperparameters = SOAP.Hyperparameters()
-        hyperparameters.preconditionFrequency = 2
-        let rule = OptimizerConfiguration(SOAP.self, hyperparameters).makeRule(for: parameter)
-        let arena = Arena(byteCount: rule.scratchByteCount)
+        let node = try ConfigurationNode(yaml: "{name: soap, precondition_frequency: 2}", file: "test.cfg")
+        let optimizer = Optimizer(
+            try OptimizerConfiguration(node, at: "optimizer"), parameters: [parameter],
+            pool: WorkerPool(threads: threads))
         for step in 1...5 {
             var random = Random(seed: UInt64(step), stream: "gradients")
             for index in 0..<parameter.count { parameter.gradient.data[index] = Float(random.normalPair().0) }
-            arena.reset()
-            try rule.step(StepContext(step: step, learningRate: 0.01, arena: arena, pool: pool))
+            try optimizer.step(learningRateFactor: 1)
         }
         return parameter.weight.elements.map(\.bitPattern)
     }
