@@ -114,7 +114,7 @@ public final class TokenDataset: @unchecked Sendable {
     public func window(
         _ index: Int, tokens: UnsafeMutableBufferPointer<Int32>, targets: UnsafeMutableBufferPointer<Int32>
     ) throws {
-        precondition(
+        require(
             tokens.count == sequenceLength && targets.count == sequenceLength,
             "buffers of \(tokens.count) and \(targets.count) tokens for a window of \(sequenceLength)")
         let (shard, number) = place(of: index)

@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import Glibc
+import TensorCore
 
 /// The checkpoints of a run:
 ///
@@ -63,7 +64,7 @@ public struct CheckpointStore: Sendable {
 
     /// Deletes all but the newest `keep` checkpoints of those up to `step`, and but those that `isSpared` names.
     public func removeOld(upTo step: Int, keep: Int, isSpared: (_ step: Int) -> Bool = { _ in false }) throws {
-        precondition(keep > 0, "keeping \(keep) checkpoints")
+        require(keep > 0, "keeping \(keep) checkpoints")
         for old in try steps().filter({ $0 <= step }).dropLast(keep) where !isSpared(old) {
             try AtomicFile.remove(path(step: old))
         }
