@@ -140,7 +140,7 @@ import Testing
                 ]
                 let command = try run(program, ["plan", "--json"] + arguments, in: folder)
                 #expect(command.status == 0, "\(command.errorOutput)")
-                let plan = try JSONDecoder().decode(JSONValue.self, from: Data(command.output.utf8))
+                let plan = try JSONValue(json: Array(command.output.utf8))
                 let predicted = try #require(plan.speed.tokens_per_second.double)
                 #expect(try #require(plan.speed.slowest_tokens_per_second.double) <= predicted)
                 #expect(try #require(plan.speed.fastest_tokens_per_second.double) >= predicted)
