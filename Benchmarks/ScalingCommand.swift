@@ -26,7 +26,6 @@ struct ScalingCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        flushDenormalsToZero()
         let scaling = try Scaling(
             try RunConfiguration(file: config, assignments: assignments), measuring: measure)
         if json {

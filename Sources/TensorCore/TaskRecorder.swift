@@ -79,7 +79,7 @@ extension [TaskRecorder.Piece] {
 
     /// The shorter time of each piece of two recordings of the same work: other programs only ever make it longer.
     package func shortest(_ other: [TaskRecorder.Piece]) -> [TaskRecorder.Piece] {
-        precondition(count == other.count, "recordings of different work")
+        require(count == other.count, "recordings of different work")
         return zip(self, other).map { pair in
             switch pair {
             case (.alone(let a), .alone(let b)): return .alone(Swift.min(a, b))
