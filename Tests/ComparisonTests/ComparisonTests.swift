@@ -157,6 +157,39 @@ import Training
         }
     }
 
+    /// What single rows of a log say, and the last lines of what a run said.
+    @Test func aRunIsReadByItsLogAndItsLastWords() throws {
+        try withTemporaryFolder { folder in
+            func record(_ name: String, said: String = "", row: Int = 0, _ edit: (inout [String]) -> Void = { _ in })
+                throws -> RunRecord
+            {
+                var run = SyntheticRun(name, loss: falling(to: 3))
+                (run.trainLog, run.rows) = (said, said == "" ? nil : 50)
+                let path = try run.write(in: folder)
+                let file = URL(filePath: path).appending(path: "log.csv")
+                var lines = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "\n")
+                var fields = lines[row].components(separatedBy: ",")
+                edit(&fields)
+                lines[row] = fields.joined(separator: ",")
+                try Data(lines.joined(separator: "\n").utf8).write(to: file)
+                return try RunRecord(path: path)
+            }
+            let silent = try record("silent", row: 100) { ($0[3], $0[4]) = ("", "") }
+            #expect(silent.state == .finished && silent.finalLoss == nil)
+            let error = try #require(throws: UserError.self) { try Comparison([silent]) }
+            #expect(error.message.contains("there is no final validation loss (data.validation) in \(silent.path)"))
+
+            #expect(try record("nan", row: 30) { ($0[3], $0[4]) = ("nan", "nan") }.state == .diverged(step: 30))
+            #expect(try record("peak", row: 7) { $0[10] = "2000000" }.log.peakRSSBytes == 2_000_000)
+
+            let line = "2026-01-01T00:00:00Z  "
+            let history = String(repeating: "\(line)step 1\n", count: 9)
+            let failure = "\(line)error: step 51: model.norm.weight\n\(line)hint: lower it\n"
+            #expect(try record("failed", said: history + failure).state == .diverged(step: 51))
+            #expect(try record("resumed", said: failure + history).state == .unfinished(step: 50))
+        }
+    }
+
     @Test func divergedSettingsCannotBeTheBest() throws {
         let failure = "2026-01-01T00:00:00Z  error: step 41: model.norm.weight\n2026-01-01T00:00:00Z  hint: lower it\n"
         let all =

@@ -37,6 +37,13 @@ import Testing
         #expect(abs(fit.largestError - 0.5) < 5e-3)
     }
 
+    /// No loss falls below 0, so neither does the limit.
+    @Test func theLimitIsNotNegative() throws {
+        let fit = try #require(PowerLawFit(points([1e6, 2e6, 4e6, 8e6]) { 10 * pow($0, -0.1) - 1 }))
+        #expect(fit.c == 0)
+        #expect(fit.largestError < 0.02)
+    }
+
     @Test func lossesBelowTheLimitAreOutOfReach() throws {
         let fit = try #require(PowerLawFit(points([1e6, 2e6, 4e6, 8e6]) { 4_000 * pow($0, -0.5) + 3.1 }))
         #expect(fit.tokens(loss: 3.05) == nil)

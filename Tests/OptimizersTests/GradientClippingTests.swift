@@ -41,6 +41,16 @@ import Testing
         #expect(abs(norms[0] - exact.squareRoot()) < 1e-7 * norms[0])
     }
 
+    /// Of a parameter that several workers share; so small a norm that the 1e-6 beside it is seen.
+    @Test func everyElementIsScaledAlike() throws {
+        let parameter = Parameter(name: "a", shape: [300, 1000], role: .vector)
+        let value = 2e-3 / Double(parameter.count).squareRoot()
+        for index in 0..<parameter.count { parameter.gradient.data[index] = Float(value) }
+        GradientClipping.clip([parameter], norm: 2e-3, maxNorm: 1e-3, pool: WorkerPool(threads: 2))
+        let exact = value * 1e-3 / (2e-3 + 1e-6)
+        #expect(parameter.gradient.elements.allSatisfy { abs(Double($0) / exact - 1) < 1e-6 })
+    }
+
     @Test(arguments: [Float.nan, .infinity])
     func gradientThatIsNotFiniteIsNamed(_ value: Float) throws {
         let parameters = ["a", "b", "c"].map { Parameter(name: $0, shape: [1000], role: .vector) }

@@ -55,6 +55,15 @@ import Testing
         #expect(LearningRateSchedule(.linear, warmup: .steps(100)).problem(forRunOf: 100) == nil)
         let schedule = LearningRateSchedule(.wsd, warmup: .percent(60), decay: .percent(50))
         #expect(schedule.problem(forRunOf: 100) != nil)
+        for (warmup, isProblem) in [(50, false), (51, true)] {
+            let schedule = LearningRateSchedule(.wsd, warmup: .steps(warmup), decay: .percent(50))
+            #expect((schedule.problem(forRunOf: 100) != nil) == isProblem)
+        }
+    }
+
+    @Test func sharesAreRoundedToTheNearestStep() {
+        #expect(StepSpan.percent(10).steps(of: 14) == 1)
+        #expect(StepSpan.percent(10).steps(of: 16) == 2)
     }
 
     @Test(arguments: ["500", "10%", "2.5%", "0"])

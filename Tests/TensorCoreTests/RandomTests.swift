@@ -24,10 +24,11 @@ import Testing
         #expect(abs(kurtosis - 3) < 5 * (96 / count).squareRoot())
     }
 
-    @Test func belowIsUniform() {
+    /// A small bound, and one so large that numbers must be thrown away: by classes modulo 7 and 3.
+    @Test(arguments: [(7, 7), (3 << 61, 3)]) func belowIsUniform(bound: Int, classes: Int) {
         var random = Random(seed: 1, stream: "below")
-        var counts = [Int](repeating: 0, count: 7)
-        for _ in 0..<70_000 { counts[random.below(7)] += 1 }
+        var counts = [Int](repeating: 0, count: classes)
+        for _ in 0..<10_000 * classes { counts[random.below(bound) % classes] += 1 }
         // Chi squared with 6 degrees of freedom exceeds 29.8 once in 20,000.
         let chiSquared = counts.reduce(0.0) { $0 + (Double($1) - 10_000) * (Double($1) - 10_000) / 10_000 }
         #expect(chiSquared < 29.8, "\(counts)")

@@ -11,8 +11,10 @@ import TokenData
         for epoch in epochs { #expect(epoch.sorted() == Array(0..<count)) }
         if count > 6 {
             #expect(epochs[0] != epochs[1] && epochs[1] != epochs[2] && epochs[0] != epochs[2])
-            var other = BatchSampler(windowCount: count, seed: 2)
-            #expect(other.next(count) != epochs[0])
+            for seed in [2, 1 + 1 << 32, 1 + 1 << 63] as [UInt64] {
+                var other = BatchSampler(windowCount: count, seed: seed)
+                #expect(other.next(count) != epochs[0])
+            }
         }
         #expect(sampler.position == BatchSampler.Position(epoch: 3, index: 0))
     }

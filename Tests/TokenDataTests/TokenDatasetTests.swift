@@ -45,6 +45,31 @@ import TokenData
         }
     }
 
+    /// Far into a shard, where other workers look than at its beginning.
+    @Test func anIdBeyondTheVocabularyIsToldWithItsPlace() throws {
+        try withTemporaryFolder { folder in
+            let tokens = [UInt16](repeating: 3, count: 140_000) + [99, 3, 99]
+            let path = try folder.write("a.bin", foreignShard(tokens))
+            let error = try userError {
+                try TokenDataset(path: path, sequenceLength: 4, vocabularySize: 50, pool: WorkerPool(threads: 2))
+            }
+            #expect(error?.message.contains("token 140000 (offset 281024) has id 99") == true, "\(error as Any)")
+        }
+    }
+
+    @Test func theFingerprintIsOfAllShardsInTheirOrder() throws {
+        try withTemporaryFolder { folder in
+            func fingerprint(_ a: [UInt16], _ b: [UInt16]) throws -> UInt32 {
+                _ = try folder.write("a.bin", foreignShard(a))
+                _ = try folder.write("b.bin", foreignShard(b))
+                return try TokenDataset(path: folder.path, sequenceLength: 2, vocabularySize: 9).contentFingerprint
+            }
+            let all = try [([1, 2, 3], [4, 5, 6]), ([4, 5, 6], [1, 2, 3]), ([1, 2, 4], [4, 5, 6])].map(fingerprint)
+            #expect(Set(all).count == 3)
+            #expect(try fingerprint([1, 2, 3, 4], [5, 6, 7]) == fingerprint([1, 2, 3], [4, 5, 6, 7]))
+        }
+    }
+
     @Test func aFileAFolderAndAGlobNameShards() throws {
         try withTemporaryFolder { folder in
             for name in ["val_000000.bin", "train_000000.bin", "train_000001.bin", "readme.txt"] {

@@ -585,6 +585,13 @@ struct EvaluatorTests {
         #expect(try evaluator.loss().sum == evaluator.loss().sum)
         let more = Evaluator(model: model, dataset: dataset, tokens: 1 << 40, sequencesAtOnce: 4)
         #expect(more.tokenCount == 62 * 16)
+
+        // Two windows of four stand for both halves of the data.
+        try writeShard(
+            [UInt16](repeating: 1, count: 33) + [UInt16](repeating: 2, count: 32), to: run.folder.file("a.bin"))
+        let halves = try TokenDataset(path: run.folder.file("a.bin"), sequenceLength: 16, vocabularySize: 32)
+        let spread = Evaluator(model: model, dataset: halves, tokens: 32, sequencesAtOnce: 4)
+        #expect(try abs(spread.unigramEntropy() - log(2)) < 1e-12)
     }
 
     @Test("The unigram entropy is that of the targets' frequencies")
