@@ -10,7 +10,7 @@ let kernelSettings: [SwiftSetting] = [
 let package = Package(
     name: "cosmos-train",
     products: [
-        .executable(name: "cosmos-train", targets: ["cosmos-train"]),
+        .executable(name: "cosmos-train", targets: ["cosmos-train"])
     ],
     traits: [
         .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
@@ -33,7 +33,9 @@ let package = Package(
             name: "CSentencePiece",
             linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
 
-        .target(name: "Configuration", dependencies: [.product(name: "Yams", package: "Yams")]),
+        .target(name: "Console"),
+        .target(name: "Files", dependencies: ["Console"]),
+        .target(name: "Configuration", dependencies: ["Files", .product(name: "Yams", package: "Yams")]),
         .target(
             name: "TensorCore",
             dependencies: ["CPlatform", "CVector", "CMachineLimit", "COpenBLAS", "CLAPACKE", "COneDNN"],
@@ -47,34 +49,42 @@ let package = Package(
             name: "TokenData",
             dependencies: ["TensorCore", "Configuration", "CZlib", "CSentencePiece"],
             swiftSettings: kernelSettings),
-        .target(
-            name: "Training", dependencies: ["LLaMA", "Optimizers", "TokenData"],
-            swiftSettings: kernelSettings),
+        .target(name: "Machine", dependencies: ["TensorCore", "TokenData"], swiftSettings: kernelSettings),
+        .target(name: "ModelFiles", dependencies: ["LLaMA", "TokenData"], swiftSettings: kernelSettings),
+        .target(name: "Generation", dependencies: ["ModelFiles"], swiftSettings: kernelSettings),
+        .target(name: "Checkpoints", dependencies: ["ModelFiles", "Machine"], swiftSettings: kernelSettings),
+        .target(name: "Settings", dependencies: ["Checkpoints", "Optimizers"], swiftSettings: kernelSettings),
+        .target(name: "Planning", dependencies: ["Settings"], swiftSettings: kernelSettings),
+        .target(name: "Training", dependencies: ["Planning"], swiftSettings: kernelSettings),
         .target(name: "Comparison", dependencies: ["Training"]),
         .executableTarget(
             name: "cosmos-train",
             dependencies: [
-                "Training", "Comparison", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Comparison", "Generation", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: kernelSettings, plugins: ["SourceCommit"]),
         .plugin(name: "SourceCommit", capability: .buildTool()),
         // Times kernels and predicts how a step scales; nobody installs it.
         .executableTarget(
             name: "cosmos-benchmarks",
-            dependencies: ["Training", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Planning", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Benchmarks", swiftSettings: kernelSettings),
 
         // Watches malloc in the tests' process.
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocations", "Training"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["CAllocations", "Checkpoints", "Optimizers"], path: "Tests/TestSupport",
             swiftSettings: kernelSettings),
     ]
-        + ["Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Training", "Comparison"].map { module in
+        + [
+            "Console", "Files", "Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Machine",
+            "ModelFiles",
+            "Generation", "Checkpoints", "Settings", "Planning", "Training", "Comparison",
+        ].map { module in
             .testTarget(
                 name: "\(module)Tests", dependencies: [.byName(name: module), "TestSupport"],
                 // Golden numbers, read by path.
-                exclude: ["LLaMA", "Optimizers", "Training"].contains(module) ? ["Fixtures"] : [],
+                exclude: ["LLaMA", "Optimizers", "Checkpoints"].contains(module) ? ["Fixtures"] : [],
                 swiftSettings: kernelSettings)
         } + [
             // The program as a user runs it: commands, messages, exit codes.

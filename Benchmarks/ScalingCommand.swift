@@ -1,7 +1,8 @@
 import ArgumentParser
 import Foundation
+import Planning
+import Settings
 import TensorCore
-import Training
 
 struct ScalingCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

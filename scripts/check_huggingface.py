@@ -107,7 +107,7 @@ def compare_logits(name, folder, work, count=48):
 
 
 def write_fixtures(folder):
-    """Small models and the logits that transformers computes, for Tests/TrainingTests."""
+    """Small models and the logits that transformers computes, for Tests/CheckpointsTests."""
     tokens = [5, 17, 63, 0, 1, 2, 44, 44, 9, 30]
     for make in made_there:
         target = folder / name_of(make)
@@ -160,7 +160,7 @@ def configuration(model, **sections):
 
 
 def prepare_data(work, kind):
-    text = "\n".join(path.read_text() for path in sorted(repository.glob("Sources/Training/*.swift")))
+    text = "\n".join(path.read_text() for path in sorted(repository.glob("Sources/*/*.swift")))
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 20]
     documents = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
     (work / "text.jsonl").write_text("\n".join(json.dumps({"text": document}) for document in documents))

@@ -11,7 +11,7 @@
 #   --tokenizers       check tokenizers alone, which needs no torch
 #   --venv FOLDER      the virtual environment (.venv in the repository)
 #   --model FOLDER     check this run, checkpoint or exported model as well
-#   --fixtures FOLDER  write the small models that Tests/TrainingTests/Fixtures holds to FOLDER, and stop
+#   --fixtures FOLDER  write the small models that Tests/CheckpointsTests/Fixtures holds to FOLDER, and stop
 #
 # Exit code 69 where the packages are not there.
 set -euo pipefail

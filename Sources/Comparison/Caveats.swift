@@ -1,4 +1,3 @@
-import Configuration
 import Training
 
 /// What must be known to read the ranking right, one sentence each: it stands beside it.

@@ -1,5 +1,3 @@
-import Configuration
-
 /// Why runs cannot be ranked, one line each.
 ///
 /// Losses can be compared where the runs saw the same data, as many tokens of it, in the same batches,

@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import Foundation
 
 /// Runs of several optimizers, laid beside each other: which setting of each is best, how sure the

@@ -1,6 +1,6 @@
-import Configuration
+import Console
 import Foundation
-import Training
+import Machine
 
 extension Comparison {
     /// One page with everything, which needs no other file: tables, plots, and what all runs have in

@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 
 /// A figure's file, whose name says its format.

@@ -1,4 +1,3 @@
-import Configuration
 import Foundation
 
 /// A plot of lines and points as SVG that stands alone or within a page. The page says what is dark

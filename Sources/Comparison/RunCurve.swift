@@ -1,4 +1,5 @@
 import Configuration
+import Files
 import Foundation
 
 /// The losses of one run along its log, as a plot shows them.
@@ -16,7 +17,7 @@ struct RunCurve {
 
     /// Reads the log in a run's folder, or a log by itself. Throws where it can't be read or is no log.
     init(_ path: String, over position: Position) throws {
-        let log = isFolder(path) ? Configuration.path(of: "log.csv", in: path) : path
+        let log = isFolder(path) ? Files.path(of: "log.csv", in: path) : path
         folder = URL(filePath: log).resolvingSymlinksInPath().deletingLastPathComponent().path
         name = folderAndName(of: folder).name
         let configuration = try? ConfigurationNode(contentsOfFile: folder + "/config.resolved.cfg")

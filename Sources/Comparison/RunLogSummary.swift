@@ -1,6 +1,6 @@
-import Configuration
+import Console
+import Files
 import Foundation
-import Training
 
 /// What a run's `log.csv` says in all, and its validation losses.
 public struct RunLogSummary: Sendable {

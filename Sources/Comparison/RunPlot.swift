@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 
 /// The losses of runs in one plot. Few runs have a color each, with the training loss of each step faint behind its

@@ -1,6 +1,9 @@
-import Configuration
+import Checkpoints
+import Console
+import Files
 import Foundation
 import LLaMA
+import Settings
 import Training
 
 /// A run as its folder tells it: configuration, log, and how it ended.
@@ -152,13 +155,13 @@ func runFolders(_ paths: [String]) throws -> [String] {
         guard isFolder(path) else {
             throw UserError(.usage, "\(path) is a file, not the folder of a run", hint: "give the folder that holds it")
         }
-        if RunDirectory.holdsRun(path) {
+        if RunFolder.holdsRun(path) {
             folders.append(path)
             continue
         }
         let found = try folderContents(path).sorted { $0.compare($1, options: .numeric) == .orderedAscending }
             .filter { !$0.hasPrefix(".") && $0.firstMatch(of: /\.old-\d+$/) == nil }
-            .map { Configuration.path(of: $0, in: path) }.filter(RunDirectory.holdsRun)
+            .map { Files.path(of: $0, in: path) }.filter(RunFolder.holdsRun)
         guard !found.isEmpty else {
             throw UserError(
                 .usage, "\(path) is no run and holds none: there is no config.resolved.cfg",

@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import Foundation
 
 /// Where a run first had a validation loss, in between validations by a straight line.

@@ -1,4 +1,7 @@
+import Checkpoints
 import Configuration
+import Console
+import Files
 import Foundation
 import TensorCore
 import Training
@@ -105,7 +108,7 @@ public final class Sweep {
         // the sweep is under way.
         let file = "\(plan.folder)/output/\(run.name).cfg"
         try AtomicFile.write(run.configuration.yaml, to: file)
-        process.arguments = ["train", "--config", file] + (RunDirectory.holdsRun(run.folder) ? ["--resume"] : [])
+        process.arguments = ["train", "--config", file] + (RunFolder.holdsRun(run.folder) ? ["--resume"] : [])
         let output = outputFile(of: run)
         let stream = FileHandle(fileDescriptor: try openOwnFile(output, O_WRONLY | O_TRUNC), closeOnDealloc: true)
         defer { try? stream.close() }

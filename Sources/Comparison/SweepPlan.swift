@@ -1,5 +1,8 @@
 import Configuration
+import Console
+import Files
 import Foundation
+import Settings
 import TensorCore
 import Training
 

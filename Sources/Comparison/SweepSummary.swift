@@ -1,6 +1,6 @@
-import Configuration
+import Checkpoints
+import Files
 import Foundation
-import Training
 
 /// `summary.csv` of a sweep's folder: a line for each run of the plan, and for those that earlier plans made
 /// there.
@@ -17,7 +17,7 @@ struct SweepSummary {
         path = plan.folder + "/" + Self.name
         let names = Set(plan.runs.map(\.name))
         let rows = sweepRows(plan.folder).filter { row in
-            let isMade = row["run"].map { RunDirectory.holdsRun(Configuration.path(of: $0, in: plan.folder)) } ?? false
+            let isMade = row["run"].map { RunFolder.holdsRun(Files.path(of: $0, in: plan.folder)) } ?? false
             return !names.contains(row["run"] ?? "") && (isMade || ["planned", "failed"].contains(row["state"]))
         }
         earlier = rows.map { row in
@@ -72,7 +72,7 @@ private func sweepRows(_ folder: String) -> [[String: String]] {
 /// nothing is, or the folder is no sweep's.
 public func unfinishedSweep(_ folder: String) -> String? {
     let rows = sweepRows(folder)
-    let missing = rows.filter { !RunDirectory.holdsRun(path(of: $0["run"] ?? "", in: folder)) }
+    let missing = rows.filter { !RunFolder.holdsRun(path(of: $0["run"] ?? "", in: folder)) }
     guard !missing.isEmpty else { return nil }
     return "\(missing.count) of the \(rows.count) runs of the sweep \(folder) are missing: "
         + abridged(missing.map { "\($0["run"] ?? "") (\($0["state"] ?? ""))" })

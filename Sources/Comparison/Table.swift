@@ -1,5 +1,3 @@
-import Configuration
-
 /// A table with a title and remarks, as text, Markdown or HTML.
 struct Table {
     let title: String

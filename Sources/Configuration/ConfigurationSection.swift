@@ -1,3 +1,5 @@
+import Console
+
 /// A section of the configuration: a struct of values, described once by `fields`. The same table
 /// decodes it, prints it and documents it.
 public protocol ConfigurationSection: Sendable {

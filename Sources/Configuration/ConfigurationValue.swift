@@ -1,3 +1,5 @@
+import Console
+
 /// A type that a single configuration value can have.
 public protocol ConfigurationValue: Sendable {
     /// For messages and documentation: "a whole number", "true or false".

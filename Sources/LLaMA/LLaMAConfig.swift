@@ -1,4 +1,5 @@
 import Configuration
+import Console
 
 /// The model's shape: the `model` section of a configuration, under Hugging Face's names.
 public struct LLaMAConfig: ConfigurationSection, Equatable {

@@ -1,4 +1,5 @@
 import Configuration
+import Console
 import TensorCore
 
 /// Every optimizer there is. A new one needs its row here.

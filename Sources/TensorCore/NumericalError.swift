@@ -22,3 +22,16 @@ public struct NumericalFailure: Error, Sendable {
 
     public init(_ what: String) { self.what = what }
 }
+
+/// The first tensor with a value that is not finite.
+package func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
+    for (name, tensor) in tensors {
+        // Zero times anything finite is zero.
+        var products = Lanes(repeating: 0)
+        forEachLanes(tensor.count) { offset, count in
+            products += Float.load(tensor.data + offset, count: count) * Lanes(repeating: 0)
+        }
+        guard products.laneSum == 0 else { return NumericalError("a value is not finite", tensor: name) }
+    }
+    return nil
+}

@@ -1,4 +1,4 @@
-import Configuration
+import Console
 
 /// Counts lines that hold no document, and says what is to be said of them.
 struct BadLines {

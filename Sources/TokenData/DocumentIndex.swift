@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import TensorCore
 
 /// The documents of token shards, one a row of `length` tokens, as in GaLore's C4 benchmark.

@@ -1,4 +1,4 @@
-import Configuration
+import Files
 
 /// A record whose text cannot be had: a malformed JSON line, or bytes that are not UTF-8.
 struct BadDocument: Error {

@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Glibc
 
 /// The files that `path` stands for, sorted by name: a file itself; a folder's files whose names end
@@ -14,7 +15,7 @@ func expandPath(_ path: String, endings: [String], what: String) throws -> [Stri
                 .data, "the folder \(path) holds no \(what) (\(endings.joined(separator: ", ")))",
                 hint: names.isEmpty ? "the folder is empty" : "its files end otherwise: name them, or use a glob")
         }
-        return files.sorted().map { Configuration.path(of: $0, in: path) }
+        return files.sorted().map { Files.path(of: $0, in: path) }
     }
     let code = errno
     guard path.contains(where: { "*?[".contains($0) }) else { throw UserError.system("open", path, code: code) }

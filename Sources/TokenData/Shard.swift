@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 import Synchronization
 import TensorCore

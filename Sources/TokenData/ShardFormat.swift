@@ -1,4 +1,4 @@
-import Configuration
+import Console
 
 /// The header of a token shard, the layout of llm.c and modded-nanogpt: 256 little-endian int32, then
 /// `tokenCount` little-endian uint16. They use the first three words; ours follow where theirs are 0.

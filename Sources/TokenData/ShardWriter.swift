@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 
 /// Writes a stream of tokens as a set of shards `<prefix>_000000.bin`, `<prefix>_000001.bin` ... of
@@ -105,7 +106,7 @@ final class ShardWriter {
             throw UserError.system("create", folder + "/" + name, code: errno)
         }
         try AtomicFile.synchronizeFolder(of: folder + "/" + prefix)
-        return names.map { Configuration.path(of: $0, in: folder) }
+        return names.map { Files.path(of: $0, in: folder) }
     }
 
     private func flush() throws {

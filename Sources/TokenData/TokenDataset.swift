@@ -1,4 +1,6 @@
 import Configuration
+import Console
+import Files
 import Synchronization
 import TensorCore
 

@@ -1,5 +1,6 @@
 import CSentencePiece
-import Configuration
+import Console
+import Files
 import Glibc
 import TensorCore
 

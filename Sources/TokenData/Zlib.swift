@@ -1,5 +1,5 @@
 import CZlib
-import Configuration
+import Console
 import TensorCore
 
 /// The version of zlib that was loaded: "1.2.13".

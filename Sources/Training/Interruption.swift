@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 import Glibc
 import Synchronization
@@ -116,7 +117,7 @@ public enum Interruption {
 
     private static func say(_ text: String) {
         var text = text
-        _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
+        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
     }
 }
 

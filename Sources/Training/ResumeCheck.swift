@@ -1,5 +1,7 @@
-import Configuration
+import Checkpoints
+import Console
 import Glibc
+import Settings
 import TokenData
 
 /// The state of `checkpoint`, if `configuration` may continue it, and what it then changes that the numbers

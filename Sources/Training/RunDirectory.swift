@@ -1,4 +1,6 @@
-import Configuration
+import Checkpoints
+import Console
+import Files
 import Foundation
 import Glibc
 
@@ -22,11 +24,10 @@ public final class RunDirectory {
     }
 
     public let path: String
-    private static let configurationName = "config.resolved.cfg"
-    public var configuration: String { path + "/" + Self.configurationName }
-    public var log: String { path + "/log.csv" }
+    public var configuration: String { path + "/" + RunFolder.configurationName }
+    public var log: String { path + "/" + RunFolder.logName }
     public var trainLog: String { path + "/train.log" }
-    public var checkpoints: String { path + "/checkpoints" }
+    public var checkpoints: String { path + "/" + RunFolder.checkpointsName }
     /// Where `replace` left the run that was here.
     public let replacedRun: String?
     private let lock: FolderLock
@@ -41,14 +42,14 @@ public final class RunDirectory {
         var lock = try FolderLock(self.path)
         try Self.check(self.path, for: purpose)
         var replacedRun: String?
-        if purpose == .replace, Self.holdsRun(self.path) {
+        if purpose == .replace, RunFolder.holdsRun(self.path) {
             replacedRun = try Self.setAside(self.path)
             lock = try FolderLock(self.path)
         }
         (self.lock, self.replacedRun) = (lock, replacedRun)
         present = Set(try folderContents(self.path))
         try makeOwnFolder(checkpoints)
-        AtomicFile.removeLeftovers(in: self.path) { [Self.configurationName, RunHistory.fileName].contains($0) }
+        AtomicFile.removeLeftovers(in: self.path) { [RunFolder.configurationName, RunHistory.fileName].contains($0) }
         AtomicFile.removeLeftovers(in: checkpoints, of: CheckpointStore.isOurs)
     }
 
@@ -56,7 +57,7 @@ public final class RunDirectory {
     /// the run that it replaced returns. What others put into the folder meanwhile stays.
     package func abandon() {
         for name in (try? folderContents(path)) ?? [] where !present.contains(name) {
-            let ours = [Self.configurationName, RunHistory.fileName, "log.csv", "train.log"]
+            let ours = [RunFolder.configurationName, RunHistory.fileName, RunFolder.logName, "train.log"]
             if ours.contains(name) || name.hasPrefix(TensorBoardLog.prefix) { unlink(path + "/" + name) }
         }
         rmdir(checkpoints)
@@ -69,7 +70,7 @@ public final class RunDirectory {
 
     /// Throws where the folder holds a run that `purpose` does not expect, or lacks one that it does.
     public static func check(_ path: String, for purpose: Purpose) throws {
-        switch (purpose, holdsRun(path)) {
+        switch (purpose, RunFolder.holdsRun(path)) {
         case (.resume, false):
             throw UserError(
                 .usage, "there is no run to resume in \(path)",
@@ -82,11 +83,6 @@ public final class RunDirectory {
         }
     }
 
-    /// Whether a folder holds what a run leaves behind.
-    public static func holdsRun(_ path: String) -> Bool {
-        [configurationName, "log.csv", "checkpoints"].contains { access("\(path)/\($0)", F_OK) == 0 }
-    }
-
     private static func setAside(_ path: String) throws -> String {
         var number = 1
         while access("\(path).old-\(number)", F_OK) == 0 { number += 1 }
@@ -94,8 +90,4 @@ public final class RunDirectory {
         if rename(path, target) != 0 { throw UserError.system("rename", path, code: errno) }
         return target
     }
-}
-
-extension String {
-    var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
 }

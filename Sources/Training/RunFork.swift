@@ -1,4 +1,6 @@
-import Configuration
+import Checkpoints
+import Console
+import Files
 import Foundation
 
 /// The beginning of a run that goes on from a checkpoint of another one.

@@ -1,5 +1,6 @@
-import Configuration
+import Files
 import Foundation
+import Machine
 
 /// What has happened to a run: `history.json` in its folder, and a copy in every checkpoint.
 ///

@@ -1,4 +1,5 @@
-import Configuration
+import Console
+import Files
 import Foundation
 
 /// What a run says: on the terminal, above the status line, and with the time in `train.log`.

@@ -1,7 +1,10 @@
 import Configuration
+import Console
 import Foundation
 import LLaMA
+import Machine
 import Optimizers
+import Planning
 import TensorCore
 import TokenData
 
@@ -18,7 +21,18 @@ extension RunSetup {
             Double(trainingData.targetCount + trainingData.windowCount)
             / (Double(trainingData.windowCount) * Double(data.sequenceLength))
         let origin = history.madeBy.map { "\($0.program), commit \($0.commit), \($0.build)" } ?? ""
-        var rows = [
+        let initial = training.initFrom.map { "of \($0)" } ?? "random, of seed \(training.seed)"
+        let weights = start == nil ? initial : "of the checkpoint"
+        let tokens =
+            "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) "
+            + (trainingData.files.count == 1 ? "shard, " : "shards, ")
+        let windows =
+            "\(Format.grouped(trainingData.windowCount)) "
+            + (data.packing == .stream
+                ? "windows of \(data.sequenceLength)"
+                : "documents in rows of \(data.sequenceLength), "
+                    + String(format: "%.0f %% of them filled", 100 * filling))
+        var rows: [[String]] = [
             ["program", origin],
             [
                 "run",
@@ -33,20 +47,8 @@ extension RunSetup {
                 "\(Format.grouped(model.parameterCount)) parameters, "
                     + "\(Format.rate(flops.trainingPerToken)) FLOPs a token in training",
             ],
-            [
-                "weights",
-                start == nil
-                    ? training.initFrom.map { "of \($0)" } ?? "random, of seed \(training.seed)" : "of the checkpoint",
-            ],
-            [
-                "data",
-                "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) "
-                    + (trainingData.files.count == 1 ? "shard, " : "shards, ")
-                    + (data.packing == .stream
-                        ? "\(Format.grouped(trainingData.windowCount)) windows of \(data.sequenceLength)"
-                        : "\(Format.grouped(trainingData.windowCount)) documents in rows of \(data.sequenceLength), "
-                            + String(format: "%.0f %% of them filled", 100 * filling)),
-            ],
+            ["weights", weights],
+            ["data", tokens + windows],
             [
                 "training",
                 "\(Format.grouped(configuration.steps)) steps of \(Format.grouped(configuration.tokensPerStep)) \(unit), "

@@ -1,7 +1,14 @@
+import Checkpoints
 import Configuration
+import Console
+import Files
 import Foundation
 import LLaMA
+import Machine
+import ModelFiles
 import Optimizers
+import Planning
+import Settings
 import TensorCore
 import TokenData
 

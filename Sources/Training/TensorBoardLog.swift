@@ -1,4 +1,6 @@
-import Configuration
+import Checkpoints
+import Console
+import Files
 import Foundation
 import Glibc
 import TokenData

@@ -1,7 +1,10 @@
+import Checkpoints
 import Configuration
+import Console
 import Foundation
 import LLaMA
 import Optimizers
+import Settings
 import TensorCore
 import TokenData
 
@@ -319,17 +322,4 @@ public struct RunFailure: Error, CustomStringConvertible {
         if let aside { hint += "; the state before the failure is \(aside) (--resume --step \(step - 1))" }
         return "error: step \(step): \(error)\nhint: \(hint)"
     }
-}
-
-/// The first tensor with a value that is not finite.
-func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
-    for (name, tensor) in tensors {
-        // Zero times anything finite is zero.
-        var products = Lanes(repeating: 0)
-        forEachLanes(tensor.count) { offset, count in
-            products += Float.load(tensor.data + offset, count: count) * Lanes(repeating: 0)
-        }
-        guard products.laneSum == 0 else { return NumericalError("a value is not finite", tensor: name) }
-    }
-    return nil
 }

@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import Foundation
 
 /// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 % of

@@ -1,7 +1,8 @@
 import ArgumentParser
-import Configuration
+import Console
+import Files
 import Foundation
-import Training
+import Machine
 
 extension CosmosTrain {
     /// What `--version` prints.

@@ -1,8 +1,9 @@
 import ArgumentParser
 import Comparison
-import Configuration
+import Console
+import Files
 import Foundation
-import Training
+import Machine
 
 struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Training
+import Settings
 
 /// The configuration file, with `--config` or without, as the commands have it that work on a run to be made.
 struct ConfigurationOption: ParsableArguments {

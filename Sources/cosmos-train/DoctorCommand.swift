@@ -1,7 +1,6 @@
 import ArgumentParser
-import Configuration
 import Foundation
-import Training
+import Machine
 
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

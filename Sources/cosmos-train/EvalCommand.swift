@@ -1,7 +1,10 @@
 import ArgumentParser
+import Checkpoints
 import Configuration
+import Console
 import Foundation
 import LLaMA
+import Settings
 import TensorCore
 import TokenData
 import Training

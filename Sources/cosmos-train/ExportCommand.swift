@@ -1,6 +1,7 @@
 import ArgumentParser
-import Configuration
-import Training
+import Checkpoints
+import Console
+import ModelFiles
 
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,10 +1,11 @@
 import ArgumentParser
-import Configuration
+import Checkpoints
+import Console
 import Foundation
+import Generation
 import LLaMA
 import TensorCore
 import TokenData
-import Training
 
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,9 +1,10 @@
 import ArgumentParser
-import Configuration
+import Checkpoints
+import Console
 import Foundation
 import LLaMA
+import ModelFiles
 import TensorCore
-import Training
 
 struct LogitsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

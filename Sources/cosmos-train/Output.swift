@@ -1,4 +1,5 @@
 import Configuration
+import Console
 import Foundation
 
 /// Names and values in two columns that line up; rows without a value are left out.
@@ -11,7 +12,7 @@ func alignedTable(_ rows: [(name: String, value: String?)]) -> String {
 /// program as any other: quietly.
 func printResult(_ text: String, terminator: String = "\n") throws {
     var text = (isatty(STDOUT_FILENO) == 1 ? text.printable : text) + terminator
-    let code = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO, at: nil) }
+    let code = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO, at: nil) }
     if code == EPIPE { exit(128 + SIGPIPE) }
     if code != 0 {
         throw UserError(
@@ -24,5 +25,5 @@ func printResult(_ text: String, terminator: String = "\n") throws {
 func printToStandardError(_ line: String) {
     var text = line.printable + "\n"
     // Where nobody listens there is nobody to tell.
-    _ = text.withUTF8 { AtomicFile.writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
+    _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
 }

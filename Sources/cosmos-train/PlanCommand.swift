@@ -1,8 +1,11 @@
 import ArgumentParser
 import Configuration
+import Console
 import Foundation
+import Machine
+import Planning
+import Settings
 import TensorCore
-import Training
 
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

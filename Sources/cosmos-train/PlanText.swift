@@ -1,8 +1,11 @@
 import Comparison
 import Configuration
+import Console
 import Foundation
+import Machine
+import Planning
+import Settings
 import TensorCore
-import Training
 
 /// Plans as text for people.
 enum PlanText {

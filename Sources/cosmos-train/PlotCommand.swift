@@ -1,6 +1,5 @@
 import ArgumentParser
 import Comparison
-import Configuration
 
 struct PlotCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

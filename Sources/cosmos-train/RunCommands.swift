@@ -1,6 +1,8 @@
 import ArgumentParser
-import Configuration
+import Console
+import Files
 import Foundation
+import Settings
 import Training
 
 /// Trains a run that its folder describes, and ends as every command that trains.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Comparison
-import Configuration
 import Foundation
+import Planning
 import TensorCore
 import Training
 

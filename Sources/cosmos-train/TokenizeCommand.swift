@@ -1,5 +1,5 @@
 import ArgumentParser
-import Configuration
+import Console
 import Foundation
 import TensorCore
 import TokenData

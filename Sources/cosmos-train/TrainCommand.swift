@@ -1,7 +1,6 @@
 import ArgumentParser
-import Configuration
+import Checkpoints
 import Foundation
-import Training
 
 struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -53,7 +52,7 @@ struct TrainCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try given.configuration()
-        let isRun = RunDirectory.holdsRun(configuration.output.runDirectory)
+        let isRun = RunFolder.holdsRun(configuration.output.runDirectory)
         let resumes = resume == .always || (resume == .auto && isRun)
         try train(
             configuration, purpose: resumes ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,

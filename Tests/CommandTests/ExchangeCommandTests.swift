@@ -1,11 +1,11 @@
 import Foundation
+import ModelFiles
 import TestSupport
 import Testing
-import Training
 
 /// `cosmos-train export`, `logits` and `eval` on a Hugging Face model, as a user runs them.
 @Suite struct ExchangeCommandTests {
-    private let model = repositoryRoot.appending(path: "Tests/TrainingTests/Fixtures/grouped-tied-sharded-bf16")
+    private let model = repositoryRoot.appending(path: "Tests/CheckpointsTests/Fixtures/grouped-tied-sharded-bf16")
         .path(percentEncoded: false)
 
     @Test func exportWritesACompactCopyAndReplacesNothing() throws {

@@ -5,16 +5,30 @@ import Testing
 /// What holds for the repository as a whole.
 @Suite struct RepositoryTests {
     /// Which of our own modules and C modules each module may import.
-    static let layers: [String: Set<String>] = [
-        "Configuration": [],
-        "TensorCore": [],
-        "LLaMA": ["TensorCore", "Configuration"],
-        "Optimizers": ["TensorCore", "Configuration"],
-        "TokenData": ["TensorCore", "Configuration"],
-        "Training": ["LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
-        "Comparison": ["Training", "LLaMA", "Optimizers", "TensorCore", "Configuration"],
-        "cosmos-train": ["Comparison", "Training", "LLaMA", "Optimizers", "TokenData", "TensorCore", "Configuration"],
-    ]
+    static let layers: [String: Set<String>] = {
+        let words: Set = ["Console", "Files", "Configuration"]
+        let mathematics = words.union(["TensorCore", "LLaMA", "Optimizers", "TokenData"])
+        let models = mathematics.union(["Machine", "ModelFiles", "Checkpoints"])
+        let runs = models.union(["Settings", "Planning", "Training"])
+        return [
+            "Console": [],
+            "Files": ["Console"],
+            "Configuration": ["Console", "Files"],
+            "TensorCore": [],
+            "LLaMA": words.union(["TensorCore"]),
+            "Optimizers": words.union(["TensorCore"]),
+            "TokenData": words.union(["TensorCore"]),
+            "Machine": ["Console", "Files", "TensorCore", "TokenData"],
+            "ModelFiles": words.union(["TensorCore", "LLaMA", "TokenData"]),
+            "Generation": ["Console", "TensorCore", "LLaMA", "TokenData", "ModelFiles"],
+            "Checkpoints": models.subtracting(["Optimizers", "Checkpoints"]),
+            "Settings": models,
+            "Planning": models.union(["Settings"]),
+            "Training": runs.subtracting(["Training"]),
+            "Comparison": runs,
+            "cosmos-train": runs.union(["Comparison", "Generation"]),
+        ]
+    }()
     /// The libraries that are not ours, and the only modules that may import them.
     static let libraries = ["Yams": "Configuration", "ArgumentParser": "cosmos-train"]
 

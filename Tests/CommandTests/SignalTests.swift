@@ -1,9 +1,9 @@
 import Foundation
 import LLaMA
+import ModelFiles
 import TensorCore
 import TestSupport
 import Testing
-import Training
 
 /// What SIGINT and SIGTERM do to each command: 75 where its work can go on, else the signal's own status with a word
 /// and nothing half-written.

@@ -1,10 +1,11 @@
 import Comparison
-import Configuration
+import Console
+import Files
 import Foundation
 import FoundationXML
+import Machine
 import TestSupport
 import Testing
-import Training
 
 @Suite struct ComparisonTests {
     /// One run for each final loss, its seed counted from 1.

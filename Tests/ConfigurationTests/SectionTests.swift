@@ -1,6 +1,6 @@
-import Testing
-
 import Configuration
+import Console
+import Testing
 
 private enum Kind: String, CaseIterable, ConfigurationValue { case plain, fancy }
 

@@ -1,7 +1,7 @@
+import Configuration
+import Console
 import Foundation
 import Testing
-
-import Configuration
 
 @Suite("Configuration files")
 struct YAMLTests {

@@ -1,10 +1,10 @@
 import Foundation
 import LLaMA
+import ModelFiles
 import Optimizers
 import TensorCore
 import TestSupport
 import Testing
-import Training
 
 /// Logits, loss, every gradient and six AdamW losses against the float64 truth of the golden LLaMAs:
 /// those in `Fixtures`, and every `llama*` case in the folder named by `COSMOS_GOLDEN_DIR`.

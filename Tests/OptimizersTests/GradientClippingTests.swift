@@ -1,4 +1,4 @@
-import Configuration
+import Files
 import Optimizers
 import TensorCore
 import TestSupport

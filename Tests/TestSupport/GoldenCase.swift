@@ -1,4 +1,4 @@
-import Configuration
+import Files
 import Foundation
 
 /// A tensor that a reference computed.

@@ -1,4 +1,4 @@
-import Configuration
+import Files
 
 /// What tests look for in JSON.
 extension JSONValue {

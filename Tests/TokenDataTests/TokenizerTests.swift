@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import Foundation
 import TensorCore
 import TestSupport

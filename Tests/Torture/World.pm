@@ -68,7 +68,7 @@ sub make {
     $progress->('models and a sweep');
     must(args => ['export', 'ref/adamw/run', '--output', 'hf']);
     must(args => ['sweep', '--config', 'run.cfg', '--file', 'sweep.yaml', '--out', 'sweep']);
-    Files::copy("$repository/Tests/TrainingTests/Fixtures/grouped-tied-sharded-bf16", "$base/sharded");
+    Files::copy("$repository/Tests/CheckpointsTests/Fixtures/grouped-tied-sharded-bf16", "$base/sharded");
     %commands = (
         tokenizer => [['tokenizer', '--input', "$base/text/docs.txt", '--output', 'made.model', '--vocab-size', 400,
             '--model-type', 'bpe'], 'made.model'],

@@ -1,5 +1,8 @@
-import Configuration
+import Checkpoints
+import Console
 import Foundation
+import Machine
+import TestSupport
 import Testing
 import Training
 

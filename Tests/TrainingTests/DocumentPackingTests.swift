@@ -1,4 +1,4 @@
-import Configuration
+import Console
 import Foundation
 import LLaMA
 import TensorCore

@@ -1,5 +1,8 @@
-import Configuration
+import Checkpoints
+import Console
 import Foundation
+import Settings
+import TestSupport
 import Testing
 import Training
 
@@ -22,15 +25,15 @@ import Training
     @Test("A model of transformers is taken as it is, shape and weights, and written back bit for bit")
     func pretrained() throws {
         let run = try TinyRun()
-        let source = "\(PretrainedModelTests.fixtures)/\(PretrainedModelTests.sharded)"
+        let source = "\(PretrainedModel.fixtures)/\(PretrainedModel.sharded)"
         let configuration = try RunConfiguration(
             file: withoutModel(run, source), assignments: ["optimizer.lr=0", "training.steps=1", "schedule.warmup=0"])
         #expect(configuration.model == (try ModelFolder(source).config))
         _ = try Trainer(train(configuration), cancellation: .init()).run()
         let folder = try ModelFolder(run.folder.file("run"))
         #expect(
-            try PretrainedModelTests.difference(of: folder, from: PretrainedModelTests.sharded)
-                == PretrainedModelTests.difference(of: ModelFolder(source), from: PretrainedModelTests.sharded))
+            try PretrainedModel.difference(of: folder, from: PretrainedModel.sharded)
+                == PretrainedModel.difference(of: ModelFolder(source), from: PretrainedModel.sharded))
         let log = try run.folder.text("run/train.log")
         #expect(log.contains("of \(source)"))
     }
@@ -59,7 +62,7 @@ import Training
     @Test("A model section that differs is refused with the settings and both values, before anything is written")
     func otherModel() throws {
         let run = try TinyRun()
-        let source = "\(PretrainedModelTests.fixtures)/\(PretrainedModelTests.sharded)"
+        let source = "\(PretrainedModel.fixtures)/\(PretrainedModel.sharded)"
         let error = #expect(throws: UserError.self) { try run.train("run", "training.init_from=\(source)") }
         #expect(error?.kind == .usage)
         for words in [

@@ -1,5 +1,6 @@
-import Configuration
+import Console
 import Foundation
+import TestSupport
 import Testing
 import Training
 

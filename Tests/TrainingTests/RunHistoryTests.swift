@@ -1,5 +1,7 @@
-import Configuration
+import Console
 import Foundation
+import Machine
+import Settings
 import TensorCore
 import TestSupport
 import Testing

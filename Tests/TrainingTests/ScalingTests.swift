@@ -1,7 +1,7 @@
 import Foundation
+import Planning
 import TensorCore
 import Testing
-import Training
 
 @Suite struct ScalingTests {
     private static func phase(_ seconds: [Double]) -> TaskRecorder.Phase {

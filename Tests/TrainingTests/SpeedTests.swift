@@ -1,5 +1,6 @@
-import Configuration
+import Console
 import LLaMA
+import Planning
 import TestSupport
 import Testing
 import Training

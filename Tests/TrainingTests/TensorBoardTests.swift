@@ -1,5 +1,6 @@
-import Configuration
+import Checkpoints
 import Foundation
+import TestSupport
 import Testing
 import TokenData
 import Training

@@ -1,5 +1,6 @@
-import Configuration
+import Console
 import Foundation
+import Settings
 import TensorCore
 import TestSupport
 import Testing

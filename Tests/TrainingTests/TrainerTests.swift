@@ -1,11 +1,14 @@
-import Configuration
+import Checkpoints
+import Console
+import Files
 import Foundation
 import LLaMA
 import Optimizers
+import Settings
 import TensorCore
 import TestSupport
-import TokenData
 import Testing
+import TokenData
 import Training
 
 @Suite("Trainer")

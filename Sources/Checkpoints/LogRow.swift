@@ -1,0 +1,100 @@
+import Foundation
+import Machine
+
+/// Where the time of a step went, in seconds.
+public struct StepPhases: Codable, Equatable, Sendable {
+    public var data: Double
+    public var forward: Double
+    /// Output head and loss, forward and backward.
+    public var head: Double
+    public var backward: Double
+    public var optimizer: Double
+    /// Zeroing and clipping of gradients, and what the others leave.
+    public var rest: Double
+
+    public init(
+        data: Double = 0, forward: Double = 0, head: Double = 0, backward: Double = 0, optimizer: Double = 0,
+        rest: Double = 0
+    ) {
+        self.data = data
+        self.forward = forward
+        self.head = head
+        self.backward = backward
+        self.optimizer = optimizer
+        self.rest = rest
+    }
+
+    /// By the names of reports, in order.
+    package var all: [(name: String, seconds: Double)] {
+        [
+            ("data", data), ("forward", forward), ("head and loss", head), ("backward", backward),
+            ("optimizer", optimizer), ("rest", rest),
+        ]
+    }
+
+    package static func += (total: inout StepPhases, part: StepPhases) {
+        total.data += part.data
+        total.forward += part.forward
+        total.head += part.head
+        total.backward += part.backward
+        total.optimizer += part.optimizer
+        total.rest += part.rest
+    }
+}
+
+/// What `log.csv` says of one optimizer step.
+public struct LogRow: Codable, Equatable, Sendable {
+    public var step: Int
+    /// Tokens seen so far, this step's included.
+    public var tokens: Int
+    /// Mean over all tokens of the step, in nats.
+    public var trainLoss: Double
+    /// Exact mean over the validation tokens, in nats, after this step; nil where there was none.
+    public var validationLoss: Double?
+    public var learningRate: Double
+    /// Global norm before clipping.
+    public var gradientNorm: Double
+    /// Wall time of the step in seconds: gradients, clipping and optimizer; not validation or checkpoints.
+    public var stepSeconds: Double
+    public var tokensPerSecond: Double
+    /// Operations of the model's forward and backward pass (`FLOPCount`), each second of the step.
+    public var flopsPerSecond: Double
+    /// The same over what the CPU's multiply units do at most (`MachineLimit`).
+    public var limitShare: Double
+    public var phases: StepPhases
+    /// The largest memory the process has had.
+    public var peakRSSBytes: Int
+
+    public init(
+        step: Int, tokens: Int, trainLoss: Double, validationLoss: Double? = nil, learningRate: Double,
+        gradientNorm: Double, stepSeconds: Double, tokensPerSecond: Double, flopsPerSecond: Double,
+        limitShare: Double, phases: StepPhases, peakRSSBytes: Int = peakResidentBytes()
+    ) {
+        self.step = step
+        self.tokens = tokens
+        self.trainLoss = trainLoss
+        self.validationLoss = validationLoss
+        self.learningRate = learningRate
+        self.gradientNorm = gradientNorm
+        self.stepSeconds = stepSeconds
+        self.tokensPerSecond = tokensPerSecond
+        self.flopsPerSecond = flopsPerSecond
+        self.limitShare = limitShare
+        self.phases = phases
+        self.peakRSSBytes = peakRSSBytes
+    }
+
+    package static let columns = [
+        "step", "tokens", "train_loss", "validation_loss", "validation_perplexity", "learning_rate", "gradient_norm",
+        "step_seconds", "tokens_per_second", "flops_per_second", "limit_share", "data_seconds", "forward_seconds",
+        "head_seconds", "backward_seconds", "optimizer_seconds", "rest_seconds", "peak_rss_bytes",
+    ]
+
+    /// The row as text. Swift writes the shortest digits that give back the same Double.
+    package var line: String {
+        let validation = validationLoss.map { "\($0),\(exp($0))" } ?? ","
+        return "\(step),\(tokens),\(trainLoss),\(validation),\(learningRate),\(gradientNorm),\(stepSeconds),"
+            + "\(tokensPerSecond),\(flopsPerSecond),\(limitShare),"
+            + phases.all.map { "\($0.seconds)," }.joined() + "\(peakRSSBytes)"
+    }
+}

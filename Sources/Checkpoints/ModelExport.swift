@@ -1,0 +1,46 @@
+import Console
+import Files
+import Foundation
+import LLaMA
+import ModelFiles
+import TensorCore
+
+extension ModelFolder {
+    /// What a folder may hold beside the configuration and the weights that belongs to the model.
+    private static let companions = [
+        "tokenizer.model", "spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "generation_config.json",
+    ]
+
+    /// Writes the model alone, without the state of a run, as a new folder that Hugging Face loads: the
+    /// weights in one file as `dtype` (f32 or bf16), the tokenizer as it is. The folder appears whole or
+    /// not at all. Returns the bytes of the weights' file.
+    @discardableResult
+    public func export(to folder: String, as dtype: SafeTensors.DType) throws -> Int {
+        guard access(folder, F_OK) != 0 else {
+            throw UserError(.usage, "\(folder) is already there", hint: "give --output a folder that does not exist")
+        }
+        let tokenizer = try loadTokenizer()
+        let model = try loadModel(pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
+        let weights = model.parameters.map { NamedTensor($0.name, $0.weight) }
+        let bar = ProgressBar(
+            "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)
+        defer { bar.finish() }
+        return try AtomicFile.writeFolder(folder) { temporary in
+            let file = try SafeTensors.write(
+                weights, as: dtype, to: temporary + "/model.safetensors", progress: bar)
+            let json = try HuggingFaceConfig.encode(
+                contentsOf: path + "/config.json", dtype: dtype == .bf16 ? "bfloat16" : "float32")
+            try json.withUnsafeBytes { try AtomicFile.write($0, to: temporary + "/config.json") }
+            for name in Self.companions where access("\(path)/\(name)", F_OK) == 0 {
+                let bytes = try RegularFile.contents(of: "\(path)/\(name)", limit: 1 << 30)
+                try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
+            }
+            // A checkpoint may be older than this way of writing them.
+            for (name, bytes) in isCheckpoint ? try tokenizer.map(TokenizerFile.init)?.files ?? [] : [] {
+                try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
+            }
+            return file.bytes
+        }
+    }
+}

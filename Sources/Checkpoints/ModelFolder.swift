@@ -1,0 +1,111 @@
+import Console
+import Files
+import Foundation
+import LLaMA
+import ModelFiles
+import TensorCore
+import TokenData
+
+/// A trained model on the disk: a checkpoint, the newest checkpoint of a run, or any folder that holds
+/// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors` or shards of it, and perhaps
+/// `tokenizer.model`).
+public struct ModelFolder: Sendable {
+    /// The folder with the weights.
+    public let path: String
+    public let config: LLaMAConfig
+    /// Whether the files have been compared with the checkpoint's manifest.
+    private let isVerified: Bool
+
+    /// Finds the model; `path` may be the folder of a run.
+    public init(_ path: String) throws {
+        var path = path
+        if path.isEmpty { throw UserError.system("open", path, code: ENOENT) }
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        let checkpoint = try Self.checkpoints(path)?.newestGood(Self.isOfModel) {
+            StatusLine().print("warning: \($0)")
+        }
+        isVerified = checkpoint != nil
+        if let checkpoint {
+            self.path = checkpoint.path
+        } else if RunFolder.holdsRun(path) {
+            // A copy may have no other.
+            guard access(path + "/checkpoints/latest", F_OK) == 0 else {
+                throw UserError(.usage, "the run in \(path) has no checkpoint yet", hint: "let it reach one")
+            }
+            self.path = path + "/checkpoints/latest"
+        } else {
+            self.path = path
+        }
+        guard access(self.path + "/config.json", F_OK) == 0 else {
+            if errno != ENOENT { throw UserError.system("open", self.path + "/config.json", code: errno) }
+            throw UserError(
+                .usage, "\(path) holds no model: there is no config.json",
+                hint: "give the folder of a run, of a checkpoint, or of a Hugging Face model")
+        }
+        config = try HuggingFaceConfig.read(self.path + "/config.json")
+    }
+
+    /// The checkpoints of which the newest is meant: those of a run, or those beside `latest`, which may point at an
+    /// older one since a process was killed, or be an old copy.
+    private static func checkpoints(_ path: String) -> CheckpointStore? {
+        if RunFolder.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints") }
+        let (folder, name) = folderAndName(of: path)
+        return name == "latest" ? CheckpointStore(folder: folder) : nil
+    }
+
+    /// Whether a file of a checkpoint belongs to the model.
+    private static func isOfModel(_ name: String) -> Bool { name != "optimizer.safetensors" }
+
+    /// Whether it is a checkpoint of ours.
+    package var isCheckpoint: Bool { access(path + "/trainer.json", F_OK) == 0 }
+
+    /// The state of the run that made the checkpoint.
+    func trainerState() throws -> TrainerState? {
+        isCheckpoint ? try JSONFile.read(path: path + "/trainer.json") : nil
+    }
+
+    /// The tokenizer, if the folder has one, whose ids the model must know.
+    public func loadTokenizer() throws -> Tokenizer? {
+        // LLaMA's name and T5's.
+        let names = ["tokenizer.model", "spiece.model"]
+        guard let name = names.first(where: { access("\(path)/\($0)", F_OK) == 0 }) else { return nil }
+        let tokenizer = try Tokenizer(modelFile: "\(path)/\(name)")
+        try tokenizer.check(for: config, of: "the model of \(path)")
+        return tokenizer
+    }
+
+    /// Refuses what has another tokenizer than the model.
+    public func check(_ origin: TokenizerOrigin?, hint: String) throws {
+        try TokenizerOrigin.check([TokenizerOrigin(self), origin], hint: hint)
+    }
+
+    /// The token that texts begin after: in our training data the end of the text before; for other models
+    /// the token for this that their tokenizer has.
+    public func startOfText(_ tokenizer: Tokenizer) -> Int32? {
+        isCheckpoint ? tokenizer.endOfTextID : tokenizer.beginOfTextID ?? tokenizer.endOfTextID
+    }
+
+    /// Reads the weights into a model of this shape. Where the folder is a checkpoint, what belongs to the
+    /// model must be as its manifest says.
+    public func loadWeights(into model: LLaMA) throws {
+        if !isVerified, RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
+            try Checkpoint.verify(path, Self.isOfModel)
+        }
+        try ModelWeights(folder: path).load(into: model.parameters)
+        if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }) {
+            throw UserError(
+                .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")
+        }
+        model.weightsChanged()
+    }
+
+    /// Throws where this model is none of shape `config`, which stands at `source`.
+    package func check(against config: LLaMAConfig, source: String) throws {
+        let differences = HuggingFaceConfig.differences(stored: self.config, given: config)
+        guard differences.isEmpty else {
+            throw UserError(
+                .usage, "\(source): \(path) holds another model: " + differences.joined(separator: ", "),
+                hint: "leave the model section away to take the model of the folder as it is, or make them agree")
+        }
+    }
+}

@@ -1,0 +1,20 @@
+import Glibc
+
+/// Writes all of `bytes`, appending or at an offset; the system's error number, 0 for none.
+package func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: Int?) -> Int32 {
+    var done = 0
+    while done < bytes.count {
+        // Linux moves at most 2 GiB a call.
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[done..<min(bytes.count, done + 1 << 30)])
+        let written =
+            if let offset { pwrite(descriptor, rest.baseAddress, rest.count, offset + done) } else {
+                Glibc.write(descriptor, rest.baseAddress, rest.count)
+            }
+        if written < 0 {
+            if errno == EINTR { continue }
+            return errno
+        }
+        done += written
+    }
+    return 0
+}

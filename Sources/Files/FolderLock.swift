@@ -1,0 +1,51 @@
+import Console
+import Foundation
+import Glibc
+
+/// A folder in which this process alone works for as long as the object lives.
+///
+/// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
+package final class FolderLock {
+    /// Whether the folder was made for this lock.
+    package let isNew: Bool
+    private let descriptor: Int32
+
+    /// Makes the folder where it is missing. Throws where another process holds it; `option` is how the user
+    /// named it.
+    package init(_ folder: String, option: String = "output.run_dir") throws {
+        let file = folder + "/.lock"
+        while true {
+            let isNew = try makeFolder(folder)
+            let descriptor = try openOwnFile(file, O_RDWR)
+            if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+                let code = errno
+                close(descriptor)
+                guard code == EWOULDBLOCK else { throw UserError.system("lock", file, code: code) }
+                let owner = (try? RegularFile.contents(of: file, limit: 100)).flatMap {
+                    Int(String(decoding: $0, as: UTF8.self).trimmed)
+                }
+                throw UserError(
+                    .usage, "another process\(owner.map { " (\($0))" } ?? "") is training in \(folder)",
+                    hint: "wait for it, stop it, or choose another \(option)")
+            }
+            // Between the two calls another process may have set the folder aside, and the lock with it.
+            var (locked, present) = (stat(), stat())
+            if fstat(descriptor, &locked) == 0, lstat(file, &present) == 0,
+                (locked.st_dev, locked.st_ino) == (present.st_dev, present.st_ino)
+            {
+                ftruncate(descriptor, 0)
+                let owner = Array("\(getpid())\n".utf8)
+                pwrite(descriptor, owner, owner.count, 0)
+                (self.isNew, self.descriptor) = (isNew, descriptor)
+                return
+            }
+            close(descriptor)
+        }
+    }
+
+    deinit {
+        // Not by `close` alone: a process that another thread is just forking has the descriptor, too.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
+}

@@ -1,0 +1,240 @@
+import Console
+import Files
+import Foundation
+import TensorCore
+import TokenData
+
+/// What `cosmos-train doctor` found out about one thing.
+public struct Finding: Equatable, Sendable {
+    public enum Verdict: String, Sendable { case ok, warn, fail }
+
+    public let verdict: Verdict
+    public let subject: String
+    public let detail: String
+    /// What to do where not all is well.
+    public let remedy: String?
+
+    init(_ verdict: Verdict, _ subject: String, _ detail: String, remedy: String? = nil) {
+        self.verdict = verdict
+        self.subject = subject
+        self.detail = detail
+        self.remedy = remedy
+    }
+}
+
+/// Examines the program and the machine that it runs on.
+public enum Doctor {
+    public static func examine() -> [Finding] {
+        [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [kernels, matrixProduct]
+            + resources(SystemLimits()) + [disk(".")]
+    }
+
+    // MARK: - The program
+
+    private static var build: Finding {
+        Provenance.isDebugBuild
+            ? Finding(
+                .fail, "build", Provenance.buildDescription,
+                remedy: "build it with scripts/build.sh: a release is 100 times faster")
+            : Finding(.ok, "build", Provenance.buildDescription)
+    }
+
+    package static func cpu(_ features: [CPUFeature]) -> Finding {
+        let present = features.filter(\.isPresent).map(\.name)
+        let used = features.filter(\.isRequired).map(\.name)
+        let missing = features.filter { $0.isRequired && !$0.isPresent }.map(\.name)
+        // The bf16 units are used by libraries that look for them themselves.
+        let unused = features.filter { $0.isPresent && !$0.isRequired && !$0.name.contains("BF16") }.map(\.name)
+        let detail = "has \(list(present)); this build uses \(list(used))"
+        if !missing.isEmpty {
+            return Finding(
+                .fail, "CPU", detail + "; \(list(missing)) is missing",
+                remedy: "build it on this machine with scripts/build.sh")
+        }
+        if !unused.isEmpty {
+            return Finding(
+                .warn, "CPU", detail,
+                remedy: "build it on this machine with scripts/build.sh, which uses \(list(unused)), too")
+        }
+        return Finding(.ok, "CPU", detail)
+    }
+
+    package static func bfloat16(_ features: [CPUFeature]) -> Finding {
+        let units = features.filter { $0.isPresent && $0.name.contains("BF16") }.map(\.name)
+        return Finding(
+            .ok, "bfloat16",
+            units.isEmpty
+                ? "not on this CPU: training.precision must be fp32"
+                : "\(list(units)): training.precision may be bf16")
+    }
+
+    private static func list(_ names: [String]) -> String { names.isEmpty ? "none" : names.joined(separator: ", ") }
+
+    // MARK: - Libraries
+
+    private static var libraries: [Finding] {
+        let rows = [
+            ("OpenBLAS", "openblas", LinearAlgebraLibrary.version),
+            ("LAPACKE", "lapacke", "interface \(lapackVersion)"), ("oneDNN", "libdnnl", BFloat16Library.version),
+            ("SentencePiece", "sentencepiece", nil),
+            ("zlib", "libz", zlibRuntimeVersion),
+        ]
+        let loaded = loadedFiles()
+        return rows.map { name, file, version in
+            let path = loaded.first { ($0 as NSString).lastPathComponent.contains(file) }
+            let package = path.flatMap(packageVersion)
+            let text = [version ?? package, path].compactMap { $0 }.joined(separator: ", ")
+            return Finding(.ok, name, text.isEmpty ? "linked into the program" : text)
+        }
+    }
+
+    /// The libraries that this process runs with.
+    private static func loadedFiles() -> [String] {
+        // The kernel gives this file page by page, and Foundation's String(contentsOfFile:) takes one.
+        let file = FileHandle(forReadingAtPath: "/proc/self/maps")
+        let maps = String(decoding: (try? file?.readToEnd()) ?? Data(), as: UTF8.self)
+        var paths: [String] = []
+        for line in maps.split(separator: "\n") {
+            guard let slash = line.firstIndex(of: "/") else { continue }
+            let path = String(line[slash...])
+            if path.contains(".so"), paths.last != path { paths.append(path) }
+        }
+        return paths
+    }
+
+    /// The version of the Debian package that a file belongs to, nil elsewhere.
+    private static func packageVersion(of path: String) -> String? {
+        // Packages name a file by its path before /usr was merged or after.
+        for name in [path, path.hasPrefix("/usr") ? String(path.dropFirst(4)) : "/usr" + path] {
+            guard let owner = output(of: ["dpkg-query", "-S", name])?.split(separator: ":").first else { continue }
+            return output(of: ["dpkg-query", "-W", "-f=${Version}\n", String(owner)])?.split(separator: "\n").first.map(
+                String.init)
+        }
+        return nil
+    }
+
+    private static func output(of command: [String]) -> String? {
+        let process = Process()
+        let pipe = Pipe()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = command
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        guard (try? process.run()) != nil else { return nil }
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return process.terminationStatus == 0 ? String(decoding: data, as: UTF8.self) : nil
+    }
+
+    // MARK: - OpenBLAS's kernels
+
+    /// The kernels that OpenBLAS chose in this process.
+    package static var kernels: Finding {
+        openBLAS(
+            core: LinearAlgebraLibrary.coreName, features: Set(CPUFeature.all.filter(\.isPresent).map(\.name)),
+            forced: ProcessInfo.processInfo.environment["OPENBLAS_CORETYPE"])
+    }
+
+    /// Whether they use the vector units that the CPU has.
+    package static func openBLAS(core: String, features: Set<String>, forced: String?) -> Finding {
+        /// Widest vectors: 3 AVX-512, 2 AVX2, 1 AVX, 0 SSE.
+        let widths = [
+            3: ["skylakex", "cooperlake", "sapphirerapids", "zen4", "zen5"],
+            2: ["haswell", "zen", "excavator"], 1: ["sandybridge", "bulldozer", "piledriver", "steamroller"],
+            0: [
+                "prescott", "core2", "penryn", "dunnington", "nehalem", "atom", "bobcat", "barcelona", "opteron",
+                "generic", "nano",
+            ],
+        ]
+        let cpu =
+            features.isSuperset(of: ["AVX-512F", "AVX-512BW/VL/DQ"])
+            ? 3 : features.contains("AVX2") ? 2 : features.contains("AVX") ? 1 : 0
+        let kernels = widths.first { $0.value.contains(core.lowercased()) }?.key
+        let names = ["SSE", "AVX", "AVX2", "AVX-512"]
+        let origin = forced.map { ", forced by OPENBLAS_CORETYPE=\($0)" } ?? ""
+        guard let kernels else { return Finding(.ok, "kernels", "OpenBLAS for \(core)\(origin)") }
+        let detail = "OpenBLAS for \(core) (\(names[kernels]))\(origin)"
+        if kernels < cpu {
+            let remedy =
+                forced != nil
+                ? "unset OPENBLAS_CORETYPE, or matrix products will be slow"
+                : "this OpenBLAS does not know the CPU: try a newer one, or "
+                    + "OPENBLAS_CORETYPE=\(cpu == 3 ? "SkylakeX" : "Haswell")"
+            return Finding(.warn, "kernels", detail + ", but the CPU has \(names[cpu])", remedy: remedy)
+        }
+        if forced != nil {
+            return Finding(
+                .warn, "kernels", detail, remedy: "unset OPENBLAS_CORETYPE unless this is meant: results depend on it")
+        }
+        return Finding(.ok, "kernels", detail)
+    }
+
+    /// A product of known result, timed on one core.
+    private static var matrixProduct: Finding {
+        let n = 768
+        let (a, b, c) = (Tensor<Float>(n, n), Tensor<Float>(n, n), Tensor<Float>(n, n))
+        for i in 0..<n {
+            for j in 0..<n {
+                a.matrix[i, j] = Float((i + j) % 7)
+                b.matrix[i, j] = i == j ? 2 : 0
+            }
+        }
+        var best = Double.infinity
+        for _ in 0..<3 {
+            let start = StatusLine.now()
+            multiply(a.matrix.plain, b.matrix.plain, into: c.matrix)
+            best = min(best, StatusLine.now() - start)
+        }
+        guard (0..<n * n).allSatisfy({ c.data[$0] == 2 * a.data[$0] }) else {
+            return Finding(
+                .fail, "products", "OpenBLAS gives wrong matrix products", remedy: "install another version of OpenBLAS"
+            )
+        }
+        let rate = 2 * Double(n * n * n) / best / 1e9
+        return Finding(.ok, "products", String(format: "correct, %.0f GFLOP/s in float32 on one core", rate))
+    }
+
+    // MARK: - The machine
+
+    package static func resources(_ limits: SystemLimits) -> [Finding] {
+        var cores = "\(limits.allowedCores) of \(limits.onlineCores) may be used"
+        if let quota = limits.coreQuota { cores += String(format: ", time of %.1f by the control group", quota) }
+        let processor: Finding
+        if let quota = limits.coreQuota, quota < Double(limits.allowedCores) {
+            let threads = max(1, Int(quota))
+            processor = Finding(
+                .warn, "cores", cores,
+                remedy: "set training.threads: \(threads), so that threads do not wait for each other")
+        } else if limits.allowedCores < limits.onlineCores {
+            processor = Finding(
+                .warn, "cores", cores, remedy: "the others are withheld by `taskset`, a batch system or a container")
+        } else {
+            processor = Finding(.ok, "cores", cores)
+        }
+        guard let memory = limits.memory else { return [processor] }
+        let detail = "\(Format.bytes(memory.available)) are available of \(Format.bytes(memory.limit)), \(memory.owner)"
+        return [
+            processor,
+            memory.available < 1 << 30
+                ? Finding(.warn, "memory", detail, remedy: "end other programs: a training run needs some gigabytes")
+                : Finding(.ok, "memory", detail),
+        ]
+    }
+
+    private static func disk(_ folder: String) -> Finding {
+        do {
+            let free = try FileBytes.freeSpace(in: folder)
+            let detail = "\(Format.bytes(free)) are free in the current folder"
+            if access(folder, W_OK) != 0 {
+                return Finding(.warn, "disk", detail + ", which may not be written", remedy: "work in another folder")
+            }
+            return free < 5 << 30
+                ? Finding(
+                    .warn, "disk", detail,
+                    remedy: "a checkpoint with AdamW takes three times the model, and several are kept")
+                : Finding(.ok, "disk", detail)
+        } catch {
+            return Finding(.warn, "disk", "\(error)")
+        }
+    }
+}

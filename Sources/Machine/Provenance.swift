@@ -1,0 +1,109 @@
+import Files
+import Foundation
+import TensorCore
+
+/// What makes the numbers and the times of a run: program, command, machine and libraries.
+public struct Provenance: Codable, Equatable, Sendable {
+    public static let programVersion = "0.1.0"
+
+    /// "cosmos-train 0.1.0"
+    public var program: String
+    /// Of the source; "unknown" where it was built outside a git checkout.
+    public var commit: String
+    /// "release, native, Swift 6.3"
+    public var build: String
+    /// With paths as seen from the folder in which it was given.
+    public var command: String
+    public var host: String
+    /// The CPU's model.
+    public var cpu: String
+    /// That the process may run on.
+    public var cores: Int
+    public var threads: Int
+    /// "0.3.21, kernels for SkylakeX"
+    public var openBLAS: String
+    public var lapacke: String
+    public var oneDNN: String
+
+    /// Of this process.
+    public init(commit: String, threads: Int) {
+        program = "cosmos-train \(Self.programVersion)"
+        self.commit = commit
+        build = Self.buildDescription
+        command = Self.commandLine
+        host = Self.hostName
+        cpu = Self.cpuModel
+        cores = availableCoreCount
+        self.threads = threads
+        openBLAS = "\(LinearAlgebraLibrary.version), kernels for \(LinearAlgebraLibrary.coreName)"
+        lapacke = lapackVersion
+        oneDNN = BFloat16Library.version
+    }
+
+    /// Names and values, as people read them.
+    public var rows: [(name: String, value: String)] {
+        [
+            ("program", program), ("commit", commit), ("build", build), ("host", host), ("CPU", cpu),
+            ("cores", "\(cores)"), ("threads", "\(threads)"), ("OpenBLAS", openBLAS), ("LAPACKE", lapacke),
+            ("oneDNN", oneDNN),
+        ]
+    }
+
+    /// Compiled without `-O`, which drops assertions.
+    static var isDebugBuild: Bool {
+        var isDebug = false
+        assert(
+            {
+                isDebug = true
+                return true
+            }())
+        return isDebug
+    }
+
+    private static var compiler: String {
+        #if compiler(>=6.4)
+            "Swift 6.4 or later"
+        #elseif compiler(>=6.3)
+            "Swift 6.3"
+        #elseif compiler(>=6.2)
+            "Swift 6.2"
+        #else
+            "Swift 6.1"
+        #endif
+    }
+
+    static var buildDescription: String {
+        #if Native
+            let target = "native"
+        #else
+            let target = "for any x86-64"
+        #endif
+        return "\(isDebugBuild ? "debug" : "release"), \(target), \(compiler)"
+    }
+
+    /// As it would be typed in the folder that the process works in.
+    public static var commandLine: String {
+        let folder = FileManager.default.currentDirectoryPath
+        let program = CommandLine.arguments.first.map { folderAndName(of: $0).name } ?? ""
+        let arguments = CommandLine.arguments.dropFirst().map { $0.replacing(folder + "/", with: "") }
+        return ([program] + arguments).map { word in
+            let isPlain = !word.isEmpty && word.allSatisfy { $0.isLetter || $0.isNumber || "_-./=:,+@%".contains($0) }
+            return isPlain ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
+        }.joined(separator: " ")
+    }
+
+    /// Without a question to the network.
+    private static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    private static var cpuModel: String {
+        // The kernel gives no size for this file, which Foundation's String(contentsOfFile:) wants.
+        let file = FileHandle(forReadingAtPath: "/proc/cpuinfo")
+        let text = String(decoding: (try? file?.readToEnd()) ?? Data(), as: UTF8.self)
+        let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+        return line?.split(separator: ":", maxSplits: 1).last.map { String($0).trimmed } ?? "unknown"
+    }
+}

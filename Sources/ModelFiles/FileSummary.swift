@@ -1,0 +1,35 @@
+import Console
+import Files
+import Glibc
+import TokenData
+
+/// Size and checksum of a file.
+public struct FileSummary: Codable, Equatable, Sendable {
+    public let bytes: Int
+    public let crc32: UInt32
+
+    init(bytes: Int, crc32: UInt32) { (self.bytes, self.crc32) = (bytes, crc32) }
+
+    static let blockBytes = 1 << 20
+
+    /// Writes a whole file from memory.
+    package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> FileSummary {
+        try AtomicFile.write(bytes, to: path)
+        return FileSummary(bytes: bytes.count, crc32: TokenData.crc32(bytes, continuing: 0))
+    }
+
+    /// Reads a whole file for its checksum.
+    package init(of path: String, progress: ProgressBar?) throws {
+        let file = try RegularFile(path)
+        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.blockBytes, alignment: 64)
+        defer { block.deallocate() }
+        var crc = UInt32(0)
+        for start in stride(from: 0, to: file.size, by: Self.blockBytes) {
+            let part = UnsafeMutableRawBufferPointer(rebasing: block[..<min(Self.blockBytes, file.size - start)])
+            try file.read(at: start, into: part)
+            crc = TokenData.crc32(UnsafeRawBufferPointer(part), continuing: crc)
+            progress?.advance(by: part.count)
+        }
+        self.init(bytes: file.size, crc32: crc)
+    }
+}

@@ -1,0 +1,147 @@
+import Console
+import Files
+import Foundation
+import Glibc
+import TensorCore
+import TokenData
+
+/// The SafeTensors file format: named tensors in one file.
+///
+///     u64 little endian   n, the length of the header
+///     n bytes             JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...,
+///                                "__metadata__": {"format": "pt"}}
+///     the rest            the tensors' elements, little endian, row major, one tensor after another
+///
+/// The offsets count from the end of the header. They must cover the data without hole or overlap.
+public enum SafeTensors {
+    /// An element type by its name in the header.
+    public enum DType: String, CaseIterable, Sendable {
+        case bool = "BOOL"
+        case u8 = "U8"
+        case i8 = "I8"
+        case f8e4m3 = "F8_E4M3"
+        case f8e5m2 = "F8_E5M2"
+        case u16 = "U16"
+        case i16 = "I16"
+        case f16 = "F16"
+        case bf16 = "BF16"
+        case u32 = "U32"
+        case i32 = "I32"
+        case f32 = "F32"
+        case u64 = "U64"
+        case i64 = "I64"
+        case f64 = "F64"
+
+        public var byteCount: Int {
+            switch self {
+            case .bool, .u8, .i8, .f8e4m3, .f8e5m2: 1
+            case .u16, .i16, .f16, .bf16: 2
+            case .u32, .i32, .f32: 4
+            case .u64, .i64, .f64: 8
+            }
+        }
+    }
+
+    /// The largest header that is believed; the reference implementation has the same limit.
+    static let maxHeaderBytes = 100_000_000
+
+    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16.
+    @discardableResult
+    public static func write(
+        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil
+    ) throws -> FileSummary {
+        require(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
+        let file = try AtomicFile(path: path)
+        var crc: UInt32 = 0
+        func append(_ bytes: UnsafeRawBufferPointer) throws {
+            crc = TokenData.crc32(bytes, continuing: crc)
+            try file.write(bytes)
+        }
+        let header = try header(of: tensors, dtype)
+        try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
+        try header.withUnsafeBytes { try append($0) }
+        for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
+            // By blocks, so that the checksum and the write find them in the cache.
+            for start in stride(from: 0, to: tensor.count, by: FileSummary.blockBytes / 4) {
+                let part = tensor.elements[start..<min(start + FileSummary.blockBytes / 4, tensor.count)]
+                if dtype == .bf16 {
+                    let rounded = part.map { BFloat16($0) }
+                    if let index = rounded.indices.first(where: {
+                        !rounded[$0].float.isFinite && part[start + $0].isFinite
+                    }) {
+                        throw UserError(
+                            .data,
+                            "tensor \(name): \(part[start + index]) at element \(start + index) is too large for "
+                                + "bfloat16", hint: "write the weights as float32")
+                    }
+                    try rounded.map(\.bits.littleEndian).withUnsafeBytes { try append($0) }
+                } else {
+                    try append(UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)))
+                }
+                progress?.advance(by: part.count * dtype.byteCount)
+            }
+        }
+        try file.commit()
+        return FileSummary(bytes: file.byteCount, crc32: crc)
+    }
+
+    /// The JSON header, padded with spaces so that the data begins at a multiple of 8.
+    private static func header(of tensors: [NamedTensor], _ dtype: DType) throws -> Data {
+        var entries: [String: SafeTensorsHeader.Entry] = [:]
+        var offset = 0
+        for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
+            require(entries[name] == nil && name != SafeTensorsHeader.metadataKey, "tensor \(name) twice")
+            let end = offset + tensor.count * dtype.byteCount
+            entries[name] = .init(dtype: dtype.rawValue, shape: tensor.shape, data_offsets: [offset, end])
+            offset = end
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        var header = try encoder.encode(SafeTensorsHeader(metadata: ["format": "pt"], entries: entries))
+        header.append(contentsOf: repeatElement(UInt8(ascii: " "), count: -header.count & 7))
+        return header
+    }
+}
+
+/// The JSON header as it stands in a file, before anything in it is believed.
+struct SafeTensorsHeader: Codable {
+    static let metadataKey = "__metadata__"
+
+    struct Entry: Codable {
+        let dtype: String
+        let shape: [Int]
+        let data_offsets: [Int]
+    }
+
+    var metadata: [String: String] = [:]
+    var entries: [String: Entry] = [:]
+
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    init(metadata: [String: String], entries: [String: Entry]) {
+        self.metadata = metadata
+        self.entries = entries
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        for key in container.allKeys {
+            if key.stringValue == Self.metadataKey {
+                metadata = try container.decode([String: String].self, forKey: key)
+            } else {
+                entries[key.stringValue] = try container.decode(Entry.self, forKey: key)
+            }
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        try container.encode(metadata, forKey: Key(stringValue: Self.metadataKey))
+        for (name, entry) in entries { try container.encode(entry, forKey: Key(stringValue: name)) }
+    }
+}

@@ -1,0 +1,177 @@
+import Console
+import Files
+import Foundation
+import Glibc
+import TensorCore
+
+/// A SafeTensors file open for reading. Everything its header says is checked against the file when
+/// it is opened; tensors are then read by blocks into the caller's memory.
+public final class SafeTensorsFile {
+    /// A tensor in the file.
+    public struct Entry: Sendable {
+        public let name: String
+        public let dtype: SafeTensors.DType
+        public let shape: [Int]
+        /// Where its bytes lie, counted from the beginning of the file.
+        public let range: Range<Int>
+    }
+
+    public let path: String
+    public let metadata: [String: String]
+    /// In the order of their data.
+    public let entries: [Entry]
+    private let index: [String: Int]
+    private let file: RegularFile
+
+    /// Opens and checks a file. Throws `UserError`: `inputOutput` where it cannot be read, `data` where
+    /// it is damaged or no such file.
+    public init(path: String) throws {
+        self.path = path
+        file = try RegularFile(path)
+        let (header, dataStart) = try Self.readHeader(file, path)
+        metadata = header.metadata
+        entries = try Self.checked(header, dataStart: dataStart, fileSize: file.size, path)
+        index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
+    }
+
+    /// The tensor of this name; an error names what is missing.
+    public func entry(_ name: String) throws -> Entry {
+        if let position = index[name] { return entries[position] }
+        let near = closestMatch(to: name, in: entries.map(\.name)).map { "the file has \($0)" }
+        throw UserError(
+            .data, "\(path): tensor \(name) is missing",
+            hint: near ?? "the file has \(entries.count) tensors, of another model or optimizer than is asked for")
+    }
+
+    public func contains(_ name: String) -> Bool { index[name] != nil }
+
+    /// Checks that a tensor is there with this shape and a type that can be read, without reading it.
+    @discardableResult
+    public func check(_ name: String, shape: [Int]) throws -> Entry {
+        let entry = try entry(name)
+        guard entry.shape == shape else {
+            throw UserError(
+                .data, "\(path): tensor \(name) has shape \(entry.shape), but \(shape) is needed",
+                hint: "the file belongs to a model or optimizer of another shape")
+        }
+        guard [.f32, .f16, .bf16].contains(entry.dtype) else {
+            throw UserError(
+                .data, "\(path): tensor \(name) has element type \(entry.dtype.rawValue)",
+                hint: "F32, F16 and BF16 can be read; convert the file to one of them")
+        }
+        return entry
+    }
+
+    /// Reads a tensor into memory of the same shape, F16 and BF16 widened (exactly) to float32.
+    public func read(_ name: String, into tensor: Tensor<Float>) throws {
+        let entry = try check(name, shape: tensor.shape)
+        let target = UnsafeMutableRawBufferPointer(tensor.elements)
+        if entry.dtype == .f32 {
+            return try file.read(at: entry.range.lowerBound, into: target)
+        }
+        var block = [UInt16](repeating: 0, count: min(tensor.count, FileSummary.blockBytes / 2))
+        for start in stride(from: 0, to: tensor.count, by: block.count) {
+            let count = min(block.count, tensor.count - start)
+            try block.withUnsafeMutableBytes { bytes in
+                let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(2 * count)])
+                try file.read(at: entry.range.lowerBound + 2 * start, into: part)
+            }
+            let output = tensor.data + start
+            if entry.dtype == .bf16 {
+                for i in 0..<count { output[i] = BFloat16(bits: block[i]).float }
+            } else {
+                for i in 0..<count { output[i] = Float(Float16(bitPattern: block[i])) }
+            }
+        }
+    }
+
+    // MARK: - Checking
+
+    private static func damaged(_ path: String, _ what: String) -> UserError {
+        UserError(
+            .data, "\(path): \(what)",
+            hint: "the file is damaged or incomplete, or no safetensors file: copy or download it again")
+    }
+
+    private static func readHeader(
+        _ file: RegularFile, _ path: String
+    ) throws -> (header: SafeTensorsHeader, dataStart: Int) {
+        let fileSize = file.size
+        guard fileSize >= 8 else { throw damaged(path, "only \(fileSize) bytes, too short for a header") }
+        var length: UInt64 = 0
+        try withUnsafeMutableBytes(of: &length) { try file.read(at: 0, into: $0) }
+        length = UInt64(littleEndian: length)
+        guard length <= UInt64(fileSize - 8) else {
+            throw damaged(path, "the header should be \(length) bytes long, but the file has only \(fileSize)")
+        }
+        guard length <= UInt64(SafeTensors.maxHeaderBytes) else {
+            throw damaged(path, "a header of \(length) bytes is beyond the limit of \(SafeTensors.maxHeaderBytes)")
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(length))
+        try bytes.withUnsafeMutableBytes { try file.read(at: 8, into: $0) }
+        return (try parse(bytes, path), 8 + bytes.count)
+    }
+
+    private static func parse(_ bytes: [UInt8], _ path: String) throws -> SafeTensorsHeader {
+        guard bytes.first == UInt8(ascii: "{") else { throw damaged(path, "the header is no JSON object") }
+        do {
+            _ = try JSONValue(json: bytes)
+            return try JSONDecoder().decode(SafeTensorsHeader.self, from: Data(bytes))
+        } catch let error as DecodingError {
+            throw damaged(path, "the header does not read: \(error.readable)")
+        } catch {
+            throw damaged(path, "the header does not read: \(error)")
+        }
+    }
+
+    private static func checked(
+        _ header: SafeTensorsHeader, dataStart: Int, fileSize: Int, _ path: String
+    ) throws -> [Entry] {
+        let dataSize = fileSize - dataStart
+        var entries: [Entry] = []
+        for (name, claim) in header.entries.sorted(by: { $0.key < $1.key }) {
+            guard let dtype = SafeTensors.DType(rawValue: claim.dtype) else {
+                throw UserError(
+                    .data, "\(path): tensor \(name) has the unknown element type \"\(claim.dtype)\"",
+                    hint: "F32, F16 and BF16 can be read; convert the file to one of them")
+            }
+            guard claim.data_offsets.count == 2, case let (begin, end) = (claim.data_offsets[0], claim.data_offsets[1]),
+                begin >= 0, begin <= end, end <= dataSize
+            else {
+                throw damaged(
+                    path,
+                    "tensor \(name) has data_offsets \(claim.data_offsets), but the data is \(dataSize) bytes long")
+            }
+            guard let needed = byteCount(claim.shape, dtype), needed == end - begin else {
+                throw damaged(
+                    path, "tensor \(name), \(claim.dtype) of shape \(claim.shape), has \(end - begin) bytes of data")
+            }
+            entries.append(
+                Entry(name: name, dtype: dtype, shape: claim.shape, range: dataStart + begin..<dataStart + end))
+        }
+        entries.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
+        var (end, before) = (dataStart, "the header")
+        for entry in entries {
+            guard entry.range.lowerBound == end else {
+                let fault = entry.range.lowerBound < end ? "overlaps" : "leaves a hole after"
+                throw damaged(path, "tensor \(entry.name) at byte \(entry.range.lowerBound) \(fault) \(before)")
+            }
+            (end, before) = (entry.range.upperBound, "tensor \(entry.name)")
+        }
+        guard end == fileSize else {
+            throw damaged(path, "\(fileSize - end) bytes after \(before) belong to no tensor")
+        }
+        return entries
+    }
+
+    /// The size of a tensor, nil where the shape is impossible.
+    private static func byteCount(_ shape: [Int], _ dtype: SafeTensors.DType) -> Int? {
+        var bytes = dtype.byteCount
+        for dimension in shape {
+            let (product, overflow) = bytes.multipliedReportingOverflow(by: dimension)
+            if dimension < 0 || overflow { return nil }
+            bytes = product
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,166 @@
+import Console
+import LLaMA
+import Machine
+import Optimizers
+import Settings
+import TensorCore
+
+/// Measures the forward and backward pass on models of the same widths with few layers.
+///
+/// A micro-batch goes through a model of one layer and a model of a few, in turns. The difference is what a layer costs:
+/// t(L) = t(1) + (L - 1) (t(l) - t(1)) / (l - 1). Head and loss are timed by themselves, at their full size. The first
+/// pass of each model touches its memory and does not count.
+package struct GradientProbe {
+    /// Layers of the larger of the two models.
+    let layers: Int
+    /// Sequences of the micro-batch that was measured.
+    let sequences: Int
+    /// Seconds a token of the whole model, round by round. Empty where no round can be believed.
+    let rounds: [PassSeconds]
+    /// What every step does beside its passes and the optimizer: zeroes, measures and clips the gradients, rounds weights.
+    let secondsPerStep: Double
+
+    /// Takes about `seconds`; more where four passes of the smallest batch do. `limit`: FLOPs a second that nothing on
+    /// this machine exceeds.
+    init(
+        _ configuration: RunConfiguration, pool: WorkerPool, machine: MachineMemory?, limit: Double, seconds: Double
+    ) throws {
+        let length = configuration.data.sequenceLength
+        let allLayers = configuration.model.numHiddenLayers
+        let most = configuration.training.microBatchSize
+        // No fewer than keep every worker busy: a block of work has 256 tokens.
+        let least = min(most, (2 * 256 * pool.workerCount + length - 1) / length)
+
+        func model(layers: Int, sequences: Int) -> LLaMA {
+            var config = configuration.model
+            config.numHiddenLayers = layers
+            return LLaMA(
+                config: config, pool: pool, maxSequences: sequences, sequenceLength: length,
+                precision: configuration.training.precision, recompute: configuration.training.recompute)
+        }
+        func flops(layers: Int) -> Double {
+            var config = configuration.model
+            config.numHiddenLayers = layers
+            return FLOPCount(config, sequenceLength: length).trainingPerToken
+        }
+        func fits(layers: Int, sequences: Int) -> Bool {
+            guard let machine else { return true }
+            let models = withoutMemory {
+                (model(layers: 1, sequences: sequences), model(layers: layers, sequences: sequences))
+            }
+            return models.0.memory.total + models.1.memory.total <= machine.available
+        }
+        func pass(_ model: LLaMA, sequences: Int) throws -> PassSeconds {
+            var random = Random(seed: 1, stream: "probe")
+            let tokens = (0..<sequences * length).map { _ in Int32(random.below(configuration.model.vocabSize)) }
+            let before = model.passSeconds
+            _ = try model.accumulateGradients(
+                tokens: tokens, targets: tokens, sequences: sequences, lossScale: 1e-6)
+            return model.passSeconds - before
+        }
+
+        guard fits(layers: min(2, allLayers), sequences: least) else {
+            throw UserError(
+                .usage, "the probe of two layers does not fit the \(Format.bytes(machine?.available ?? 0)) available",
+                hint: "plan without it: --no-probe")
+        }
+        func secondsOfOneLayer() throws -> Double {
+            let model = model(layers: 1, sequences: least)
+            model.initialize(seed: 1)
+            return try repeated(seconds: 0, atLeast: 1) { try pass(model, sequences: least) }[0].total / Double(least)
+        }
+        let single = try secondsOfOneLayer()
+
+        // As many layers, then sequences, as four passes of each model allow.
+        func cost(layers: Int) -> Double { 4 * single * (1 + flops(layers: layers) / flops(layers: 1)) }
+        var layers = min(allLayers, cost(layers: 4) * Double(least) < seconds ? 4 : 2)
+        if !fits(layers: layers, sequences: least) { layers = min(2, allLayers) }
+        var sequences = min(most, max(least, Int(seconds / cost(layers: layers))))
+        while sequences > least, !fits(layers: layers, sequences: sequences) { sequences -= 1 }
+        (self.layers, self.sequences) = (layers, sequences)
+
+        let models = [1, layers].map { model(layers: $0, sequences: sequences) }
+        for model in models { model.initialize(seed: 1) }
+        let extraFlops = (flops(layers: layers) - flops(layers: 1)) * Double(sequences * length)
+        rounds = try repeated(seconds: seconds, atLeast: 3) {
+            let first = try pass(models[0], sequences: sequences)
+            let last = layers > 1 ? try pass(models[1], sequences: sequences) : first
+            return Self.whole(
+                first, last, layers: layers, allLayers: allLayers, extraFlops: extraFlops, limit: limit
+            ).map { $0 / Double(sequences * length) }
+        }.compactMap(\.self)
+
+        let parameters = models[1].parameters
+        let share = Double(parameters.reduce(0) { $0 + $1.count })
+        let all = withoutMemory { model(layers: allLayers, sequences: 1).parameterCount }
+        secondsPerStep =
+            try median(
+                repeated(seconds: 0.1 * seconds, atLeast: 2) {
+                    let started = StatusLine.now()
+                    models[1].zeroGradients()
+                    let norm = try GradientClipping.globalNorm(parameters, pool: pool)
+                    GradientClipping.clip(parameters, norm: norm + 2, maxNorm: 1, pool: pool)
+                    models[1].weightsChanged()
+                    return StatusLine.now() - started
+                }) * Double(all) / share
+    }
+
+    /// The passes of `allLayers` layers, by those of one and of `layers`; nil where the further layers, of `extraFlops`
+    /// in all, would then be faster than `limit`: something else has slowed the pass through one.
+    package static func whole(
+        _ first: PassSeconds, _ last: PassSeconds, layers: Int, allLayers: Int, extraFlops: Double, limit: Double
+    ) -> PassSeconds? {
+        guard layers > 1 else { return first }
+        let extra = last - first
+        guard extra.forward + extra.backward > 0, extraFlops <= limit * (extra.forward + extra.backward) else {
+            return nil
+        }
+        let further = Double(allLayers - 1) / Double(layers - 1)
+        var whole = first
+        whole.forward += further * extra.forward
+        whole.backward += further * extra.backward
+        return whole
+    }
+}
+
+extension PassSeconds {
+    var total: Double { forward + head + backward }
+    /// A forward pass with its loss: head and loss take a third of what they take with their gradients.
+    var evaluation: Double { forward + head / 3 }
+
+    static func - (a: PassSeconds, b: PassSeconds) -> PassSeconds {
+        PassSeconds(forward: a.forward - b.forward, head: a.head - b.head, backward: a.backward - b.backward)
+    }
+
+    static func / (a: PassSeconds, divisor: Double) -> PassSeconds {
+        PassSeconds(forward: a.forward / divisor, head: a.head / divisor, backward: a.backward / divisor)
+    }
+}
+
+/// What `body` gives, again and again for `seconds`, less where it is short, and no fewer than `count` times. All of it
+/// is warm: a first call does not count.
+package func repeated<Value>(seconds: Double, atLeast count: Int, _ body: () throws -> Value) rethrows -> [Value] {
+    _ = try body()
+    var values: [Value] = []
+    let started = StatusLine.now()
+    while true {
+        values.append(try body())
+        let elapsed = StatusLine.now() - started
+        if values.count >= count, elapsed >= seconds || (values.count >= 25 && elapsed >= 0.2 * seconds) {
+            return values
+        }
+    }
+}
+
+/// The middle one.
+package func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+/// The median time of `body` over about `seconds`.
+package func medianTime(seconds: Double, of body: () throws -> Void) rethrows -> Double {
+    try median(
+        repeated(seconds: seconds, atLeast: 1) {
+            let started = StatusLine.now()
+            try body()
+            return StatusLine.now() - started
+        })
+}

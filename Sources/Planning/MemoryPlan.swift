@@ -1,0 +1,149 @@
+import Console
+import Files
+import Foundation
+import LLaMA
+import Machine
+import Optimizers
+import Settings
+import TensorCore
+import TokenData
+
+/// The memory of a training run in bytes, by what it is for, before any of it is allocated.
+///
+/// The sizes of tensors are exact: a model and an optimizer are made by the very code that a run uses,
+/// without memory. What is not tensors is modelled on measurements, which `docs/planning.md` gives.
+public struct MemoryPlan: Codable, Equatable, Sendable {
+    /// One kind of optimizer state, such as AdamW's second moments.
+    public struct State: Codable, Equatable, Sendable {
+        /// The rule that keeps it, and its name there: "adamw", "exp_avg_sq".
+        public let rule: String
+        public let tensor: String
+        public var bytes: Int
+    }
+
+    public var model: LLaMAMemory
+    public var optimizerState: [State]
+    /// Scratch of the matrices that the optimizer works on at the same time.
+    public var optimizerScratch: Int
+    /// Code, libraries, stacks, and the memory in which the libraries pack matrices for each worker.
+    public var program: Int
+    /// The tokenizer's tables; 0 without one.
+    public var tokenizer: Int
+
+    public var stateBytes: Int { optimizerState.reduce(0) { $0 + $1.bytes } }
+
+    /// What must fit, and the largest resident memory that the run will show: `peak_rss_bytes` of its log.
+    public var required: Int { model.total + stateBytes + optimizerScratch + program + tokenizer }
+
+    /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
+    /// that much of them is touched), a stack, the allocator's own.
+    private static let bytesPerWorker = 4 << 20
+    /// What the libraries touch when they are first used, after the program has started.
+    private static let laterProgramBytes = 8 << 20
+    /// SentencePiece's tables over the size of its model file.
+    private static let tokenizerFactor = 12
+
+    /// The plan of a run with `workers` threads. `program`: the memory of the process before the run.
+    public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int) throws {
+        let (model, optimizer) = configuration.dryRun(pool: pool)
+        let tokenizer = try configuration.data.tokenizer.flatMap {
+            try sizeIfPresent { try FileBytes.size(of: $0) }($0)
+        }
+        self.init(
+            model: model.memory, optimizer: optimizer,
+            program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
+            tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor)
+    }
+
+    init(model: LLaMAMemory, optimizer: Optimizer, program: Int, tokenizer: Int) {
+        self.model = model
+        optimizerState = []
+        for slot in optimizer.slots {
+            for state in slot.state {
+                let kind = optimizerState.firstIndex { $0.rule == slot.ruleName && $0.tensor == state.name }
+                if let kind {
+                    optimizerState[kind].bytes += state.tensor.byteCount
+                } else {
+                    optimizerState.append(
+                        State(rule: slot.ruleName, tensor: state.name, bytes: state.tensor.byteCount))
+                }
+            }
+        }
+        optimizerScratch = optimizer.scratchByteCount
+        (self.program, self.tokenizer) = (program, tokenizer)
+    }
+
+    /// Every class with its bytes, in the order of a report.
+    public var rows: [(name: String, bytes: Int)] {
+        [
+            ("weights", model.weights), ("gradients", model.gradients),
+        ]
+            + (model.weightOperands > 0 ? [("weights in bfloat16", model.weightOperands)] : [])
+            + optimizerState.map { ("optimizer state: \($0.rule) \($0.tensor)", $0.bytes) } + [
+                ("optimizer scratch", optimizerScratch), ("activations", model.activations),
+                ("gradients of activations", model.activationGradients), ("logits chunk", model.logits),
+                ("workspace", model.workspace), ("program and libraries", program),
+            ] + (tokenizer > 0 ? [("tokenizer", tokenizer)] : [])
+    }
+
+    /// The largest classes in a sentence.
+    package var summary: String {
+        [
+            ("weights", model.weights), ("gradients", model.gradients), ("optimizer state", stateBytes),
+            ("activations", model.activations + model.activationGradients),
+            (
+                "other",
+                required - model.weights - model.gradients - stateBytes - model.activations
+                    - model.activationGradients
+            ),
+        ].map { "\($0.0) \(Format.bytes($0.1))" }.joined(separator: ", ")
+    }
+
+    /// Throws where the machine could never hold the run. Otherwise a warning where it can't now, or nil.
+    public func check(on machine: MachineMemory?) throws -> String? {
+        guard let machine else { return nil }
+        guard required <= machine.limit else {
+            throw UserError(
+                .usage,
+                "the run takes \(Format.bytes(required)), \(machine.owner) is \(Format.bytes(machine.limit)): \(summary)",
+                hint: model.activations > required / 4
+                    ? "choose a smaller training.micro_batch_size: it changes memory, not results"
+                    : "choose a smaller model, or an optimizer with less state: `cosmos-train plan --all-optimizers`")
+        }
+        guard required > machine.available else { return nil }
+        return "the run takes \(Format.bytes(required)), only \(Format.bytes(machine.available)) are available now: "
+            + "it may be killed for lack of memory"
+    }
+}
+
+extension RunConfiguration {
+    /// The model and the optimizer of a run, without memory.
+    func dryRun(pool: WorkerPool) -> (model: LLaMA, optimizer: Optimizer) {
+        withoutMemory {
+            let model = LLaMA(
+                config: self.model, pool: pool, maxSequences: training.microBatchSize,
+                sequenceLength: data.sequenceLength, precision: training.precision,
+                recompute: training.recompute)
+            return (model, makeOptimizer(for: model))
+        }
+    }
+
+    /// The optimizer of a run.
+    package func makeOptimizer(for model: LLaMA) -> Optimizer {
+        Optimizer(
+            optimizer, parameters: model.parameters, pool: model.pool,
+            scratchBudget: training.optimizerScratchMiB << 20)
+    }
+
+    /// The bytes of the optimizer's state.
+    public var optimizerStateBytes: Int {
+        dryRun(pool: WorkerPool(threads: 1)).optimizer.slots.reduce(0) { $0 + $1.stateByteCount }
+    }
+}
+
+/// A file's size, nil where it does not exist yet; other errors are the user's to see.
+func sizeIfPresent(_ size: @escaping (String) throws -> Int) -> (String) throws -> Int? {
+    { path in
+        do { return try size(path) } catch let error as UserError where error.kind == .inputOutput { return nil }
+    }
+}

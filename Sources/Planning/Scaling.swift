@@ -1,0 +1,266 @@
+import Console
+import LLaMA
+import Machine
+import Optimizers
+import Settings
+import Synchronization
+import TensorCore
+
+/// How much faster a step would be on more workers, and how much faster it is on those that this machine has.
+///
+/// A step is made on one worker and the time of each of its tasks is recorded; what a team would make of them is a
+/// matter of scheduling. Two layers stand for all: what a layer calls counts once for each. Not in the prediction: memory and caches
+/// that cores share, and their lower clock when all of them work.
+public struct Scaling: Encodable, Sendable {
+    /// The calls of one name, all of a step.
+    public struct Phase: Encodable, Sendable {
+        public let name: String
+        /// Of one worker.
+        public let seconds: Double
+        public let longestTask: Double
+        public let speedUp: [Int: Double]
+        /// The share of all workers' time in which they work.
+        public func busyShare(_ workers: Int) -> Double { (speedUp[workers] ?? 0) / Double(workers) }
+    }
+
+    public let predicted: [Int: Double]
+    public private(set) var measured: [Int: Double] = [:]
+    /// Those that take longest on many workers first.
+    public let phases: [Phase]
+    /// Seconds until a second worker has come to a call and it has ended. Each further one is taken to cost as much
+    /// again.
+    public let handOver: Double
+
+    public static let usualWorkers = [1, 2, 4, 8, 16, 32, 64, 128]
+
+    /// `workers`: for whom to predict. `measuring`: whether to time this machine's own numbers of workers too.
+    public init(_ configuration: RunConfiguration, workers: [Int] = usualWorkers, measuring: Bool) throws {
+        let teams = Array(Set(workers + [1])).sorted()
+        handOver = Self.handOver()
+
+        var times: [String: Times] = [:]
+        for (share, pieces) in try Self.recordings(configuration) {
+            for (name, part) in Self.times(pieces, teams, handOver) {
+                times[name, default: Times()].add(part, share(name))
+            }
+        }
+        let totals = teams.map { team in times.values.reduce(0) { $0 + $1.seconds[team, default: 0] } }
+        predicted = Dictionary(uniqueKeysWithValues: zip(teams, totals.map { totals[0] / $0 }))
+        let most = teams.last!
+        phases = times.sorted { $0.value.seconds[most]! > $1.value.seconds[most]! }.map { name, times in
+            Phase(
+                name: name, seconds: times.seconds[1]!, longestTask: times.longest,
+                speedUp: times.seconds.mapValues { times.seconds[1]! / $0 })
+        }
+        if measuring { measured = try Self.measure(configuration) }
+    }
+
+    /// Seconds by number of workers.
+    private struct Times {
+        var seconds: [Int: Double] = [:]
+        var longest = 0.0
+
+        mutating func add(_ other: Times, _ share: Double) {
+            for (team, value) in other.seconds { seconds[team, default: 0] += share * value }
+            longest = max(longest, other.longest)
+        }
+    }
+
+    private static func times(_ pieces: [TaskRecorder.Piece], _ teams: [Int], _ handOver: Double) -> [String: Times] {
+        var times: [String: Times] = [:]
+        for piece in pieces {
+            switch piece {
+            case .alone(let seconds):
+                let alone = Times(
+                    seconds: Dictionary(uniqueKeysWithValues: teams.map { ($0, seconds) }), longest: seconds)
+                times["on one worker", default: Times()].add(alone, 1)
+            case .phase(let phase):
+                let seconds = teams.map {
+                    ($0, Schedule.seconds(phase, workers: $0, handOver: handOver * Double($0 - 1) / 2))
+                }
+                let longest = phase.tasks.map(\.seconds).max() ?? 0
+                times[phase.name, default: Times()].add(
+                    Times(seconds: Dictionary(uniqueKeysWithValues: seconds), longest: longest), 1)
+            }
+        }
+        return times
+    }
+
+    /// What a step is made of, and how often each call of a name counts: those that a layer makes, once for each.
+    private static func recordings(
+        _ configuration: RunConfiguration
+    ) throws -> [((_ name: String) -> Double, [TaskRecorder.Piece])] {
+        let alone = WorkerPool(threads: 1)
+        let layers = configuration.model.numHiddenLayers
+        let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
+        let step = PartialStep(configuration, layers: min(2, layers), pool: alone)
+        let passes = try step.record(step.microBatch)
+        var shares: [String: Double] = [:]
+        if layers > 2 {
+            let single = PartialStep(configuration, layers: 1, pool: alone)
+            let few = try single.record(single.microBatch, rounds: 1).callCounts
+            for (name, count) in passes.callCounts {
+                let first = Double(few[name] ?? 0)
+                shares[name] = (first + Double(layers - 1) * (Double(count) - first)) / Double(count)
+            }
+        }
+        let size = Double(configuration.dryRun(pool: alone).model.parameterCount) / Double(step.parameterCount)
+        let optimizer = OptimizerStep(configuration, pool: alone)
+        return [
+            ({ [shares] in microBatches * (shares[$0] ?? 1) }, passes),
+            ({ _ in size }, try step.record(step.surroundings)),
+            ({ _ in optimizer.share }, try optimizer.record(optimizer.run)),
+        ]
+    }
+
+    /// The speed-up of this machine's teams, in turns.
+    private static func measure(_ configuration: RunConfiguration) throws -> [Int: Double] {
+        let layers = configuration.model.numHiddenLayers
+        let teams = [1, 2, 4, 8, 16, 32, 64, 128].filter { $0 <= availableCoreCount }
+        let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
+        let rounds = 3
+        var sums = Array(repeating: Array(repeating: 0.0, count: teams.count), count: rounds)
+        func add(_ share: Double, _ works: [() throws -> Void]) throws {
+            for work in works { try work() }
+            for round in 0..<rounds {
+                for (index, work) in works.enumerated() {
+                    let start = StatusLine.now()
+                    try work()
+                    sums[round][index] += share * (StatusLine.now() - start)
+                }
+            }
+        }
+        let pools = teams.map { WorkerPool(threads: $0) }
+        for (count, share) in layers <= 2 ? [(layers, 1.0)] : [(1, Double(2 - layers)), (2, Double(layers - 1))] {
+            let steps = pools.map { PartialStep(configuration, layers: count, pool: $0) }
+            try add(share * microBatches, steps.map { $0.microBatch })
+            try add(share, steps.map { $0.surroundings })
+        }
+        // One after the other: their state may be large.
+        for (index, pool) in pools.enumerated() {
+            let optimizer = OptimizerStep(configuration, pool: pool)
+            try optimizer.run()
+            for round in 0..<rounds {
+                let start = StatusLine.now()
+                try optimizer.run()
+                sums[round][index] += optimizer.share * (StatusLine.now() - start)
+            }
+        }
+        return Dictionary(
+            uniqueKeysWithValues: teams.indices.map { index in
+                (teams[index], sums.map { $0[0] / $0[index] }.sorted()[rounds / 2])
+            })
+    }
+
+    /// The shortest time of a call whose two blocks end when both workers have come: other programs only ever make it
+    /// longer.
+    private static func handOver() -> Double {
+        let pool = WorkerPool(threads: 2)
+        var shortest = Double.infinity
+        let end = ContinuousClock.now + .milliseconds(300)
+        while ContinuousClock.now < end {
+            let arrived = Atomic<Int>(0)
+            let start = ContinuousClock.now
+            pool.forEach(2) { _, _ in
+                arrived.add(1, ordering: .sequentiallyConsistent)
+                while arrived.load(ordering: .sequentiallyConsistent) < 2 {}
+            }
+            shortest = min(shortest, (ContinuousClock.now - start) / .seconds(1))
+        }
+        return shortest
+    }
+}
+
+/// Work on a pool that can be recorded.
+private protocol Recordable { var pool: WorkerPool { get } }
+
+extension Recordable {
+    /// The shortest of some, after one that touches memory.
+    func record(_ work: () throws -> Void, rounds: Int = 3) throws -> [TaskRecorder.Piece] {
+        try work()
+        var best: [TaskRecorder.Piece]?
+        for _ in 0..<rounds {
+            let recorder = TaskRecorder()
+            pool.recorder = recorder
+            defer { pool.recorder = nil }
+            try work()
+            let pieces = recorder.finish()
+            best = best?.shortest(pieces) ?? pieces
+        }
+        return best!
+    }
+}
+
+/// A step of some layers of the model, without its optimizer.
+private struct PartialStep: Recordable {
+    let pool: WorkerPool
+    private let model: LLaMA
+    private let sequences: Int
+    private let tokens: [Int32]
+
+    init(_ configuration: RunConfiguration, layers: Int, pool: WorkerPool) {
+        self.pool = pool
+        var config = configuration.model
+        config.numHiddenLayers = layers
+        sequences = configuration.training.microBatchSize
+        let length = configuration.data.sequenceLength
+        model = LLaMA(
+            config: config, pool: pool, maxSequences: sequences, sequenceLength: length,
+            precision: configuration.training.precision, recompute: configuration.training.recompute)
+        model.initialize(seed: 1)
+        var random = Random(seed: 1, stream: "scaling")
+        tokens = (0..<sequences * length).map { _ in Int32(random.below(config.vocabSize)) }
+    }
+
+    var parameterCount: Int { model.parameterCount }
+
+    /// Forward and backward over one micro-batch.
+    func microBatch() throws {
+        _ = try model.accumulateGradients(tokens: tokens, targets: tokens, sequences: sequences, lossScale: 1e-6)
+    }
+
+    /// What a step does once, the optimizer apart.
+    func surroundings() throws {
+        model.zeroGradients()
+        let norm = try GradientClipping.globalNorm(model.parameters, pool: pool)
+        GradientClipping.clip(model.parameters, norm: norm + 1, maxNorm: 0.5, pool: pool)
+        model.weightsChanged()
+    }
+}
+
+/// An ordinary step of the optimizer on all parameters; on those of fewer layers where memory is short.
+private final class OptimizerStep: Recordable {
+    let pool: WorkerPool
+    /// The layers of the model over those of this step.
+    let share: Double
+    private let optimizer: Optimizer
+
+    init(_ configuration: RunConfiguration, pool: WorkerPool) {
+        self.pool = pool
+        var configuration = configuration
+        let layers = configuration.model.numHiddenLayers
+        let available = MachineMemory.current?.available ?? .max
+        while configuration.model.numHiddenLayers > 1 {
+            let (model, optimizer) = configuration.dryRun(pool: pool)
+            let bytes = model.memory.weights + model.memory.gradients + optimizer.stateByteCount
+            if bytes + optimizer.scratchByteCount < available / 2 { break }
+            configuration.model.numHiddenLayers /= 2
+        }
+        share = Double(layers) / Double(configuration.model.numHiddenLayers)
+        let parameters = configuration.dryRun(pool: pool).model.parameters.map {
+            Parameter(name: $0.name, shape: $0.shape, role: $0.role)
+        }
+        for parameter in parameters {
+            var random = Random(seed: 1, stream: parameter.name)
+            let noise = (0..<4093).map { _ in Float(1e-3 * random.normalPair().0) }
+            for index in 0..<parameter.count { parameter.gradient.data[index] = noise[index % 4093] }
+        }
+        optimizer = Optimizer(configuration.optimizer, parameters: parameters, pool: pool)
+    }
+
+    func run() throws {
+        // The first step may make bases; step 2 is an ordinary one for every interval.
+        optimizer.stepCount = min(1, optimizer.stepCount)
+        try optimizer.step(learningRateFactor: 1e-6)
+    }
+}

@@ -1,0 +1,207 @@
+import Checkpoints
+import Configuration
+import Console
+import Files
+import Foundation
+import LLaMA
+import Optimizers
+
+/// Everything that a run is: the content of a configuration file.
+///
+/// Defaults, then the file's `base`, then the file, then the assignments of the command line. What
+/// is impossible is refused with file, line, value and a hint.
+public struct RunConfiguration: Sendable {
+    public var model: LLaMAConfig
+    public var data: DataSettings
+    public var optimizer: OptimizerConfiguration
+    public var schedule: LearningRateSchedule
+    public var training: TrainingSettings
+    public var evaluation: EvaluationSettings
+    public var output: OutputSettings
+
+    /// Reads a configuration file and puts assignments (`section.key=value`) on top. `leavingOut` names a
+    /// section of the file that does not count.
+    public init(file: String, assignments: [String] = [], leavingOut section: String? = nil) throws {
+        var root = try loadLayers(file)
+        if let section { root = root.removing(section) }
+        // One layer for all assignments, so that their order does not matter.
+        if var changes = try assignments.first.map(ConfigurationNode.init(assignment:)) {
+            for assignment in assignments.dropFirst() {
+                changes = changes.overlaid(by: try ConfigurationNode(assignment: assignment))
+            }
+            if changes["base"] != nil {
+                throw UserError(
+                    .usage, "--set base: only a file can rest on another one",
+                    hint: "name the file with --config, or write `base: FILE` in it")
+            }
+            root = overlay(root, changes)
+        }
+        try self.init(root)
+    }
+
+    /// Decodes a configuration whose layers are already one.
+    public init(_ root: ConfigurationNode) throws {
+        let known = ["model", "data", "optimizer", "schedule", "training", "evaluation", "output"]
+        for entry in root.entries ?? [] where !known.contains(entry.key) {
+            throw unknownKey(entry, name: entry.key, known: known + ["base"])
+        }
+        // A section that is absent is an empty one, which says what it lacks.
+        func section(_ name: String) -> ConfigurationNode {
+            root[name] ?? ConfigurationNode(.map([]), source: root.source)
+        }
+        if root["model"] == nil, let initial = root["training"]?["init_from"], !initial.isNull,
+            let folder = initial.text
+        {
+            model = try ModelFolder(folder).config
+        } else {
+            model = try decode(from: section("model"), at: "model")
+        }
+        data = try decode(from: section("data"), at: "data")
+        training = try decode(from: section("training"), at: "training")
+        optimizer = try OptimizerConfiguration(
+            section("optimizer"), at: "optimizer", forBFloat16Training: training.precision == .bf16)
+        schedule = try decode(from: section("schedule"), at: "schedule")
+        evaluation = try decode(from: section("evaluation"), at: "evaluation")
+        output = try decode(from: section("output"), at: "output")
+        try checkRelations(section)
+    }
+
+    /// Tokens of one optimizer step; with a document a sequence, positions, padding included.
+    public var tokensPerStep: Int { training.batchSize * data.sequenceLength }
+
+    /// Optimizer steps of the whole run.
+    public var steps: Int {
+        training.steps ?? ((training.tokens ?? 0) + tokensPerStep - 1) / tokensPerStep
+    }
+
+    /// The sections in order, with their keys and values as YAML text.
+    public var sections: [(name: String, values: [(key: String, value: String)])] {
+        [
+            ("model", model.values), ("data", data.values),
+            ("optimizer", [("name", optimizer.name)] + optimizer.hyperparameters.values),
+            ("schedule", schedule.values), ("training", training.values), ("evaluation", evaluation.values),
+            ("output", output.values),
+        ]
+    }
+
+    /// The keys whose values differ from an older configuration's, with both values.
+    public func differences(from old: RunConfiguration) -> [(key: String, old: String, new: String)] {
+        func flat(_ configuration: RunConfiguration) -> [(key: String, value: String)] {
+            configuration.sections.flatMap { section in
+                section.values.map { ("\(section.name).\($0.key)", $0.value) }
+            }
+        }
+        let (before, after) = (flat(old), flat(self))
+        let beforeByKey = Dictionary(uniqueKeysWithValues: before.map { ($0.key, $0.value) })
+        let afterKeys = Set(after.map(\.key))
+        return after.compactMap { key, value in
+            beforeByKey[key] == value ? nil : (key, beforeByKey[key] ?? "absent", value)
+        } + before.filter { !afterKeys.contains($0.key) }.map { ($0.key, $0.value, "absent") }
+    }
+
+    /// The configuration with every default written out and explained. It decodes to this one.
+    public var yaml: String {
+        let bodies = [
+            ("model", model.yaml(indent: 2)), ("data", data.yaml(indent: 2)), ("optimizer", optimizer.yaml(indent: 2)),
+            ("schedule", schedule.yaml(indent: 2)), ("training", training.yaml(indent: 2)),
+            ("evaluation", evaluation.yaml(indent: 2)), ("output", output.yaml(indent: 2)),
+        ]
+        let unit = data.packing == .stream ? "tokens" : "positions"
+        return "# \(steps) steps of \(tokensPerStep) \(unit): \(steps * tokensPerStep) in all.\n"
+            + bodies.map { "\n\($0):\n\($1)" }.joined()
+    }
+
+    /// Checks what no section can check alone.
+    private func checkRelations(_ section: (String) -> ConfigurationNode) throws {
+        func failure(_ name: String, _ key: String, _ problem: String, _ hint: String) -> UserError {
+            let node = section(name)
+            return UserError(.usage, "\(node[key]?.source ?? node.source): \(name).\(key): \(problem)", hint: hint)
+        }
+        guard data.sequenceLength <= model.maxPositionEmbeddings else {
+            throw failure(
+                "data", "sequence_length",
+                "\(data.sequenceLength) is more than model.max_position_embeddings, \(model.maxPositionEmbeddings)",
+                "make it at most \(model.maxPositionEmbeddings), or raise model.max_position_embeddings")
+        }
+        guard training.microBatchSize <= (1 << 24) / data.sequenceLength else {
+            throw failure(
+                "training", "micro_batch_size",
+                "\(training.microBatchSize) sequences of \(data.sequenceLength) tokens are more than can be computed "
+                    + "at once, \(1 << 24) tokens", "choose a smaller one: it changes memory, not results")
+        }
+        guard steps <= (1 << 60) / tokensPerStep else {
+            throw failure(
+                "training", "steps", "\(steps) steps of \(tokensPerStep) tokens are more than can be counted",
+                "train for fewer steps")
+        }
+        guard data.packing == .stream || training.tokens == nil else {
+            throw failure(
+                "training", "tokens", "documents differ in length, so tokens do not say how many steps to make",
+                "give training.steps with data.packing false")
+        }
+        if let error = schedule.problem(forRunOf: steps) {
+            throw failure("schedule", error.key, error.problem, "shorten it, or train for more steps")
+        }
+    }
+}
+
+extension ModelFolder {
+    /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
+    public func runConfiguration() throws -> RunConfiguration? {
+        let resolved = "\(path)/../../\(RunFolder.configurationName)"
+        return isCheckpoint && access(resolved, F_OK) == 0 ? try RunConfiguration(file: resolved) : nil
+    }
+}
+
+/// The path without links and dots; where there is no such file, as it is.
+private func realPath(_ path: String) -> String {
+    guard let real = realpath(path, nil) else { return path }
+    defer { free(real) }
+    return String(cString: real)
+}
+
+/// Reads a file and, below it, the file that its `base` names, relative to the file's folder.
+private func loadLayers(_ file: String, above: [String] = []) throws -> ConfigurationNode {
+    let root = try ConfigurationNode(contentsOfFile: file)
+    guard let node = root["base"] else { return root }
+    guard let name = node.text, !node.isNull, String.isPath(name) else {
+        throw UserError(
+            .usage, "\(node.source): base: \(node.summary) is not a file", hint: "for example llama130m.cfg")
+    }
+    let base = name.hasPrefix("/") ? name : path(of: name, in: folderAndName(of: file).folder)
+    let files = above + [realPath(file)]
+    guard !files.contains(realPath(base)) else {
+        throw UserError(.usage, "\(node.source): base: \(name) rests on this file in turn", hint: "remove one `base`")
+    }
+    do {
+        return overlay(try loadLayers(base, above: files), root.removing("base"))
+    } catch let error as UserError where error.kind == .inputOutput {
+        throw UserError(.usage, "\(node.source): base: \(error.message)", hint: error.hint)
+    }
+}
+
+/// `upper` on top of `lower`. Settings of another optimizer make no sense, so a change of its name
+/// replaces the whole section; and steps or tokens, whichever is given last, replace the other.
+func overlay(_ lower: ConfigurationNode, _ upper: ConfigurationNode) -> ConfigurationNode {
+    var lower = lower
+    if let old = lower["optimizer"]?["name"]?.text, let new = upper["optimizer"]?["name"]?.text, old != new {
+        lower = lower.removing("optimizer")
+    }
+    if let given = upper["training"] {
+        for (key, other) in [("steps", "tokens"), ("tokens", "steps")] where given[key] != nil && given[other] == nil {
+            lower = lower.replacing("training") { $0.removing(other) }
+        }
+    }
+    return lower.overlaid(by: upper)
+}
+
+extension RunConfiguration {
+    /// The tables of all sections but `optimizer`, whose keys depend on its name.
+    public static var documentation: [(section: String, table: String)] {
+        [
+            ("model", LLaMAConfig.documentation), ("data", DataSettings.documentation),
+            ("schedule", LearningRateSchedule.documentation), ("training", TrainingSettings.documentation),
+            ("evaluation", EvaluationSettings.documentation), ("output", OutputSettings.documentation),
+        ]
+    }
+}
