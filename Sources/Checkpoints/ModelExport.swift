@@ -21,7 +21,7 @@ extension ModelFolder {
             throw UserError(.usage, "\(folder) is already there", hint: "give --output a folder that does not exist")
         }
         let tokenizer = try loadTokenizer()
-        let model = try loadModel(pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
+        let model = try loadModel(pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
         let weights = model.parameters.map { NamedTensor($0.name, $0.weight) }
         let bar = ProgressBar(
             "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)

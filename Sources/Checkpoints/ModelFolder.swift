@@ -96,7 +96,6 @@ public struct ModelFolder: Sendable {
             throw UserError(
                 .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")
         }
-        model.weightsChanged()
     }
 
     /// Throws where this model is none of shape `config`, which stands at `source`.

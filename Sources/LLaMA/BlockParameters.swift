@@ -39,7 +39,7 @@ final class Linear<Element: ActivationElement> {
     /// One block, or blocks of `blockRows` output features.
     init(_ parameter: Parameter, blockRows: Int? = nil) {
         self.parameter = parameter
-        let weight = parameter.weight.matrix
+        let weight = parameter.values.matrix
         blocks = ranges(of: weight.rows, size: blockRows ?? weight.rows).map {
             ($0, WeightOperand(weight.rows($0)))
         }

@@ -74,7 +74,7 @@ public final class Decoder {
         }
         let last = x.matrix.rows(lastRow..<lastRow + 1)
         let normalized = h.matrix.rows(0..<1)
-        RMSNorm.forward(last, gain: model.finalNorm.weight, eps: eps, into: normalized)
+        RMSNorm.forward(last, gain: model.finalNorm.values, eps: eps, into: normalized)
         project(normalized, model.head, into: logits.matrix)
         return Array(logits.elements)
     }
@@ -88,10 +88,10 @@ public final class Decoder {
         let (x, h) = (x.matrix.rows(rows), h.matrix.rows(rows))
         let (query, attended) = (query.matrix.rows(rows), attended.matrix.rows(rows))
         let (gate, up) = (gate.matrix.rows(rows), up.matrix.rows(rows))
-        Embedding.forward(tokens, weight: model.embedding.weight.matrix, into: x)
+        Embedding.forward(tokens, weight: model.embedding.values.matrix, into: x)
         for (layer, block) in model.blocks.enumerated() {
             let (keys, values) = (keys[layer].matrix, values[layer].matrix)
-            RMSNorm.forward(x, gain: block.inputNorm.weight, eps: eps, into: h)
+            RMSNorm.forward(x, gain: block.inputNorm.values, eps: eps, into: h)
             project(h, block.query, into: query)
             project(h, block.key, into: keys.rows(cached))
             project(h, block.value, into: values.rows(cached))
@@ -104,7 +104,7 @@ public final class Decoder {
                     logDenominators: logDenominators.data + head * Self.chunk, arena: workspace.arena(of: worker))
             }
             project(attended, block.output, into: x, beta: 1)
-            RMSNorm.forward(x, gain: block.postAttentionNorm.weight, eps: eps, into: h)
+            RMSNorm.forward(x, gain: block.postAttentionNorm.values, eps: eps, into: h)
             project(h, block.gate, into: gate)
             project(h, block.up, into: up)
             SwiGLU.forward(gate: gate, up: up, into: gate)
@@ -115,7 +115,7 @@ public final class Decoder {
 
     /// y = x W' + beta y.
     private func project(_ x: Matrix<Float>, _ parameter: Parameter, into y: Matrix<Float>, beta: Float = 0) {
-        let weight = parameter.weight.matrix
+        let weight = parameter.values.matrix
         let weightBlocks = ranges(of: weight.rows, size: Self.weightBlock)
         model.pool.forEach(weightBlocks.count) { block, _ in
             let rows = weightBlocks[block]

@@ -24,6 +24,5 @@ extension LLaMA {
                 if i + 1 < weights.count { weights[i + 1] = Float(b * deviation) }
             }
         }
-        weightsChanged()
     }
 }

@@ -37,15 +37,15 @@ public final class LLaMA {
     /// Made of the parameters, so that it comes after them.
     private var passes: Passes!
 
-    /// A model for micro-batches of up to `maxSequences` sequences of `sequenceLength` tokens.
+    /// A model for micro-batches of up to `microBatchSize` sequences of `sequenceLength` tokens.
     /// Parameters are zero until `initialize` or a checkpoint fills them. Memory that training alone
     /// touches (gradients, activations of all layers but the first) becomes resident with the first
     /// training step only.
     public init(
-        config: LLaMAConfig, pool: WorkerPool, maxSequences: Int, sequenceLength: Int, precision: Precision = .fp32,
+        config: LLaMAConfig, pool: WorkerPool, microBatchSize: Int, sequenceLength: Int, precision: Precision = .fp32,
         recompute: Recompute = .none
     ) {
-        require(maxSequences > 0 && sequenceLength > 0, "micro-batch \(maxSequences)x\(sequenceLength)")
+        require(microBatchSize > 0 && sequenceLength > 0, "micro-batch \(microBatchSize)x\(sequenceLength)")
         self.config = config
         self.precision = precision
         self.pool = pool
@@ -62,9 +62,9 @@ public final class LLaMA {
         passes =
             switch precision {
             case .fp32:
-                .fp32(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength, recompute: recompute))
+                .fp32(ModelPasses(self, microBatchSize: microBatchSize, length: sequenceLength, recompute: recompute))
             case .bf16:
-                .bf16(ModelPasses(self, maxSequences: maxSequences, length: sequenceLength, recompute: recompute))
+                .bf16(ModelPasses(self, microBatchSize: microBatchSize, length: sequenceLength, recompute: recompute))
             }
     }
 
@@ -83,7 +83,7 @@ public final class LLaMA {
             case .fp32(let passes): passes.memory(forwardOnly: forwardOnly)
             case .bf16(let passes): passes.memory(forwardOnly: forwardOnly)
             }
-        memory.weights = parameters.reduce(0) { $0 + $1.weight.byteCount }
+        memory.weights = parameters.reduce(0) { $0 + $1.values.byteCount }
         if !forwardOnly { memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount } }
         return memory
     }
@@ -107,50 +107,42 @@ public final class LLaMA {
         }
     }
 
-    /// Must be called when weights have changed, by an optimizer or from a file: rounds them once to
-    /// the operands that all passes read until the next change.
-    public func weightsChanged() {
+    /// Rounds the weights that may have changed to the operands of the passes. Every pass begins with this; to call
+    /// it before is a matter of when the time is spent.
+    public func roundWeights() {
         switch passes! {
         case .fp32(let passes): passes.roundWeights()
         case .bf16(let passes): passes.roundWeights()
         }
     }
 
-    /// Forward and backward over one micro-batch.
+    /// Forward and backward over one micro-batch: adds the gradient of the sum of its tokens' losses, each times
+    /// `tokenWeight` (one over the step's token count), to every parameter's gradient.
     ///
-    /// - Parameters:
-    ///   - tokens: `sequences` x sequence length ids below `vocab_size`, row major.
-    ///   - targets: the id to predict at each position; below zero: ignored.
-    ///   - lossScale: the weight of each token's loss, one over the step's token count. The gradient
-    ///     of the weighted sum is added to every parameter's gradient.
-    /// - Returns: the unweighted loss.
-    /// - Throws: `CancellationError`; the gradients are then good for nothing.
+    /// Returns the unweighted loss. Throws `CancellationError`; the gradients are then good for nothing.
     public func accumulateGradients(
-        tokens: [Int32], targets: [Int32], sequences: Int, lossScale: Float,
-        cancellation: CancellationFlag? = nil
+        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag? = nil
     ) throws -> TokenLoss {
-        let batch = MicroBatch(tokens: tokens, targets: targets, sequences: sequences, cancellation: cancellation)
-        return switch passes! {
-        case .fp32(let passes): try passes.accumulateGradients(batch, lossScale: lossScale)
-        case .bf16(let passes): try passes.accumulateGradients(batch, lossScale: lossScale)
+        switch passes! {
+        case .fp32(let passes):
+            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation)
+        case .bf16(let passes):
+            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation)
         }
     }
 
     /// The loss of one micro-batch without gradients. Uses the memory of the first layer's
     /// activations for all layers.
-    public func evaluateLoss(
-        tokens: [Int32], targets: [Int32], sequences: Int, cancellation: CancellationFlag? = nil
-    ) throws -> TokenLoss {
-        let batch = MicroBatch(tokens: tokens, targets: targets, sequences: sequences, cancellation: cancellation)
-        return switch passes! {
-        case .fp32(let passes): try passes.evaluateLoss(batch)
-        case .bf16(let passes): try passes.evaluateLoss(batch)
+    public func evaluateLoss(_ batch: TokenBatch, cancellation: CancellationFlag? = nil) throws -> TokenLoss {
+        switch passes! {
+        case .fp32(let passes): try passes.evaluateLoss(batch, cancellation: cancellation)
+        case .bf16(let passes): try passes.evaluateLoss(batch, cancellation: cancellation)
         }
     }
 
     /// The logits of every position, `[sequences * sequence length, vocab_size]`.
     public func logits(tokens: [Int32], sequences: Int) throws -> Tensor<Float> {
-        let batch = MicroBatch(tokens: tokens, targets: tokens, sequences: sequences, cancellation: nil)
+        let batch = TokenBatch(tokens: tokens, targets: tokens, sequences: sequences)
         return switch passes! {
         case .fp32(let passes): try passes.logits(batch)
         case .bf16(let passes): try passes.logits(batch)

@@ -62,13 +62,13 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     private static var weightRows: Int { 512 }
 
     init(maxRows: Int, head: Linear<Element>, pool: WorkerPool) {
-        let vocabularySize = head.parameter.weight.matrix.rows
+        let vocabularySize = head.parameter.values.matrix.rows
         let fitting = Self.chunkElements / vocabularySize / Self.tokenBlock * Self.tokenBlock
         chunkRows = min(maxRows, max(Self.tokenBlock, fitting))
         logits = OperandTensor(Tensor(chunkRows * vocabularySize))
         rowLosses = Tensor(maxRows)
         partialGradients = ranges(of: head.blocks.count, size: Self.groupedBlocks).map { [chunkRows] _ in
-            Tensor(chunkRows, head.parameter.weight.matrix.columns)
+            Tensor(chunkRows, head.parameter.values.matrix.columns)
         }
         self.pool = pool
     }
@@ -87,7 +87,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to W's gradient.
     func callAsFunction(
         _ h: Matrix<Element>, head: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
-        gradient: (dh: Matrix<Float>, lossScale: Float)?, cancellation: CancellationFlag?
+        gradient: (dh: Matrix<Float>, tokenWeight: Float)?, cancellation: CancellationFlag?
     ) throws -> TokenLoss {
         require(h.rows == targets.count, "\(h.rows) hidden states, \(targets.count) targets")
         let blocks = head.blocks
@@ -108,7 +108,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             try pool.forEach(lossRows.count, phase: "head: softmax", cancellation: cancellation) { index, _ in
                 for row in lossRows[index] {
                     rowLosses.data[start + row] = loss(
-                        z, dz, row: row, target: targets[start + row], gradientScale: gradient?.lossScale)
+                        z, dz, row: row, target: targets[start + row], gradientScale: gradient?.tokenWeight)
                 }
             }
             guard let gradient else { continue }

@@ -1,13 +1,5 @@
 import TensorCore
 
-/// Tokens to train or evaluate on: `sequences` rows of equal length. A target below zero is ignored.
-struct MicroBatch {
-    let tokens: [Int32]
-    let targets: [Int32]
-    let sequences: Int
-    let cancellation: CancellationFlag?
-}
-
 /// Where the time of training passes went, in seconds, since the model was made.
 public struct PassSeconds: Sendable {
     public var forward = 0.0
@@ -25,13 +17,14 @@ public struct PassSeconds: Sendable {
 final class ModelPasses<Element: ActivationElement> {
     private let config: LLaMAConfig
     private let pool: WorkerPool
-    private let maxSequences: Int
+    private let microBatchSize: Int
     private let length: Int
 
     private let embedding: Parameter
     private let blocks: [TransformerBlock<Element>]
     private let finalNorm: Parameter
     private let head: Linear<Element>
+    private let linears: [Linear<Element>]
 
     private let rope: RoPE
     private let workspace: Workspace
@@ -45,18 +38,19 @@ final class ModelPasses<Element: ActivationElement> {
     private let buffers: BackwardBuffers<Element>
     private(set) var seconds = PassSeconds()
 
-    init(_ model: LLaMA, maxSequences: Int, length: Int, recompute: Recompute) {
+    init(_ model: LLaMA, microBatchSize: Int, length: Int, recompute: Recompute) {
         let config = model.config
         self.config = config
         pool = model.pool
-        self.maxSequences = maxSequences
+        self.microBatchSize = microBatchSize
         self.length = length
         embedding = model.embedding
         blocks = model.blocks.map(TransformerBlock.init)
         finalNorm = model.finalNorm
         head = Linear(model.head, blockRows: LinearCrossEntropy<Element>.vocabularyBlock)
+        linears = [head] + blocks.flatMap(\.linears)
 
-        let maxTokens = maxSequences * length
+        let maxTokens = microBatchSize * length
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
         workspace = Workspace(workers: pool.workerCount) {
             BlockContext.scratch(Element.self, $0, config, CausalSelfAttention(config, length: length))
@@ -74,8 +68,6 @@ final class ModelPasses<Element: ActivationElement> {
         buffers = BackwardBuffers(config, maxTokens: maxTokens)
     }
 
-    private var linears: [Linear<Element>] { [head] + blocks.flatMap(\.linears) }
-
     /// All but the parameters. With `forwardOnly`, what is ever touched where there is no backward pass: one
     /// block's activations serve all.
     func memory(forwardOnly: Bool) -> LLaMAMemory {
@@ -89,12 +81,16 @@ final class ModelPasses<Element: ActivationElement> {
 
     /// Brings the operands up to date with the weights.
     func roundWeights() {
-        let weights = linears.flatMap { $0.blocks.map(\.weight) }
+        let changed = linears.filter { $0.parameter.takeChange() }
+        if changed.isEmpty { return }
+        let weights = changed.flatMap { $0.blocks.map(\.weight) }
         pool.forEach(weights.count) { index, _ in weights[index].update() }
     }
 
-    func accumulateGradients(_ batch: MicroBatch, lossScale: Float) throws -> TokenLoss {
-        let context = context(batch)
+    func accumulateGradients(
+        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag?
+    ) throws -> TokenLoss {
+        let context = context(batch, cancellation)
         let rows = 0..<context.tokens
         let clock = ContinuousClock()
         let started = clock.now
@@ -108,8 +104,8 @@ final class ModelPasses<Element: ActivationElement> {
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
-                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, lossScale),
-                    cancellation: batch.cancellation)
+                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, tokenWeight),
+                    cancellation: cancellation)
             }
             let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
@@ -118,7 +114,7 @@ final class ModelPasses<Element: ActivationElement> {
                 let dx = dx.rows(rows)
                 for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
                 RMSNorm.backward(
-                    dh.rows(rows), x: stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
+                    dh.rows(rows), x: stream.matrix.rows(rows), gain: finalNorm.values, eps: context.eps,
                     addingTo: dx, dgain: buffers.gains.matrix.row(block))
             }
             addGainGradient(buffers, to: finalNorm, context)
@@ -145,18 +141,18 @@ final class ModelPasses<Element: ActivationElement> {
         }
     }
 
-    func evaluateLoss(_ batch: MicroBatch) throws -> TokenLoss {
-        let context = context(batch)
+    func evaluateLoss(_ batch: TokenBatch, cancellation: CancellationFlag?) throws -> TokenLoss {
+        let context = context(batch, cancellation)
         try forwardOnly(batch.tokens, context)
         return try batch.targets.withUnsafeBufferPointer {
             try loss(
                 normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
-                cancellation: batch.cancellation)
+                cancellation: cancellation)
         }
     }
 
-    func logits(_ batch: MicroBatch) throws -> Tensor<Float> {
-        let context = context(batch)
+    func logits(_ batch: TokenBatch) throws -> Tensor<Float> {
+        let context = context(batch, nil)
         try forwardOnly(batch.tokens, context)
         let result = Tensor<Float>(context.tokens, config.vocabSize)
         for (columns, weight) in head.blocks {
@@ -181,7 +177,7 @@ final class ModelPasses<Element: ActivationElement> {
     private func embed(_ tokens: UnsafeBufferPointer<Int32>, _ context: BlockContext) throws {
         try context.forEachTokenBlock(phase: "forward: embedding") { rows, _, _ in
             Embedding.forward(
-                UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.weight.matrix,
+                UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.values.matrix,
                 into: stream.matrix.rows(rows))
         }
     }
@@ -189,24 +185,26 @@ final class ModelPasses<Element: ActivationElement> {
     private func normalize(_ context: BlockContext) throws {
         try context.forEachTokenBlock(phase: "forward: final norm") { rows, _, _ in
             RMSNorm.forward(
-                stream.matrix.rows(rows), gain: finalNorm.weight, eps: context.eps,
+                stream.matrix.rows(rows), gain: finalNorm.values, eps: context.eps,
                 into: normalized.matrix.rows(rows))
         }
     }
 
-    private func context(_ batch: MicroBatch) -> BlockContext {
+    /// Checks the batch and rounds the weights: every pass begins with this.
+    private func context(_ batch: TokenBatch, _ cancellation: CancellationFlag?) -> BlockContext {
         let count = batch.sequences * length
         require(
-            (1...maxSequences).contains(batch.sequences) && batch.tokens.count == count
+            (1...microBatchSize).contains(batch.sequences) && batch.tokens.count == count
                 && batch.targets.count == count,
             "micro-batch of \(batch.sequences) sequences with \(batch.tokens.count) tokens and "
-                + "\(batch.targets.count) targets in a model for \(maxSequences) sequences of \(length)")
+                + "\(batch.targets.count) targets in a model for \(microBatchSize) sequences of \(length)")
         let vocabulary = Int32(config.vocabSize)
         require(
             batch.tokens.allSatisfy { 0 <= $0 && $0 < vocabulary } && batch.targets.allSatisfy { $0 < vocabulary },
             "token ids beyond a vocabulary of \(vocabulary)")
+        roundWeights()
         return BlockContext(
-            config: config, pool: pool, workspace: workspace, rope: rope, cancellation: batch.cancellation,
+            config: config, pool: pool, workspace: workspace, rope: rope, cancellation: cancellation,
             sequences: batch.sequences, length: length)
     }
 }

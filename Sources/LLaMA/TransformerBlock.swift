@@ -144,7 +144,7 @@ final class TransformerBlock<Element: ActivationElement> {
         let x = saved.residual.matrix.rows(rows)
         let (q, k, v) = (saved.query.matrix.rows(rows), saved.key.matrix.rows(rows), saved.value.matrix.rows(rows))
         let h = arena.matrix(rows.count, x.columns, of: Element.self)
-        RMSNorm.forward(x, gain: inputNorm.weight, eps: context.eps, into: h)
+        RMSNorm.forward(x, gain: inputNorm.values, eps: context.eps, into: h)
         let projections = [(query, q), (key, k), (value, v)]
         context.pool.forEach(projections.count) { index, _ in
             let (linear, result) = projections[index]
@@ -178,7 +178,7 @@ final class TransformerBlock<Element: ActivationElement> {
     ) {
         let y = saved.middle.matrix.rows(rows)
         let m = arena.matrix(rows.count, y.columns, of: Element.self)
-        RMSNorm.forward(y, gain: postAttentionNorm.weight, eps: context.eps, into: m)
+        RMSNorm.forward(y, gain: postAttentionNorm.values, eps: context.eps, into: m)
         let projections = [(gate, saved.gate), (up, saved.up)]
         context.pool.forEach(projections.count) { index, _ in
             let (linear, result) = projections[index]
@@ -212,13 +212,13 @@ final class TransformerBlock<Element: ActivationElement> {
                 on: pool)
             SwiGLU.backward(dgated, gate: g, up: u, product: buffers.gated.matrix.rows(rows))
             RMSNorm.forward(
-                y, gain: postAttentionNorm.weight, eps: context.eps, into: buffers.mlpInput.matrix.rows(rows))
+                y, gain: postAttentionNorm.values, eps: context.eps, into: buffers.mlpInput.matrix.rows(rows))
             let dm = arena.matrix(rows.count, y.columns)
             multiply(g.plain, gate.weight.plain, into: dm, accumulating: false, on: pool)
             multiply(u.plain, up.weight.plain, into: dm, accumulating: true, on: pool)
             copy(dout.rows(rows), to: dy.rows(rows))
             RMSNorm.backward(
-                dm, x: y, gain: postAttentionNorm.weight, eps: context.eps,
+                dm, x: y, gain: postAttentionNorm.values, eps: context.eps,
                 addingTo: dy.rows(rows), dgain: buffers.gains.matrix.row(block))
             buffers.middle.round(rows: rows)
             multiply(
@@ -267,7 +267,7 @@ final class TransformerBlock<Element: ActivationElement> {
                     heads.rows(rows), firstPosition: rows.lowerBound, period: context.length, .backward)
             }
             RMSNorm.forward(
-                x, gain: inputNorm.weight, eps: context.eps, into: buffers.attentionInput.matrix.rows(rows))
+                x, gain: inputNorm.values, eps: context.eps, into: buffers.attentionInput.matrix.rows(rows))
             let dh = arena.matrix(rows.count, x.columns)
             multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false, on: pool)
             multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true, on: pool)
@@ -275,7 +275,7 @@ final class TransformerBlock<Element: ActivationElement> {
             let dx = buffers.residual.values.matrix.rows(rows)
             copy(buffers.middle.values.matrix.rows(rows), to: dx)
             RMSNorm.backward(
-                dh, x: x, gain: inputNorm.weight, eps: context.eps,
+                dh, x: x, gain: inputNorm.values, eps: context.eps,
                 addingTo: dx, dgain: buffers.gains.matrix.row(block))
         }
         addGainGradient(buffers, to: inputNorm, context)

@@ -32,11 +32,7 @@ package struct GradientProbe {
         let least = min(most, (2 * 256 * pool.workerCount + length - 1) / length)
 
         func model(layers: Int, sequences: Int) -> LLaMA {
-            var config = configuration.model
-            config.numHiddenLayers = layers
-            return LLaMA(
-                config: config, pool: pool, maxSequences: sequences, sequenceLength: length,
-                precision: configuration.training.precision, recompute: configuration.training.recompute)
+            configuration.makeModel(pool: pool, layers: layers, microBatchSize: sequences)
         }
         func flops(layers: Int) -> Double {
             var config = configuration.model
@@ -55,7 +51,7 @@ package struct GradientProbe {
             let tokens = (0..<sequences * length).map { _ in Int32(random.below(configuration.model.vocabSize)) }
             let before = model.passSeconds
             _ = try model.accumulateGradients(
-                tokens: tokens, targets: tokens, sequences: sequences, lossScale: 1e-6)
+                TokenBatch(tokens: tokens, targets: tokens, sequences: sequences), tokenWeight: 1e-6)
             return model.passSeconds - before
         }
 
@@ -100,7 +96,8 @@ package struct GradientProbe {
                     models[1].zeroGradients()
                     let norm = try GradientClipping.globalNorm(parameters, pool: pool)
                     GradientClipping.clip(parameters, norm: norm + 2, maxNorm: 1, pool: pool)
-                    models[1].weightsChanged()
+                    for parameter in parameters { _ = parameter.weight }
+                    models[1].roundWeights()
                     return StatusLine.now() - started
                 }) * Double(all) / share
     }

@@ -116,31 +116,6 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     }
 }
 
-extension RunConfiguration {
-    /// The model and the optimizer of a run, without memory.
-    func dryRun(pool: WorkerPool) -> (model: LLaMA, optimizer: Optimizer) {
-        withoutMemory {
-            let model = LLaMA(
-                config: self.model, pool: pool, maxSequences: training.microBatchSize,
-                sequenceLength: data.sequenceLength, precision: training.precision,
-                recompute: training.recompute)
-            return (model, makeOptimizer(for: model))
-        }
-    }
-
-    /// The optimizer of a run.
-    package func makeOptimizer(for model: LLaMA) -> Optimizer {
-        Optimizer(
-            optimizer, parameters: model.parameters, pool: model.pool,
-            scratchBudget: training.optimizerScratchMiB << 20)
-    }
-
-    /// The bytes of the optimizer's state.
-    public var optimizerStateBytes: Int {
-        dryRun(pool: WorkerPool(threads: 1)).optimizer.slots.reduce(0) { $0 + $1.stateByteCount }
-    }
-}
-
 /// A file's size, nil where it does not exist yet; other errors are the user's to see.
 func sizeIfPresent(_ size: @escaping (String) throws -> Int) -> (String) throws -> Int? {
     { path in

@@ -200,23 +200,21 @@ private struct PartialStep: Recordable {
 
     init(_ configuration: RunConfiguration, layers: Int, pool: WorkerPool) {
         self.pool = pool
-        var config = configuration.model
-        config.numHiddenLayers = layers
         sequences = configuration.training.microBatchSize
-        let length = configuration.data.sequenceLength
-        model = LLaMA(
-            config: config, pool: pool, maxSequences: sequences, sequenceLength: length,
-            precision: configuration.training.precision, recompute: configuration.training.recompute)
+        model = configuration.makeModel(pool: pool, layers: layers)
         model.initialize(seed: 1)
         var random = Random(seed: 1, stream: "scaling")
-        tokens = (0..<sequences * length).map { _ in Int32(random.below(config.vocabSize)) }
+        let vocabulary = configuration.model.vocabSize
+        let count = sequences * configuration.data.sequenceLength
+        tokens = (0..<count).map { _ in Int32(random.below(vocabulary)) }
     }
 
     var parameterCount: Int { model.parameterCount }
 
     /// Forward and backward over one micro-batch.
     func microBatch() throws {
-        _ = try model.accumulateGradients(tokens: tokens, targets: tokens, sequences: sequences, lossScale: 1e-6)
+        _ = try model.accumulateGradients(
+            TokenBatch(tokens: tokens, targets: tokens, sequences: sequences), tokenWeight: 1e-6)
     }
 
     /// What a step does once, the optimizer apart.
@@ -224,7 +222,8 @@ private struct PartialStep: Recordable {
         model.zeroGradients()
         let norm = try GradientClipping.globalNorm(model.parameters, pool: pool)
         GradientClipping.clip(model.parameters, norm: norm + 1, maxNorm: 0.5, pool: pool)
-        model.weightsChanged()
+        for parameter in model.parameters { _ = parameter.weight }
+        model.roundWeights()
     }
 }
 

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// What a parameter is in the model. Optimizers decide by it, never by a parameter's size or by a
 /// piece of its name.
 public enum ParameterRole: Hashable, Sendable {
@@ -29,17 +31,28 @@ public enum ParameterRole: Hashable, Sendable {
 public final class Parameter: Sendable {
     public let name: String
     public let role: ParameterRole
-    public let weight: Tensor<Float>
+    /// The weight, for those who do not change it.
+    package let values: Tensor<Float>
     public let gradient: Tensor<Float>
+    private let mayHaveChanged = Atomic<Bool>(true)
 
     public init(name: String, shape: [Int], role: ParameterRole) {
         require((1...2).contains(shape.count), "parameter \(name) has shape \(shape)")
         self.name = name
         self.role = role
-        weight = Tensor(shape)
+        values = Tensor(shape)
         gradient = Tensor(shape)
     }
 
-    public var shape: [Int] { weight.shape }
-    public var count: Int { weight.count }
+    /// The weight. Whoever takes it may change it, so the model rounds it anew before its next pass.
+    public var weight: Tensor<Float> {
+        if !mayHaveChanged.load(ordering: .relaxed) { mayHaveChanged.store(true, ordering: .relaxed) }
+        return values
+    }
+
+    /// Whether the weight may have changed since this was last asked.
+    package func takeChange() -> Bool { mayHaveChanged.exchange(false, ordering: .relaxed) }
+
+    public var shape: [Int] { values.shape }
+    public var count: Int { values.count }
 }

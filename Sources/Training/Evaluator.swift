@@ -8,7 +8,7 @@ public final class Evaluator {
     /// The windows that are evaluated, spread evenly over the data set, so that a part of it stands
     /// for the whole whatever its order.
     private let windows: [Int]
-    private let sequencesAtOnce: Int
+    private let microBatchSize: Int
     private let model: LLaMA
     private let dataset: TokenDataset
     private var batch = TokenBatch()
@@ -16,11 +16,11 @@ public final class Evaluator {
     public let tokenCount: Int
 
     /// Evaluates `tokens` targets, rounded up to whole windows, or all there are (nil: all). The model must be made for
-    /// `sequencesAtOnce` sequences of the data set's length.
-    public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, sequencesAtOnce: Int) {
+    /// `microBatchSize` sequences of the data set's length.
+    public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, microBatchSize: Int) {
         self.model = model
         self.dataset = dataset
-        self.sequencesAtOnce = sequencesAtOnce
+        self.microBatchSize = microBatchSize
         func windows(_ count: Int) -> [Int] { (0..<count).map { $0 * dataset.windowCount / count } }
         func targets(_ windows: [Int]) -> Int { windows.reduce(0) { $0 + dataset.targetCount($1) } }
         let wanted = min(tokens ?? .max, dataset.targetCount)
@@ -38,7 +38,7 @@ public final class Evaluator {
 
     /// Evaluates. `progress` is told the number of targets done. Throws `CancellationError`.
     public func loss(cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }) throws -> TokenLoss {
-        try losses(batchSize: sequencesAtOnce, cancellation: cancellation, progress: progress)
+        try losses(batchSize: microBatchSize, cancellation: cancellation, progress: progress)
             .reduce(into: TokenLoss()) { $0 += $1 }
     }
 
@@ -49,11 +49,9 @@ public final class Evaluator {
         var done = 0
         return try windows.chunks(of: batchSize).map { windows in
             var total = TokenLoss()
-            for chunk in Array(windows).chunks(of: sequencesAtOnce) {
+            for chunk in Array(windows).chunks(of: microBatchSize) {
                 try batch.fill(chunk, from: dataset)
-                total += try model.evaluateLoss(
-                    tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences,
-                    cancellation: cancellation)
+                total += try model.evaluateLoss(batch, cancellation: cancellation)
                 progress(done + total.count)
             }
             done += total.count
@@ -72,7 +70,7 @@ public final class Evaluator {
     /// token occurs, and nothing of what stands before it.
     public func unigramEntropy() throws -> Double {
         var counts: [Int32: Int] = [:]
-        for chunk in windows.chunks(of: sequencesAtOnce) {
+        for chunk in windows.chunks(of: microBatchSize) {
             try batch.fill(chunk, from: dataset)
             for target in batch.targets where target >= 0 { counts[target, default: 0] += 1 }
         }

@@ -78,10 +78,7 @@ public final class RunSetup {
         let memory = try MemoryPlan(configuration, pool: pool, program: program)
         let memoryWarning = try memory.check(on: MachineMemory.current)
 
-        let model = LLaMA(
-            config: configuration.model, pool: pool, maxSequences: training.microBatchSize,
-            sequenceLength: data.sequenceLength, precision: training.precision,
-            recompute: training.recompute)
+        let model = configuration.makeModel(pool: pool)
         self.model = model
         if purpose != .resume { try Self.initialize(model, configuration, origins) }
 
@@ -134,7 +131,6 @@ public final class RunSetup {
 
         if let checkpoint, let start {
             try checkpoint.loadWeights(into: model.parameters, config: configuration.model)
-            model.weightsChanged()
             if !resetOptimizer {
                 try checkpoint.loadOptimizer(configuration.optimizer.name, into: optimizer.state)
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
@@ -149,7 +145,7 @@ public final class RunSetup {
         evaluator = validationData.map {
             Evaluator(
                 model: model, dataset: $0, tokens: configuration.evaluation.tokens,
-                sequencesAtOnce: training.microBatchSize)
+                microBatchSize: training.microBatchSize)
         }
         identity =
             (forkOf == nil ? start?.run : nil) ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)

@@ -1,12 +1,8 @@
+import LLaMA
 import TokenData
 
-/// Inputs and targets of some windows of a data set, reused from one micro-batch to the next.
-struct TokenBatch {
-    private(set) var tokens: [Int32] = []
-    private(set) var targets: [Int32] = []
-    private(set) var sequences = 0
-
-    /// Copies `windows` in.
+extension TokenBatch {
+    /// Copies windows of a data set in; the memory is used again.
     mutating func fill(_ windows: ArraySlice<Int>, from dataset: TokenDataset) throws {
         sequences = windows.count
         let length = dataset.sequenceLength

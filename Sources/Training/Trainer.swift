@@ -121,7 +121,7 @@ public final class Trainer {
         var sampler = self.sampler
         let windows = sampler.next(training.batchSize)
         let targets = windows.reduce(0) { $0 + setup.trainingData.targetCount($1) }
-        let lossScale = Float(1 / Double(targets))
+        let tokenWeight = Float(1 / Double(targets))
         var loss = TokenLoss()
         // Padding is computed, too.
         var positions = 0
@@ -131,8 +131,7 @@ public final class Trainer {
             try batch.fill(chunk, from: setup.trainingData)
             phases.data += StatusLine.now() - fillStarted
             loss += try model.accumulateGradients(
-                tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences, lossScale: lossScale,
-                cancellation: cancellation)
+                batch, tokenWeight: tokenWeight, cancellation: cancellation)
             positions += batch.tokens.count
             progress.show(tokensOfStep: loss.count)
         }
@@ -159,7 +158,8 @@ public final class Trainer {
         try Interruption.waiting(for: "the optimizer's step \(stepUnderWay)") {
             try setup.optimizer.step(learningRateFactor: factor)
         }
-        model.weightsChanged()
+        // The next pass would do it; here its time is the optimizer's.
+        model.roundWeights()
         isWhole = true
         let ended = StatusLine.now()
         step += 1

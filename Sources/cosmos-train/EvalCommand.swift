@@ -101,8 +101,8 @@ struct EvalCommand: ParsableCommand {
         try folder.check(
             TokenizerOrigin(dataset, at: path),
             hint: "tokenize the text with the model's tokenizer, its tokenizer.model")
-        let model = try folder.loadModel(pool: pool, maxSequences: microBatchSize, sequenceLength: length)
-        let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, sequencesAtOnce: microBatchSize)
+        let model = try folder.loadModel(pool: pool, microBatchSize: microBatchSize, sequenceLength: length)
+        let evaluator = Evaluator(model: model, dataset: dataset, tokens: tokens, microBatchSize: microBatchSize)
 
         let bar = ProgressBar("evaluating", total: evaluator.tokenCount, unit: .items("tokens"))
         var done = 0

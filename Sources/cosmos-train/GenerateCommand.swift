@@ -72,7 +72,7 @@ struct GenerateCommand: ParsableCommand {
         }
         try folder.check(
             TokenizerOrigin(tokenizer), hint: "leave --tokenizer away, or name the one that the model was trained with")
-        let model = try folder.loadModel(pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: 1)
+        let model = try folder.loadModel(pool: WorkerPool(threads: threads), microBatchSize: 1, sequenceLength: 1)
         let generator = try TextGenerator(
             model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),
             maxLength: folder.config.maxPositionEmbeddings)

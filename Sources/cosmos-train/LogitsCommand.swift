@@ -50,7 +50,7 @@ struct LogitsCommand: ParsableCommand {
             throw UserError(.usage, "\(output) is already there", hint: "give --output a file that does not exist")
         }
         let model = try folder.loadModel(
-            pool: WorkerPool(threads: threads), maxSequences: 1, sequenceLength: tokens.count)
+            pool: WorkerPool(threads: threads), microBatchSize: 1, sequenceLength: tokens.count)
         let logits = try model.logits(tokens: tokens, sequences: 1)
         try SafeTensors.write([NamedTensor("logits", logits)], to: output)
         try printResult(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Comparison
 import Foundation
-import Planning
+import Settings
 import TensorCore
 import Training
 

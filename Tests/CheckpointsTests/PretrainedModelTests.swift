@@ -11,7 +11,7 @@ import Testing
 @Suite struct PretrainedModelTests {
     private func load(_ path: String) throws {
         let folder = try ModelFolder(path)
-        let model = LLaMA(config: folder.config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
+        let model = LLaMA(config: folder.config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
         try folder.loadWeights(into: model)
     }
 

@@ -83,7 +83,7 @@ import Testing
         let index = "\(PretrainedModel.sharded)/model.safetensors.index.json"
         let text = try folder.text(index)
         let model = LLaMA(
-            config: try ModelFolder(path).config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
+            config: try ModelFolder(path).config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
         var random = Random(seed: 2, stream: "indices")
         for _ in 0..<300 {
             try folder.write(mutate(text, &random).utf8, index)

@@ -72,7 +72,7 @@ import Testing
             (config.hiddenSize, config.intermediateSize, config.numHiddenLayers) = (512, 512, 1)
             (config.numAttentionHeads, config.numKeyValueHeads, config.vocabSize) = (8, 8, 50_000)
             config.tieWordEmbeddings = true
-            let model = LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: 1)
+            let model = LLaMA(config: config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
             try FileManager.default.createDirectory(
                 at: folder.appending(path: "model"), withIntermediateDirectories: true)
             try HuggingFaceConfig.encode(config, tokenizer: nil).write(to: folder.appending(path: "model/config.json"))

@@ -49,7 +49,7 @@ import TokenData
         var config = LLaMAConfig()
         (config.hiddenSize, config.intermediateSize, config.numHiddenLayers) = (16, 24, 1)
         (config.numAttentionHeads, config.vocabSize, config.maxPositionEmbeddings) = (2, vocabulary, 24)
-        let model = LLaMA(config: config, pool: WorkerPool(threads: 2), maxSequences: 1, sequenceLength: 1)
+        let model = LLaMA(config: config, pool: WorkerPool(threads: 2), microBatchSize: 1, sequenceLength: 1)
         model.initialize(seed: 1)
         return model
     }

@@ -29,12 +29,11 @@ import Testing
         config.tieWordEmbeddings = fields.config.tie_word_embeddings.bool ?? false
         let ids = try inputs(golden)
         let model = LLaMA(
-            config: config, pool: WorkerPool(threads: 2), maxSequences: ids.count,
+            config: config, pool: WorkerPool(threads: 2), microBatchSize: ids.count,
             sequenceLength: try #require(ids.first?.count), precision: precision)
         let url = golden.folder.appending(path: try #require(fields.weights.string))
         let file = try SafeTensorsFile(path: url.path(percentEncoded: false))
         for parameter in model.parameters { try file.read(parameter.name, into: parameter.weight) }
-        model.weightsChanged()
         return model
     }
 
@@ -71,8 +70,8 @@ import Testing
         let batch = try Self.batch(golden)
         let targets = batch.targets.count { $0 >= 0 }
         let loss = try model.accumulateGradients(
-            tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences,
-            lossScale: 1 / Float(targets))
+            TokenBatch(tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences),
+            tokenWeight: 1 / Float(targets))
         #expect(abs(loss.mean - (try #require(golden.fields.results.ideal64.loss.double))) < 1e-6)
         for parameter in model.parameters {
             let expected = try golden.required("ideal64/grad/\(parameter.name)").doubles
@@ -106,8 +105,8 @@ import Testing
         for (expectedLoss, expectedNorm) in zip(losses, norms) {
             model.zeroGradients()
             let loss = try model.accumulateGradients(
-                tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences,
-                lossScale: 1 / Float(targets))
+                TokenBatch(tokens: batch.tokens, targets: batch.targets, sequences: batch.sequences),
+                tokenWeight: 1 / Float(targets))
             #expect(abs(loss.mean - expectedLoss) < 1e-5)
             let norm = try GradientClipping.globalNorm(model.parameters, pool: model.pool)
             #expect(abs(norm - expectedNorm) < 1e-5 * expectedNorm)

@@ -19,11 +19,10 @@ import Testing
         let gain = try #require(model.parameters.last { $0.name == "model.norm.weight" })
         // Wide enough that the softmax is far from uniform.
         for index in 0..<head.count { head.weight.data[index] *= 5 }
-        model.weightsChanged()
         let (tokens, targets) = ReferenceTests.batch(shape)
         let scale = 1 / 64.0
         let loss = try model.accumulateGradients(
-            tokens: tokens, targets: targets, sequences: shape.sequences, lossScale: Float(scale))
+            TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), tokenWeight: Float(scale))
 
         let (vocabulary, hidden) = (shape.config.vocabSize, shape.config.hiddenSize)
         let reference = ReferenceLLaMA(model)
@@ -70,7 +69,7 @@ import Testing
             #expect(error < tolerance, "rows from \(block) on are off by \(error)")
         }
         #expect(relativeError(gain, dgain, 0..<hidden) < tolerance, "\(relativeError(gain, dgain, 0..<hidden))")
-        let evaluated = try model.evaluateLoss(tokens: tokens, targets: targets, sequences: shape.sequences)
+        let evaluated = try model.evaluateLoss(TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences))
         #expect(evaluated.sum == loss.sum)
     }
 }

@@ -42,7 +42,7 @@ import Testing
     func everyTensorIsCounted(recompute: Recompute, precision: Precision) {
         let tied = recompute == .mlp
         let model = LLaMA(
-            config: Self.config(tied: tied), pool: WorkerPool(threads: 2), maxSequences: 2, sequenceLength: 300,
+            config: Self.config(tied: tied), pool: WorkerPool(threads: 2), microBatchSize: 2, sequenceLength: 300,
             precision: precision, recompute: recompute)
         #expect(model.memory.weights == 4 * model.parameterCount)
         #expect(model.memory.total == Self.tensorBytes(of: model))
@@ -55,14 +55,15 @@ import Testing
         var sizes: [Int] = []
         for recompute in Recompute.allCases {
             let model = LLaMA(
-                config: Self.config(), pool: WorkerPool(threads: 2), maxSequences: 2, sequenceLength: 300,
+                config: Self.config(), pool: WorkerPool(threads: 2), microBatchSize: 2, sequenceLength: 300,
                 precision: precision, recompute: recompute)
             model.initialize(seed: 1)
             let tokens = (0..<600).map { Int32($0 * 7 % 50) }
             // Twice, so that nothing that the first pass leaves is taken for the second's.
             for offset in [0, 11] {
                 let targets = tokens.map { ($0 + Int32(offset)) % 50 }
-                _ = try model.accumulateGradients(tokens: targets, targets: tokens, sequences: 2, lossScale: 1e-2)
+                _ = try model.accumulateGradients(
+                    TokenBatch(tokens: targets, targets: tokens, sequences: 2), tokenWeight: 1e-2)
             }
             gradients.append(model.parameters.flatMap { $0.gradient.elements.map(\.bitPattern) })
             sizes.append(model.memory.activations)
@@ -73,7 +74,7 @@ import Testing
 
     @Test func aModelWithoutMemoryHasTheSameSizes() {
         let pool = WorkerPool(threads: 2)
-        func make() -> LLaMA { LLaMA(config: Self.config(), pool: pool, maxSequences: 2, sequenceLength: 16) }
+        func make() -> LLaMA { LLaMA(config: Self.config(), pool: pool, microBatchSize: 2, sequenceLength: 16) }
         let dry = withoutMemory(make)
         #expect(dry.memory == make().memory)
         #expect(!dry.parameters[0].weight.hasMemory)
@@ -85,7 +86,7 @@ import Testing
         config.hiddenSize = 24 << 10
         config.intermediateSize = 64 << 10
         let model = withoutMemory {
-            LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 64, sequenceLength: 4096)
+            LLaMA(config: config, pool: WorkerPool(threads: 1), microBatchSize: 64, sequenceLength: 4096)
         }
         #expect(model.memory.total > 1 << 43)
     }

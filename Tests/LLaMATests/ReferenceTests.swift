@@ -50,7 +50,7 @@ import Testing
 
     static func model(_ shape: Shape, threads: Int = 2, precision: Precision = .fp32) -> LLaMA {
         let model = LLaMA(
-            config: shape.config, pool: WorkerPool(threads: threads), maxSequences: shape.sequences,
+            config: shape.config, pool: WorkerPool(threads: threads), microBatchSize: shape.sequences,
             sequenceLength: shape.length, precision: precision)
         model.initialize(seed: 3)
         var random = Random(seed: 5, stream: "gains")
@@ -84,7 +84,7 @@ import Testing
                 #expect(abs(Double(logits.matrix[row, column]) - value) < 5e-6 * largest)
             }
         }
-        let loss = try model.evaluateLoss(tokens: tokens, targets: targets, sequences: shape.sequences)
+        let loss = try model.evaluateLoss(TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences))
         let exact = reference.loss(tokens: tokens, targets: targets, sequences: shape.sequences)
         #expect(abs(loss.sum - exact) < 1e-6 * Double(loss.count) * max(1, exact / Double(loss.count)))
         #expect(loss.count == targets.count(where: { $0 >= 0 }))
@@ -99,8 +99,8 @@ import Testing
         model.zeroGradients()
         let scale: Float = 0.25
         let trained = try model.accumulateGradients(
-            tokens: tokens, targets: targets, sequences: shape.sequences, lossScale: scale)
-        let evaluated = try model.evaluateLoss(tokens: tokens, targets: targets, sequences: shape.sequences)
+            TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), tokenWeight: scale)
+        let evaluated = try model.evaluateLoss(TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences))
         #expect(trained.sum == evaluated.sum)
 
         var random = Random(seed: 11, stream: "directions")
@@ -142,8 +142,8 @@ import Testing
             for part in parts {
                 let range = part.lowerBound * shape.length..<part.upperBound * shape.length
                 _ = try model.accumulateGradients(
-                    tokens: Array(tokens[range]), targets: Array(targets[range]), sequences: part.count,
-                    lossScale: 1)
+                    TokenBatch(tokens: Array(tokens[range]), targets: Array(targets[range]), sequences: part.count),
+                    tokenWeight: 1)
             }
             return model.parameters.map { Array($0.gradient.elements) }
         }
@@ -162,7 +162,7 @@ import Testing
         let results = try [1, 3, 16, 3].map { threads in
             let model = Self.model(shape, threads: threads)
             let loss = try model.accumulateGradients(
-                tokens: tokens, targets: targets, sequences: shape.sequences, lossScale: 1)
+                TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), tokenWeight: 1)
             return (loss.sum, model.parameters.map { $0.gradient.elements.map(\.bitPattern) })
         }
         for result in results { #expect(result == results[0]) }
@@ -176,11 +176,12 @@ import Testing
         flag.request()
         #expect(throws: CancellationError.self) {
             try model.accumulateGradients(
-                tokens: tokens, targets: targets, sequences: shape.sequences, lossScale: 1, cancellation: flag)
+                TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), tokenWeight: 1,
+                cancellation: flag)
         }
         #expect(throws: CancellationError.self) {
             try model.evaluateLoss(
-                tokens: tokens, targets: targets, sequences: shape.sequences, cancellation: flag)
+                TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), cancellation: flag)
         }
     }
 }

@@ -19,7 +19,7 @@ package enum PretrainedModel {
         let tokens = Tensor<Float>(expected.shape[0])
         try file.read("tokens", into: tokens)
         let model = LLaMA(
-            config: folder.config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: tokens.count)
+            config: folder.config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: tokens.count)
         try folder.loadWeights(into: model)
         let logits = try model.logits(tokens: tokens.elements.map { Int32($0) }, sequences: 1)
         precondition(logits.shape == expected.shape, "logits of another shape")

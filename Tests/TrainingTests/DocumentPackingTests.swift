@@ -72,9 +72,9 @@ import Training
         let run = try makeRun()
         let data = try dataset(run, "validation.bin")
         let config = try run.configuration([]).model
-        let model = LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 4, sequenceLength: 16)
+        let model = LLaMA(config: config, pool: WorkerPool(threads: 1), microBatchSize: 4, sequenceLength: 16)
         model.initialize(seed: 1)
-        let evaluator = Evaluator(model: model, dataset: data, tokens: nil, sequencesAtOnce: 4)
+        let evaluator = Evaluator(model: model, dataset: data, tokens: nil, microBatchSize: 4)
         let total = try evaluator.loss()
         #expect(total.count == data.targetCount)
         #expect(evaluator.tokenCount == data.targetCount)
@@ -87,11 +87,12 @@ import Training
             }
             // Without its padding, in a model of its length.
             let count = targets.count { $0 >= 0 }
-            let exact = LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 1, sequenceLength: count)
+            let exact = LLaMA(config: config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: count)
             exact.initialize(seed: 1)
             documents.append(
                 try exact.evaluateLoss(
-                    tokens: Array(tokens.prefix(count)), targets: Array(targets.prefix(count)), sequences: 1))
+                    TokenBatch(tokens: Array(tokens.prefix(count)), targets: Array(targets.prefix(count)), sequences: 1)
+                ))
         }
         let sum = documents.reduce(0) { $0 + $1.sum }
         #expect(abs(total.sum - sum) < 1e-4 * sum)
@@ -117,13 +118,13 @@ import Training
         let run = try makeRun()
         let data = try dataset(run, "validation.bin")
         let config = try run.configuration([]).model
-        let model = LLaMA(config: config, pool: WorkerPool(threads: 1), maxSequences: 4, sequenceLength: 16)
+        let model = LLaMA(config: config, pool: WorkerPool(threads: 1), microBatchSize: 4, sequenceLength: 16)
         model.initialize(seed: 1)
-        let half = Evaluator(model: model, dataset: data, tokens: data.targetCount / 2, sequencesAtOnce: 4)
+        let half = Evaluator(model: model, dataset: data, tokens: data.targetCount / 2, microBatchSize: 4)
         #expect(half.tokenCount > data.targetCount / 3 && half.tokenCount < 2 * data.targetCount / 3)
         #expect(try half.loss().count == half.tokenCount)
         for tokens in 1...data.targetCount {
-            let part = Evaluator(model: model, dataset: data, tokens: tokens, sequencesAtOnce: 4).tokenCount
+            let part = Evaluator(model: model, dataset: data, tokens: tokens, microBatchSize: 4).tokenCount
             #expect(part >= tokens, "rounded up")
         }
     }
