@@ -67,7 +67,7 @@ final class BackwardBuffers<Element: ActivationElement> {
         attentionInput = Tensor(maxTokens, config.hiddenSize)
         mlpInput = Tensor(maxTokens, config.hiddenSize)
         gated = Tensor(maxTokens, config.intermediateSize)
-        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenBlocks.lowerBound).count, config.hiddenSize)
+        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenBlock).count, config.hiddenSize)
     }
 
     /// Those that wait, for whoever runs them now.

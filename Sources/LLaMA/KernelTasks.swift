@@ -32,7 +32,7 @@ private struct KernelTasks<Element: ActivationElement> {
 
     /// Work cut into the model's blocks of tokens.
     private func blocks(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ block: Int) -> Void) {
-        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock(tokens))
+        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock)
         pool.forEach(blocks.count) { block, _ in body(blocks[block], block) }
     }
 
@@ -55,7 +55,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     noise(tokens, hidden), noise(tokens, hidden, of: Element.self), noise(tokens, hidden),
                     noise(hidden)
                 )
-                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlocks.lowerBound + 1, hidden)
+                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlock + 1, hidden)
                 return .init {
                     blocks(pool) { rows, block in
                         RMSNorm.backward(

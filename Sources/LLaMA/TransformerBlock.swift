@@ -38,18 +38,14 @@ struct BlockContext {
     var eps: Float { Float(config.rmsNormEps) }
     var attention: CausalSelfAttention { CausalSelfAttention(config, length: length) }
 
-    /// Tokens in a block of rows: enough that a product runs near its full speed, and where that can be, some
-    /// thirty blocks.
-    static func tokenBlock(_ tokens: Int) -> Int {
-        min(tokenBlocks.upperBound, max(tokenBlocks.lowerBound, (tokens / 32 + 15) & ~15))
-    }
-    static let tokenBlocks = 128...256
+    /// Tokens in a block of rows: enough that a product runs near its full speed.
+    static let tokenBlock = 256
 
     /// Scratch of one worker: what the largest block of work takes.
     static func scratch<Element: ActivationElement>(
         _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
     ) {
-        let rows = tokenBlocks.upperBound
+        let rows = tokenBlock
         // Two norms' outputs; or one, and the gated activation or its gradient.
         for width in [config.hiddenSize, config.intermediateSize] {
             arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
@@ -57,7 +53,7 @@ struct BlockContext {
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
-    var tokenBlocks: [Range<Int>] { ranges(of: tokens, size: Self.tokenBlock(tokens)) }
+    var tokenBlocks: [Range<Int>] { ranges(of: tokens, size: Self.tokenBlock) }
 
     /// Runs `body` for each block of tokens, and the weight gradients that wait.
     func forEachTokenBlock<Element>(
