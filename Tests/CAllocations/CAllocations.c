@@ -3,7 +3,6 @@
 #include "CAllocations.h"
 
 #include <errno.h>
-#include <stdbool.h>
 
 static __thread bool is_counting;
 static __thread size_t largest;
@@ -24,12 +23,16 @@ size_t cosmos_largest_allocation(void) {
 
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 
+bool cosmos_is_sanitized(void) { return true; }
+
 void __sanitizer_malloc_hook(const volatile void *block, size_t size) {
     (void)block;
     watch(size);
 }
 
 #else
+
+bool cosmos_is_sanitized(void) { return false; }
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);

@@ -173,7 +173,8 @@ import Testing
     }
 
     /// What fails when the folder is there already takes it away again, and puts back what it replaced.
-    @Test func aStartThatFailsLeavesNoRun() throws {
+    @Test(.disabled(if: isSanitized, "ThreadSanitizer writes a file at its start, which the limit forbids"))
+    func aStartThatFailsLeavesNoRun() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
             // A limit on the size of files stands in for a full disk.
@@ -190,7 +191,8 @@ import Testing
     }
 
     /// Stacks of threads count as address space, of which there can be too little for a thousand.
-    @Test func threadsThatTheSystemRefusesAreAnError() throws {
+    @Test(.disabled(if: isSanitized, "a sanitizer wants terabytes of address space"))
+    func threadsThatTheSystemRefusesAreAnError() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
             let command = try shell(

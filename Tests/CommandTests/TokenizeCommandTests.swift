@@ -74,7 +74,8 @@ import Testing
     }
 
     /// A limit on the size of files stands in for a full disk.
-    @Test func aFullDiskIsAnErrorAndLeavesNothing() throws {
+    @Test(.disabled(if: isSanitized, "ThreadSanitizer writes a file at its start, which the limit forbids"))
+    func aFullDiskIsAnErrorAndLeavesNothing() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
             let command = try run(

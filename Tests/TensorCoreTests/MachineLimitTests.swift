@@ -1,8 +1,10 @@
 import Glibc
 import TensorCore
+import TestSupport
 import Testing
 
-@Suite struct MachineLimitTests {
+@Suite(.disabled(if: isSanitized, "a sanitizer slows our code and none of the libraries'"))
+struct MachineLimitTests {
     /// OpenBLAS reaches most of what the units do, and never more. So a loop that the compiler optimized away, or that
     /// counts twice or half the FLOPs it does, is found out. Both are the best of many short tries, because other
     /// programs run meanwhile.

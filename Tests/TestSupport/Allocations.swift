@@ -7,3 +7,6 @@ public func largestAllocation(_ body: () throws -> Void) rethrows -> Int {
     try body()
     return Int(cosmos_largest_allocation())
 }
+
+/// Whether a sanitizer watches this build (scripts/sanitize.sh): memory and time are then the sanitizer's.
+public let isSanitized = cosmos_is_sanitized()

@@ -8,7 +8,9 @@ public func preload(_ source: String, in folder: URL) throws -> [String: String]
     try Data(text.utf8).write(to: code)
     let compiler = try run("cc", ["-shared", "-fPIC", "-o", library.path, code.path, "-ldl"])
     guard compiler.status == 0 else { throw PreloadFailure(message: compiler.errorOutput) }
-    return ["LD_PRELOAD": library.path]
+    // After what these tests themselves are run with.
+    let others = ProcessInfo.processInfo.environment["LD_PRELOAD"].map { [$0] } ?? []
+    return ["LD_PRELOAD": (others + [library.path]).joined(separator: ":")]
 }
 
 public struct PreloadFailure: Error {
