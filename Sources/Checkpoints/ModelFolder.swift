@@ -76,7 +76,12 @@ public struct ModelFolder: Sendable {
 
     /// Refuses what has another tokenizer than the model.
     public func check(_ origin: TokenizerOrigin?, hint: String) throws {
-        try TokenizerOrigin.check([TokenizerOrigin(self), origin], hint: hint)
+        let own = try TokenizerOrigin(self)
+        if own == nil, origin != nil {
+            printToStandardError(
+                "note: \(path) does not say what its tokenizer is, so whether the ids mean the same text is not known")
+        }
+        try TokenizerOrigin.check([own, origin], hint: hint)
     }
 
     /// The token that texts begin after: in our training data the end of the text before; for other models

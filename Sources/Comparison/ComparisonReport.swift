@@ -32,7 +32,7 @@ extension Comparison {
             <h1>\(title.escapedForXML)</h1>
             <p>\(summary.escapedForXML). Made on \(Date.now.formatted(.iso8601.year().month().day())) by \
             \(provenance.program.escapedForXML), commit \(provenance.commit.escapedForXML): \
-            <code>\(provenance.command.escapedForXML)</code>. Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
+            <code>\(withoutFolders(provenance.command).escapedForXML)</code>. Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
             over n seeds.</p>
             \(parts.joined())
             \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(makers.html)\
@@ -103,7 +103,8 @@ extension Comparison {
                 let resumed = history.events.filter { $0.kind == .resume }.map { "\($0.step)" }
                 return [
                     run.path, history.events.first?.time ?? "-",
-                    resumed.isEmpty ? "-" : resumed.joined(separator: ", "), history.madeBy?.command ?? "-",
+                    resumed.isEmpty ? "-" : resumed.joined(separator: ", "),
+                    withoutFolders(history.madeBy?.command ?? "-"),
                 ]
             }
         }
@@ -128,4 +129,9 @@ extension Comparison {
         @media print{body{margin:0;max-width:none;font-size:9.5pt}h2{break-after:avoid}figure,tr{break-inside:avoid}
         .table{overflow:visible}th,td{padding:.1rem .4rem;white-space:normal}.plots{grid-template-columns:1fr 1fr}}
         """
+}
+
+/// A command with only the names of the files that it names by absolute paths: reports are published.
+package func withoutFolders(_ command: String) -> String {
+    command.replacing(#/(^|[\s=:'"])\/(?:[^\/\s]+\/)*/#) { $0.output.1 }
 }

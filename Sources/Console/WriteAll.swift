@@ -18,3 +18,10 @@ package func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at 
     }
     return 0
 }
+
+/// Prints what is not a command's result.
+public func printToStandardError(_ line: String) {
+    var text = line.printable + "\n"
+    // Where nobody listens there is nobody to tell.
+    _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
+}

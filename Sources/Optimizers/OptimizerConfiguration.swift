@@ -1,4 +1,5 @@
 import Configuration
+import Foundation
 import Console
 import TensorCore
 
@@ -55,6 +56,19 @@ public struct OptimizerConfiguration: Sendable {
 
     /// The steps from one costly step of the hidden matrices to the next; 1: all cost the same.
     public var refreshInterval: Int { hyperparameters.renewal?.interval ?? 1 }
+
+    /// Where decoupled decay takes more than there is, a line each.
+    public var excessiveDecay: [String] {
+        let values = Dictionary(uniqueKeysWithValues: hyperparameters.values.map { ($0.key, $0.value) })
+        return ["", "adam."].compactMap { prefix in
+            guard let lr = values[prefix + "lr"].flatMap(Double.init),
+                let decay = values[prefix + "weight_decay"].flatMap(Double.init), lr * decay > 1
+            else { return nil }
+            return
+                "optimizer.\(prefix)lr x optimizer.\(prefix)weight_decay is \(String(format: "%.3g", lr * decay)): at "
+                + "its peak, the decay of one step takes more than the whole weight and turns its sign"
+        }
+    }
 
     /// What a person should know before the run, one line each.
     ///

@@ -52,7 +52,9 @@ extension OptimizerSettings {
     public static var fields: [Field<Self>] {
         settings + [
             .optionalSection(
-                "adam", \.adam, "AdamW on embedding, head and norm gains; null: \(Self.name) takes these itself")
+                "adam", \.adam,
+                "AdamW on embedding, head and norm gains"
+                    + (Self().adam == nil ? "; null: \(Self.name) takes these itself" : "; null: its defaults"))
         ]
     }
 

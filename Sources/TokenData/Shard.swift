@@ -57,7 +57,8 @@ final class Shard: Sendable {
             // A new time alone (`touch`) does no harm.
             guard version.size == file.size, try checksum(WorkerPool(threads: 1)) == known.checksum else {
                 throw UserError(
-                    .data, "\(path) has been changed since the start, it was seen at offset \(offset(of: start))",
+                    .data,
+                    "\(path) was changed while it was in use; noticed when reading at offset \(offset(of: start))",
                     hint: "put back the file as it was")
             }
             known.version = version
@@ -82,7 +83,7 @@ final class Shard: Sendable {
         _ body: (_ start: Int, UnsafeBufferPointer<UInt16>) -> Result
     ) throws -> [Result] {
         let starts = Array(stride(from: 0, to: tokenCount, by: Self.partCount))
-        let buffers = (0..<min(pool.workerCount, starts.count)).map { _ in
+        let buffers = (0..<pool.workerCount).map { _ in
             UnsafeMutableBufferPointer<UInt16>.allocate(capacity: min(tokenCount, Self.partCount))
         }
         defer { for buffer in buffers { buffer.deallocate() } }

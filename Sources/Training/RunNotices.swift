@@ -82,7 +82,8 @@ extension RunSetup {
         let kernels = Doctor.kernels
         let kernelWarning = kernels.remedy.map { ["\(kernels.detail): \($0)"] } ?? []
         let warnings =
-            kernelWarning + (memoryWarning.map { [$0] } ?? []) + excessiveDecay + trainingData.notices
+            kernelWarning + (memoryWarning.map { [$0] } ?? []) + configuration.optimizer.excessiveDecay
+            + trainingData.notices
             + (validationData?.notices ?? []) + withoutEffect
         let parameters = model.parameters.map { (shape: $0.shape, role: $0.role) }
         let clip = training.gradientClip > 0 ? training.gradientClip : nil
@@ -111,19 +112,6 @@ extension RunSetup {
             let count = group.slots.count == 1 ? "" : "\(group.slots.count) "
             return "\(group.rule) takes \(count)\(group.kind): \(Format.count(scalars)) parameters, "
                 + "state \(Format.bytes(bytes))"
-        }
-    }
-
-    /// Where decoupled decay takes more than there is.
-    private var excessiveDecay: [String] {
-        let values = Dictionary(uniqueKeysWithValues: configuration.optimizer.hyperparameters.values.map { ($0, $1) })
-        return ["", "adam."].compactMap { prefix in
-            guard let lr = values[prefix + "lr"].flatMap(Double.init),
-                let decay = values[prefix + "weight_decay"].flatMap(Double.init), lr * decay > 1
-            else { return nil }
-            return
-                "optimizer.\(prefix)lr x optimizer.\(prefix)weight_decay is \(String(format: "%.3g", lr * decay)): at "
-                + "its peak, the decay of one step takes more than the whole weight and turns its sign"
         }
     }
 

@@ -20,10 +20,3 @@ func printResult(_ text: String, terminator: String = "\n") throws {
             hint: "see where it leads, and whether there is space")
     }
 }
-
-/// Prints what is not a command's result.
-func printToStandardError(_ line: String) {
-    var text = line.printable + "\n"
-    // Where nobody listens there is nobody to tell.
-    _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
-}

@@ -45,6 +45,7 @@ enum PlanText {
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
             + "\n\nmemory, with \(plan.optimizer)\n" + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
             + "\n\n" + aligned(run.map { [$0.0, $0.1] })
+            + configuration.optimizer.excessiveDecay.map { "\n\nnote: \($0)" }.joined()
     }
 
     /// Optimizers side by side.

@@ -137,7 +137,8 @@ import Testing
             #expect(file.status == 0 && file.output.hasPrefix("a\u{1b}[2J b\u{7}"), "\(file.errorOutput)")
             let command = generate.replacing("$P", with: program).replacing("\"", with: "\\\"")
             let terminal = try shell("script -qec \"bash -c \\\"\(command)\\\"\" /dev/null", in: folder)
-            #expect(terminal.output.hasPrefix("a\\x1b[2J b\\x07"), "\(terminal.output) \(terminal.errorOutput)")
+            // A note about the tokenizer comes before it.
+            #expect(terminal.output.contains("\na\\x1b[2J b\\x07"), "\(terminal.output) \(terminal.errorOutput)")
         }
     }
 

@@ -52,6 +52,13 @@ import Testing
         }
     }
 
+    @Test func tooMuchDecayIsSaid() throws {
+        try withTemporaryFolder { folder in
+            let command = try plan("--no-probe", "--set", "optimizer.weight_decay=200", in: folder)
+            #expect(command.output.contains("note: optimizer.lr x optimizer.weight_decay is 2: "), "\(command.output)")
+        }
+    }
+
     @Test func everyOptimizerSideBySide() throws {
         try withTemporaryFolder { folder in
             let command = try plan("--all-optimizers", "--no-probe", in: folder)

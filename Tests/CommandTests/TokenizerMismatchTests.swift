@@ -60,6 +60,11 @@ import Testing
             try configure("bare.cfg", "{train: a, sequence_length: 32}", folder)
             try succeed(["--config", "bare.cfg"], folder)
             try expectRefused(["eval", "bare", "--data", "b"], "the model of bare/checkpoints/", folder)
+            // An exported model without its tokenizer's file cannot be checked, and that is said.
+            try succeed(["export", "run", "--output", "model"], folder)
+            try FileManager.default.removeItem(at: folder.appending(path: "model/tokenizer.model"))
+            let unchecked = try run(program, ["eval", "model", "--data", "b"], in: folder)
+            #expect(unchecked.status == 0 && unchecked.errorOutput.contains("does not say what its tokenizer is"))
         }
     }
 

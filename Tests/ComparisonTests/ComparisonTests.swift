@@ -20,6 +20,12 @@ import Testing
         }
     }
 
+    @Test func publishedCommandsNameNoFolders() {
+        #expect(
+            withoutFolders("cosmos-train compare /home/me/runs/a b/c --set output.run_dir=/data/x 'it is'")
+                == "cosmos-train compare a b/c --set output.run_dir=x 'it is'")
+    }
+
     @Test func findsTheBestSettingOfEachOptimizerAndTestsTheDifferences() throws {
         let all =
             runs("adamw", lr: 1e-3, [3.50, 3.51, 3.52]) + runs("adamw", lr: 2e-3, [3.412, 3.405, 3.420])

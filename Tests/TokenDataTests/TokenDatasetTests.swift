@@ -26,6 +26,18 @@ import TokenData
         return try summary.shards.flatMap { tokens(inShard: [UInt8](try Data(contentsOf: URL(filePath: $0)))) }
     }
 
+    @Test func moreThreadsThanPartsOfAShardAreNoMatter() throws {
+        try withTemporaryFolder { folder in
+            let path = folder.appending(path: "a.bin").path
+            try writeShard(learnableTokens(300_000, vocabulary: 50, seed: 1), to: path)
+            let pool = WorkerPool(threads: 32)
+            for _ in 0..<30 {
+                let dataset = try TokenDataset(path: path, sequenceLength: 16, vocabularySize: 50, pool: pool)
+                #expect(dataset.tokenCount == 300_000)
+            }
+        }
+    }
+
     @Test func windowsAreTheTokensAndTheirSuccessors() throws {
         try withTemporaryFolder { folder in
             // 2 windows of 3 with one token to spare; one window exactly; one token too few for two.
@@ -309,7 +321,7 @@ import TokenData
             changed.swapAt(1024, 1026)
             try write(changed)
             let other = #expect(throws: UserError.self) { try window(dataset, 2) }
-            #expect(other?.message.hasPrefix("\(path) has been changed since the start") == true)
+            #expect(other?.message.hasPrefix("\(path) was changed while it was in use") == true)
 
             try write(whole)
             #expect(try window(dataset, 0).tokens == first)
