@@ -11,13 +11,13 @@ import Optimizers
 /// Defaults, then the file's `base`, then the file, then the assignments of the command line. What
 /// is impossible is refused with file, line, value and a hint.
 public struct RunConfiguration: Sendable {
-    public var model: LLaMAConfig
-    public var data: DataSettings
-    public var optimizer: OptimizerConfiguration
-    public var schedule: LearningRateSchedule
-    public var training: TrainingSettings
-    public var evaluation: EvaluationSettings
-    public var output: OutputSettings
+    public var model = LLaMAConfig()
+    public var data = DataSettings()
+    public var optimizer = OptimizerConfiguration(AdamW())
+    public var schedule = LearningRateSchedule()
+    public var training = TrainingSettings()
+    public var evaluation = EvaluationSettings()
+    public var output = OutputSettings()
 
     /// Reads a configuration file and puts assignments (`section.key=value`) on top. `leavingOut` names a
     /// section of the file that does not count.
@@ -41,7 +41,7 @@ public struct RunConfiguration: Sendable {
 
     /// Decodes a configuration whose layers are already one.
     public init(_ root: ConfigurationNode) throws {
-        let known = ["model", "data", "optimizer", "schedule", "training", "evaluation", "output"]
+        let known = Self.table.map(\.name)
         for entry in root.entries ?? [] where !known.contains(entry.key) {
             throw unknownKey(entry, name: entry.key, known: known + ["base"])
         }
@@ -49,20 +49,14 @@ public struct RunConfiguration: Sendable {
         func section(_ name: String) -> ConfigurationNode {
             root[name] ?? ConfigurationNode(.map([]), source: root.source)
         }
-        if root["model"] == nil, let initial = root["training"]?["init_from"], !initial.isNull,
-            let folder = initial.text
-        {
-            model = try ModelFolder(folder).config
-        } else {
-            model = try decode(from: section("model"), at: "model")
+        let initial = root["training"]?["init_from"]
+        let folder = root["model"] == nil && initial?.isNull == false ? initial?.text : nil
+        if let folder { model = try ModelFolder(folder).config }
+        // The optimizer's defaults follow the precision of training, so it is read last.
+        for entry in Self.table.filter({ $0.name != "optimizer" }) + Self.table.filter({ $0.name == "optimizer" })
+        where entry.name != "model" || folder == nil {
+            try entry.decode(section(entry.name), &self)
         }
-        data = try decode(from: section("data"), at: "data")
-        training = try decode(from: section("training"), at: "training")
-        optimizer = try OptimizerConfiguration(
-            section("optimizer"), at: "optimizer", forBFloat16Training: training.precision == .bf16)
-        schedule = try decode(from: section("schedule"), at: "schedule")
-        evaluation = try decode(from: section("evaluation"), at: "evaluation")
-        output = try decode(from: section("output"), at: "output")
         try checkRelations(section)
     }
 
@@ -76,12 +70,7 @@ public struct RunConfiguration: Sendable {
 
     /// The sections in order, with their keys and values as YAML text.
     public var sections: [(name: String, values: [(key: String, value: String)])] {
-        [
-            ("model", model.values), ("data", data.values),
-            ("optimizer", [("name", optimizer.name)] + optimizer.hyperparameters.values),
-            ("schedule", schedule.values), ("training", training.values), ("evaluation", evaluation.values),
-            ("output", output.values),
-        ]
+        Self.table.map { ($0.name, $0.values(self)) }
     }
 
     /// The keys whose values differ from an older configuration's, with both values.
@@ -101,14 +90,9 @@ public struct RunConfiguration: Sendable {
 
     /// The configuration with every default written out and explained. It decodes to this one.
     public var yaml: String {
-        let bodies = [
-            ("model", model.yaml(indent: 2)), ("data", data.yaml(indent: 2)), ("optimizer", optimizer.yaml(indent: 2)),
-            ("schedule", schedule.yaml(indent: 2)), ("training", training.yaml(indent: 2)),
-            ("evaluation", evaluation.yaml(indent: 2)), ("output", output.yaml(indent: 2)),
-        ]
         let unit = data.packing == .stream ? "tokens" : "positions"
         return "# \(steps) steps of \(tokensPerStep) \(unit): \(steps * tokensPerStep) in all.\n"
-            + bodies.map { "\n\($0):\n\($1)" }.joined()
+            + Self.table.map { "\n\($0.name):\n\($0.yaml(self))" }.joined()
     }
 
     /// Checks what no section can check alone.
@@ -193,15 +177,4 @@ func overlay(_ lower: ConfigurationNode, _ upper: ConfigurationNode) -> Configur
         }
     }
     return lower.overlaid(by: upper)
-}
-
-extension RunConfiguration {
-    /// The tables of all sections but `optimizer`, whose keys depend on its name.
-    public static var documentation: [(section: String, table: String)] {
-        [
-            ("model", LLaMAConfig.documentation), ("data", DataSettings.documentation),
-            ("schedule", LearningRateSchedule.documentation), ("training", TrainingSettings.documentation),
-            ("evaluation", EvaluationSettings.documentation), ("output", OutputSettings.documentation),
-        ]
-    }
 }
