@@ -59,8 +59,8 @@ public struct LogRow: Codable, Equatable, Sendable {
     public var tokensPerSecond: Double
     /// Operations of the model's forward and backward pass (`FLOPCount`), each second of the step.
     public var flopsPerSecond: Double
-    /// The same over what the CPU's multiply units do at most (`MachineLimit`).
-    public var limitShare: Double
+    /// Model FLOPs utilization: the same over what the CPU's multiply units do at most, as measured (`MachineLimit`).
+    public var mfu: Double
     public var phases: StepPhases
     /// The largest memory the process has had.
     public var peakRSSBytes: Int
@@ -68,7 +68,7 @@ public struct LogRow: Codable, Equatable, Sendable {
     public init(
         step: Int, tokens: Int, trainLoss: Double, validationLoss: Double? = nil, learningRate: Double,
         gradientNorm: Double, stepSeconds: Double, tokensPerSecond: Double, flopsPerSecond: Double,
-        limitShare: Double, phases: StepPhases, peakRSSBytes: Int = peakResidentBytes()
+        mfu: Double, phases: StepPhases, peakRSSBytes: Int = peakResidentBytes()
     ) {
         self.step = step
         self.tokens = tokens
@@ -79,14 +79,21 @@ public struct LogRow: Codable, Equatable, Sendable {
         self.stepSeconds = stepSeconds
         self.tokensPerSecond = tokensPerSecond
         self.flopsPerSecond = flopsPerSecond
-        self.limitShare = limitShare
+        self.mfu = mfu
         self.phases = phases
         self.peakRSSBytes = peakRSSBytes
     }
 
+    /// As older checkpoints have them.
+    private enum CodingKeys: String, CodingKey {
+        case step, tokens, trainLoss, validationLoss, learningRate, gradientNorm, stepSeconds, tokensPerSecond
+        case flopsPerSecond, phases, peakRSSBytes
+        case mfu = "limitShare"
+    }
+
     package static let columns = [
         "step", "tokens", "train_loss", "validation_loss", "validation_perplexity", "learning_rate", "gradient_norm",
-        "step_seconds", "tokens_per_second", "flops_per_second", "limit_share", "data_seconds", "forward_seconds",
+        "step_seconds", "tokens_per_second", "flops_per_second", "mfu", "data_seconds", "forward_seconds",
         "head_seconds", "backward_seconds", "optimizer_seconds", "rest_seconds", "peak_rss_bytes",
     ]
 
@@ -94,7 +101,7 @@ public struct LogRow: Codable, Equatable, Sendable {
     package var line: String {
         let validation = validationLoss.map { "\($0),\(exp($0))" } ?? ","
         return "\(step),\(tokens),\(trainLoss),\(validation),\(learningRate),\(gradientNorm),\(stepSeconds),"
-            + "\(tokensPerSecond),\(flopsPerSecond),\(limitShare),"
+            + "\(tokensPerSecond),\(flopsPerSecond),\(mfu),"
             + phases.all.map { "\($0.seconds)," }.joined() + "\(peakRSSBytes)"
     }
 }

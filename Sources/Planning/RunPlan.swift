@@ -37,8 +37,8 @@ public struct RunPlan: Codable, Sendable {
         /// Of the whole run, validations included.
         public let runSeconds: Double
         public let flopsPerSecond: Double
-        /// Of what the CPU's multiply units do at most.
-        public let limitShare: Double
+        /// Model FLOPs utilization: of what the CPU's multiply units do at most, as measured.
+        public let mfu: Double
         /// Cores that other programs used during the measurement; nil where the system does not say.
         public let othersCores: Double?
         /// What was measured and how the rest follows.

@@ -61,7 +61,7 @@ public final class SpeedProbe {
             fastestTokensPerSecond: tokens / stepSeconds(fastest), stepSeconds: stepSeconds(middle),
             optimizerSeconds: step.secondsPerStep,
             runSeconds: stepSeconds(middle) * Double(plan.steps) + middle.evaluation * validations,
-            flopsPerSecond: flopsPerSecond, limitShare: flopsPerSecond / limit, othersCores: othersCores,
+            flopsPerSecond: flopsPerSecond, mfu: flopsPerSecond / limit, othersCores: othersCores,
             method: "\(passes.count) times \(method)")
     }
 }

@@ -186,7 +186,7 @@ public final class RunSetup {
 
     /// So many FLOPs a second over the limit. Where they are more, the machine was busy when the limit was
     /// measured, and it is measured again.
-    package func limitShare(of flopsPerSecond: Double) -> Double {
+    package func mfu(of flopsPerSecond: Double) -> Double {
         if flopsPerSecond > limit.flopsPerSecond {
             let again = MachineLimit(pool: pool, seconds: 0.02).rate(bf16: configuration.training.precision == .bf16)
             // What was done can be done: one more measurement a run, or few.

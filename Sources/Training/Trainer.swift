@@ -173,13 +173,13 @@ public final class Trainer {
         self.phases += phases
         let seconds = ended - started
         let flops = setup.flopsPerToken * Double(positions) / seconds
-        let limitShare = setup.limitShare(of: flops)
-        progress.finishStep(loss: loss.mean, limitShare: limitShare)
+        let mfu = setup.mfu(of: flops)
+        progress.finishStep(loss: loss.mean, mfu: mfu)
         return LogRow(
             step: step, tokens: tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
             stepSeconds: seconds, tokensPerSecond: Double(loss.count) / seconds, flopsPerSecond: flops,
-            limitShare: limitShare, phases: phases)
+            mfu: mfu, phases: phases)
     }
 
     /// Validates if it is time, and logs the last step.

@@ -1,8 +1,8 @@
 import Console
 import Foundation
 
-/// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 % of
-/// limit   2 h 05 min left", the limit being what the CPU's multiply units do at most.
+/// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 %
+/// MFU   2 h 05 min left"; the MFU is of the peak of the CPU's multiply units, as measured.
 package struct TrainingProgress {
     private let steps: Int
     private let tokensPerStep: Int
@@ -14,7 +14,7 @@ package struct TrainingProgress {
     private var step: Int
     private var loss: Double?
     /// Of the last step.
-    private var limitShare: Double?
+    private var mfu: Double?
     /// Of this process, from which the rates follow: steps and their seconds, validations and theirs.
     private var made = (steps: 0, seconds: 0.0)
     private var validated = (count: 0, seconds: 0.0)
@@ -42,12 +42,12 @@ package struct TrainingProgress {
         status.show(text(tokensOfStep: tokensOfStep))
     }
 
-    /// `limitShare`: operations a second over what the CPU's multiply units do at most.
-    package mutating func finishStep(loss: Double, limitShare: Double) {
+    /// `mfu`: model FLOPs utilization, of the peak that was measured.
+    package mutating func finishStep(loss: Double, mfu: Double) {
         step += 1
         made = (made.steps + 1, made.seconds + now() - began)
         self.loss = loss
-        self.limitShare = limitShare
+        self.mfu = mfu
     }
 
     /// In the middle of a validation.
@@ -72,7 +72,7 @@ package struct TrainingProgress {
         if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }
         if let loss { parts.append(String(format: "loss %.4f", loss)) }
         parts.append("\(Format.rate(rate)) tokens/s")
-        if let limitShare { parts.append(String(format: "%.0f %% of limit", 100 * limitShare)) }
+        if let mfu { parts.append(String(format: "%.0f %% MFU", 100 * mfu)) }
         parts.append("\(Format.duration(left)) left")
         return parts.joined(separator: "   ")
     }

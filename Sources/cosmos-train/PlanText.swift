@@ -85,8 +85,8 @@ enum PlanText {
     private static func rows(_ speed: RunPlan.Speed) -> [(String, String)] {
         let range = "\(Format.rate(speed.slowestTokensPerSecond)) to \(Format.rate(speed.fastestTokensPerSecond))"
         let flops = String(
-            format: "%.1f GFLOP/s, %.0f %% of what the CPU's multiply units do", speed.flopsPerSecond / 1e9,
-            100 * speed.limitShare)
+            format: "%.1f GFLOP/s, %.0f %% MFU", speed.flopsPerSecond / 1e9,
+            100 * speed.mfu)
         let optimizer = String(
             format: "%.2g s (%.1f %%)", speed.optimizerSeconds, 100 * speed.optimizerSeconds / speed.stepSeconds)
         let rows = [

@@ -153,7 +153,7 @@ import Testing
                 let predicted = try #require(plan.speed.tokens_per_second.double)
                 #expect(try #require(plan.speed.slowest_tokens_per_second.double) <= predicted)
                 #expect(try #require(plan.speed.fastest_tokens_per_second.double) >= predicted)
-                #expect(try #require(plan.speed.limit_share.double) < 1)
+                #expect(try #require(plan.speed.mfu.double) < 1)
 
                 let training = try run(program, arguments, in: folder)
                 #expect(training.status == 0, "\(training.errorOutput)")

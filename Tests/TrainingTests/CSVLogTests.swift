@@ -10,14 +10,14 @@ private func row(_ step: Int) -> LogRow {
     LogRow(
         step: step, tokens: 1024 * step, trainLoss: 1 / Double(step + 2), validationLoss: step == 2 ? 0.1 : nil,
         learningRate: 1e-3, gradientNorm: 0.1 + 0.2, stepSeconds: 2, tokensPerSecond: 512, flopsPerSecond: 1e9,
-        limitShare: 0.25, phases: StepPhases(optimizer: 1e-7),
+        mfu: 0.25, phases: StepPhases(optimizer: 1e-7),
         peakRSSBytes: 4096)
 }
 
 @Suite struct CSVLogTests {
     private let header =
         "step,tokens,train_loss,validation_loss,validation_perplexity,learning_rate,gradient_norm,step_seconds,"
-        + "tokens_per_second,flops_per_second,limit_share,data_seconds,forward_seconds,head_seconds,backward_seconds,"
+        + "tokens_per_second,flops_per_second,mfu,data_seconds,forward_seconds,head_seconds,backward_seconds,"
         + "optimizer_seconds,rest_seconds,peak_rss_bytes\n"
 
     /// A log of rows 1 ... `steps`.
@@ -49,6 +49,18 @@ private func row(_ step: Int) -> LogRow {
             for later in stride(from: step + 1, through: 5, by: 1) { try resumed.append(row(later)) }
         }
         #expect(try folder.bytes("log.csv") == straight)
+    }
+
+    /// A log and a checkpoint of the time when the MFU had another name.
+    @Test func olderNamesAreRead() throws {
+        let folder = try TemporaryFolder()
+        let path = try log(folder, steps: 2)
+        try folder.write(folder.text("log.csv").replacing(",mfu,", with: ",limit_share,").utf8, "log.csv")
+        try CSVLog(resuming: path, after: 2).append(row(3))
+        #expect(try folder.text("log.csv").split(separator: "\n").count == 4)
+        let text = String(decoding: try JSONEncoder().encode(row(1)), as: UTF8.self)
+        #expect(text.contains("\"limitShare\":0.25"))
+        #expect(try JSONDecoder().decode(LogRow.self, from: Data(text.utf8)).mfu == 0.25)
     }
 
     /// Of a run whose log was lost, the new one begins with the step after the checkpoint.

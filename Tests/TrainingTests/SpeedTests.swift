@@ -23,12 +23,12 @@ import Training
         func step() {
             progress.begin()
             clock.seconds += 1
-            progress.finishStep(loss: 3, limitShare: 0.5)
+            progress.finishStep(loss: 3, mfu: 0.5)
         }
         step()
         progress.begin()
         // Nine steps of a second, and validations after steps 4, 8 and 10 of two, by a third of the price of training.
-        #expect(progress.text(tokensOfStep: 0).contains("1.00 K tokens/s   50 % of limit   15 s left"))
+        #expect(progress.text(tokensOfStep: 0).contains("1.00 K tokens/s   50 % MFU   15 s left"))
         for _ in 2...4 { step() }
         progress.begin()
         clock.seconds += 30
@@ -36,7 +36,7 @@ import Training
         progress.begin()
         clock.seconds += 0.5
         let text = progress.text(tokensOfStep: 500)
-        #expect(text.contains("1.00 K tokens/s   50 % of limit   1 min 06 s left"), "\(text)")
+        #expect(text.contains("1.00 K tokens/s   50 % MFU   1 min 06 s left"), "\(text)")
     }
 
     @Test("A run is validated so many times after a step")

@@ -50,7 +50,7 @@ import Training
         try log.append(
             LogRow(
                 step: 7, tokens: 56, trainLoss: 2.5, learningRate: 0.125, gradientNorm: 1.25, stepSeconds: 0.5,
-                tokensPerSecond: 112, flopsPerSecond: 1e9, limitShare: 0.25, phases: StepPhases(optimizer: 0.25),
+                tokensPerSecond: 112, flopsPerSecond: 1e9, mfu: 0.25, phases: StepPhases(optimizer: 0.25),
                 peakRSSBytes: 4096))
         let events = try records(folder.bytes(eventFiles(folder, "run")[0]))
         // wall_time: a key and a double.
@@ -58,11 +58,11 @@ import Training
         #expect(
             events.map { hex($0.dropFirst(9)) } == [
                 "1a0d627261696e2e4576656e743a32", "10033a020801",
-                "10072acb020a0d0a06746f6b656e7315000060420a110a0a747261696e5f6c6f737315000020400a140a"
+                "10072ac3020a0d0a06746f6b656e7315000060420a110a0a747261696e5f6c6f737315000020400a140a"
                     + "0d6c6561726e696e675f72617465150000003e0a140a0d6772616469656e745f6e6f726d150000a03f0a"
                     + "130a0c737465705f7365636f6e6473150000003f0a180a11746f6b656e735f7065725f7365636f6e6415"
-                    + "0000e0420a170a10666c6f70735f7065725f7365636f6e6415286b6e4e0a120a0b6c696d69745f736861"
-                    + "7265150000803e0a130a0c646174615f7365636f6e647315000000000a160a0f666f72776172645f7365"
+                    + "0000e0420a170a10666c6f70735f7065725f7365636f6e6415286b6e4e0a0a0a036d6675"
+                    + "150000803e0a130a0c646174615f7365636f6e647315000000000a160a0f666f72776172645f7365"
                     + "636f6e647315000000000a130a0c686561645f7365636f6e647315000000000a170a106261636b776172"
                     + "645f7365636f6e647315000000000a180a116f7074696d697a65725f7365636f6e6473150000803e0a13"
                     + "0a0c726573745f7365636f6e647315000000000a150a0e7065616b5f7273735f62797465731500008045",

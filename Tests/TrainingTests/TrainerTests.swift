@@ -111,14 +111,14 @@ struct TrainerTests {
     }
 
     @Test("A limit that was measured too low is measured again, and never below what was done")
-    func limitShare() throws {
+    func mfu() throws {
         let run = try TinyRun()
         let setup = try RunSetup(
             run.configuration(["output.run_dir=\(run.folder.file("run"))"]), status: run.silentStatus())
-        let share = setup.limitShare(of: 1e6)
+        let share = setup.mfu(of: 1e6)
         #expect(share > 0 && share < 0.1)
-        #expect(setup.limitShare(of: 1e18) == 1)
-        #expect(setup.limitShare(of: 5e17) == 0.5)
+        #expect(setup.mfu(of: 1e18) == 1)
+        #expect(setup.mfu(of: 5e17) == 0.5)
     }
 
     @Test("Any number of threads gives the same bits", arguments: [1, 3])
