@@ -69,6 +69,7 @@ private struct Fixture {
     }
 
     @Test func everythingComesBackBitForBit() throws {
+        #expect(saved.contents(step: 1000).byteCount == 4 * (101 * 48 + 48 + 48 + 2 * 3))
         try store.save(saved.contents(step: 1000))
         #expect(
             try folder.names("step-00001000") == [
@@ -94,6 +95,20 @@ private struct Fixture {
         try save(20, keep: 1)
         #expect(try folder.names() == ["latest", "step-00000020"])
         #expect(try newest().checkpoint?.state.step == 20)
+        // Only the program's own names are of checkpoints.
+        for name in ["step-25", "step-00000030.old", "aside-00000035"] {
+            try FileManager.default.copyItem(atPath: store.path(step: 20), toPath: folder.file(name))
+        }
+        #expect(try store.steps() == [20])
+    }
+
+    @Test func aCheckpointThatFindsNoRoomIsNotBegun() throws {
+        var contents = saved.contents(step: 1)
+        contents.parameters = withoutMemory { [Parameter(name: "large", shape: [1 << 28, 1 << 28], role: .head)] }
+        let error = #expect(throws: UserError.self) { try store.save(contents) }
+        #expect(error?.kind == .inputOutput)
+        #expect(error?.message.hasPrefix("no room for a checkpoint in \(folder.path): it takes ") == true)
+        #expect(try folder.names() == [])
     }
 
     /// A later, damaged checkpoint does not count among those to keep, or a resumed run would delete its
@@ -136,6 +151,33 @@ private struct Fixture {
         #expect(checkpoint?.state.step == 1)
         #expect(warnings.first?.contains("data.position.epoch is 9223372036854775807") == true, "\(warnings)")
         #expect(warnings.last?.contains("trainer.json: tokens is 9223372036854775807") == true, "\(warnings)")
+    }
+
+    @Test func aStateThatContradictsItselfIsDamage() throws {
+        try store.save(saved.contents(step: 1))
+        func row(_ step: Int) -> LogRow {
+            LogRow(
+                step: step, tokens: 1, trainLoss: 1, learningRate: 1, gradientNorm: 1, stepSeconds: 1,
+                tokensPerSecond: 1, flopsPerSecond: 1, mfu: 1, phases: StepPhases())
+        }
+        let damages: [(String, (inout TrainerState) -> Void)] = [
+            ("pendingRow.step is 2, at step 3", { $0.pendingRow = row(2) }),
+            ("optimizer.counters.step is 4, at step 3", { $0.optimizer.counters["step"] = 4 }),
+            ("optimizer.counters.step is -1, at step 3", { $0.optimizer.counters["step"] = -1 }),
+            ("data.position.index is 99, of 99 windows", { $0.data.position.index = 99 }),
+            ("data.sequenceLength is 0", { $0.data.sequenceLength = 0 }),
+        ]
+        for (message, damage) in damages {
+            var contents = saved.contents(step: 3)
+            contents.state.pendingRow = row(3)
+            try store.save(contents)
+            #expect(try newest().checkpoint?.state.step == 3)
+            damage(&contents.state)
+            try store.save(contents)
+            let (checkpoint, warnings) = try newest()
+            #expect(checkpoint?.state.step == 1)
+            #expect(warnings.first?.contains("trainer.json: \(message)") == true, "\(warnings)")
+        }
     }
 
     @Test func aFolderThatWasRenamedIsNotOfItsStep() throws {

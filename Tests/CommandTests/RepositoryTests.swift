@@ -106,7 +106,7 @@ import Testing
             #expect(help.status == 0)
             #expect(help.output.contains("Usage: \(script)"), "\(script) --help: \(help.output)")
         }
-        for script in Self.files(in: "scripts", suffix: ".pl") {
+        for script in Self.files(in: "scripts", suffix: ".pl") + Self.files(in: "Tests/Torture", suffix: ".pl") {
             #expect(try run("perl", ["-c", script]).status == 0)
         }
     }

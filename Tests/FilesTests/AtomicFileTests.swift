@@ -102,6 +102,19 @@ private func content(_ path: String) throws -> String { try String(contentsOfFil
         #expect(error?.hint?.contains("df -h runs/a") == true)
     }
 
+    /// A pipe takes as much as it has room for, and then nothing.
+    @Test func aWriteThatEndsHalfWayIsAnError() throws {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0 && fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0)
+        defer { for end in ends { close(end) } }
+        let error = #expect(throws: UserError.self) {
+            try [UInt8](repeating: 1, count: 1 << 22).withUnsafeBytes {
+                try AtomicFile.write($0, to: ends[1], of: "file", at: nil)
+            }
+        }
+        #expect(error?.message == "cannot write file: Resource temporarily unavailable")
+    }
+
     @Test func aMissingFolderIsNamed() throws {
         try withFolder { folder in
             let error = #expect(throws: UserError.self) { try AtomicFile.write("x", to: folder + "/no/file") }

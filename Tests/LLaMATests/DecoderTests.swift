@@ -4,7 +4,7 @@ import Testing
 
 /// Generation with the key/value cache against the whole forward pass.
 @Suite struct DecoderTests {
-    @Test(arguments: ReferenceTests.shapes, [1, 3, 100]) func cachedEqualsUncached(
+    @Test(arguments: ReferenceTests.shapes, [1, 3, 64, 100]) func cachedEqualsUncached(
         _ shape: ReferenceTests.Shape, piece: Int
     ) throws {
         let model = ReferenceTests.model(shape)

@@ -72,4 +72,22 @@ import Testing
         let evaluated = try model.evaluateLoss(TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences))
         #expect(evaluated.sum == loss.sum)
     }
+
+    /// Wherever in the vocabulary it lies: exponentials of the others must neither overflow nor count.
+    @Test(arguments: [3, 1024, 2099])
+    func aLogitFarAboveTheOthers(_ token: Int) throws {
+        let shape = ReferenceTests.Shape(
+            "three blocks of the vocabulary", hidden: 6, intermediate: 5, layers: 1, heads: 1, keyValueHeads: 1,
+            vocabulary: 2100, sequences: 1, length: 8)
+        let model = ReferenceTests.model(shape)
+        let head = try #require(model.parameters.last { $0.role == .head })
+        for column in 0..<6 { head.weight.matrix[token, column] *= 5000 }
+        let (tokens, targets) = ReferenceTests.batch(shape)
+        let loss = try model.accumulateGradients(
+            TokenBatch(tokens: tokens, targets: targets, sequences: 1), tokenWeight: 1)
+        let exact = ReferenceLLaMA(model).loss(tokens: tokens, targets: targets, sequences: 1)
+        #expect(exact > 300)
+        #expect(abs(loss.sum / exact - 1) < 1e-5, "\(loss.sum), exactly \(exact)")
+        #expect(model.parameters.allSatisfy { $0.gradient.matrix.isFinite })
+    }
 }

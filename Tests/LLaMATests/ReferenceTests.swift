@@ -46,6 +46,9 @@ import Testing
         Shape(
             "every product in several tiles", hidden: 16, intermediate: 1100, layers: 2, heads: 2, keyValueHeads: 1,
             vocabulary: 4500, sequences: 2, length: 140),
+        Shape(
+            "more columns than one block of the embedding's gradient", hidden: 72, intermediate: 9, layers: 1, heads: 2,
+            keyValueHeads: 1, vocabulary: 11, sequences: 1, length: 6),
     ]
 
     static func model(_ shape: Shape, threads: Int = 2, precision: Precision = .fp32) -> LLaMA {
@@ -183,5 +186,37 @@ import Testing
             try model.evaluateLoss(
                 TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), cancellation: flag)
         }
+    }
+
+    /// Whatever a cancelled pass has left, the next one adds its own gradients alone.
+    @Test func aPassAfterACancelledOne() throws {
+        let shape = Shape(
+            "much to recompute", hidden: 16, intermediate: 1100, layers: 6, heads: 2, keyValueHeads: 1, vocabulary: 19,
+            sequences: 2, length: 140)
+        let model = LLaMA(
+            config: shape.config, pool: WorkerPool(threads: 2), microBatchSize: shape.sequences,
+            sequenceLength: shape.length, recompute: .mlp)
+        model.initialize(seed: 3)
+        let (tokens, targets) = Self.batch(shape)
+        func gradients(_ flag: CancellationFlag? = nil) throws -> [[UInt32]] {
+            model.zeroGradients()
+            _ = try model.accumulateGradients(
+                TokenBatch(tokens: tokens, targets: targets, sequences: shape.sequences), tokenWeight: 1,
+                cancellation: flag)
+            return model.parameters.map { $0.gradient.elements.map(\.bitPattern) }
+        }
+        let whole = try gradients()
+        let seconds = model.passSeconds.forward + model.passSeconds.head + model.passSeconds.backward
+        var cancelled = 0
+        for part in 1...24 {
+            let flag = CancellationFlag()
+            Thread.detachNewThread {
+                usleep(UInt32(1e6 * seconds * Double(part) / 24))
+                flag.request()
+            }
+            do { _ = try gradients(flag) } catch is CancellationError { cancelled += 1 }
+            #expect(try gradients() == whole)
+        }
+        #expect(cancelled > 0)
     }
 }

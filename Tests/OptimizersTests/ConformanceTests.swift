@@ -275,6 +275,45 @@ import Testing
         }
     }
 
+    /// The decay is of the weight before the update, or of what the update makes of it.
+    @Test(arguments: entries)
+    func decayComesWhereTheRuleSays(_ entry: Entry) throws {
+        func weights(decay: Double) throws -> [Parameter] {
+            let parameters = Self.parameters()
+            let optimizer = Optimizer(
+                try entry.configuration("lr: 0.5, weight_decay: \(decay)"), parameters: parameters,
+                pool: WorkerPool(threads: 2))
+            // SOAP's first step only makes its bases.
+            for step in 1...(entry.optimizer.name == "soap" ? 2 : 1) {
+                Self.setGradients(parameters, step: step)
+                try optimizer.step(learningRateFactor: 1)
+            }
+            return parameters
+        }
+        let (start, plain, decayed) = (Self.parameters(), try weights(decay: 0), try weights(decay: 0.8))
+        for index in start.indices where start[index].role.isMatrix {
+            for element in 0..<start[index].count {
+                let new = plain[index].weight.data[element]
+                let decaying = entry.optimizer.decayFollowsUpdate ? new : start[index].weight.data[element]
+                #expect(abs(decayed[index].weight.data[element] - (new - 0.4 * decaying)) < 1e-5)
+            }
+        }
+    }
+
+    @Test(arguments: entries)
+    func theFirstOfSeveralFailuresIsReported(_ entry: Entry) throws {
+        for threads in [1, 3] {
+            let parameters = Self.parameters()
+            for parameter in parameters { parameter.gradient.data[0] = .nan }
+            let optimizer = Optimizer(
+                try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: threads))
+            let error = #expect(throws: NumericalError.self) {
+                for _ in 1...2 { try optimizer.step(learningRateFactor: 1) }
+            }
+            #expect(error?.tensor == "embedding")
+        }
+    }
+
     @Test(arguments: entries)
     func gradientIsNotWritten(_ entry: Entry) throws {
         let parameters = Self.parameters()

@@ -325,10 +325,13 @@ import TokenData
 
             try write(whole)
             #expect(try window(dataset, 0).tokens == first)
+            try write(whole + [0, 0])
+            let grown = #expect(throws: UserError.self) { try window(dataset, 0) }
+            #expect(grown?.message.hasPrefix("\(path) was changed while it was in use") == true)
             try file.truncate(atOffset: 1024 + 2 * 10)
             let cut = #expect(throws: UserError.self) { try window(dataset, 2) }
             #expect(cut?.message == "\(path): the file ends at byte 1044")
-            #expect([large, other, cut].allSatisfy { $0?.kind == .data })
+            #expect([large, other, grown, cut].allSatisfy { $0?.kind == .data })
         }
     }
 }

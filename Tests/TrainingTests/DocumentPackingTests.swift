@@ -1,6 +1,7 @@
 import Console
 import Foundation
 import LLaMA
+import Optimizers
 import TensorCore
 import TestSupport
 import Testing
@@ -67,6 +68,32 @@ import Training
         #expect(other?.message.contains("data.packing was false and is now true") == true)
     }
 
+    @Test("Every target of a step weighs the same, however long its document is")
+    func gradient() throws {
+        let run = try makeRun()
+        try run.train("run", "data.packing=false", "training.steps=1", "schedule.warmup=0")
+        let logged = try #require(Double(run.log()[0][6]))
+
+        let configuration = try run.configuration([])
+        let data = try dataset(run, "train.bin")
+        let model = LLaMA(
+            config: configuration.model, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 16)
+        model.initialize(seed: UInt64(configuration.training.seed))
+        var sampler = BatchSampler(windowCount: data.windowCount, seed: UInt64(configuration.data.seed))
+        let windows = sampler.next(configuration.training.batchSize)
+        let weight = 1 / Float(windows.reduce(0) { $0 + data.targetCount($1) })
+        for index in windows {
+            var (tokens, targets) = ([Int32](repeating: 0, count: 16), [Int32](repeating: 0, count: 16))
+            try tokens.withUnsafeMutableBufferPointer { tokens in
+                try targets.withUnsafeMutableBufferPointer { try data.window(index, tokens: tokens, targets: $0) }
+            }
+            _ = try model.accumulateGradients(
+                TokenBatch(tokens: tokens, targets: targets, sequences: 1), tokenWeight: weight)
+        }
+        let norm = try GradientClipping.globalNorm(model.parameters, pool: model.pool)
+        #expect(abs(logged / norm - 1) < 1e-5, "\(logged) instead of \(norm)")
+    }
+
     @Test("An evaluation is the sum over documents, each alone; GaLore's number is made of its batches")
     func evaluation() throws {
         let run = try makeRun()
@@ -125,7 +152,8 @@ import Training
         #expect(try half.loss().count == half.tokenCount)
         for tokens in 1...data.targetCount {
             let part = Evaluator(model: model, dataset: data, tokens: tokens, microBatchSize: 4).tokenCount
-            #expect(part >= tokens, "rounded up")
+            // A document has 15 targets at most.
+            #expect(part >= tokens && part < tokens + 45, "\(part) for \(tokens)")
         }
     }
 

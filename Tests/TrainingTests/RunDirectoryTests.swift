@@ -83,10 +83,18 @@ import Training
 
         // Of a folder that was there before, only what is new goes.
         try folder.write("mine".utf8, "a/train.log")
-        let run = try RunDirectory(folder.file("a"), for: .new)
-        try folder.write("settings".utf8, "a/config.resolved.cfg")
-        run.abandon()
+        do {
+            let run = try RunDirectory(folder.file("a"), for: .new)
+            try folder.write("settings".utf8, "a/config.resolved.cfg")
+            run.abandon()
+        }
         #expect(try folder.names("a") == [".lock", "notes", "train.log"])
+
+        // A run that was set aside for it returns.
+        try folder.write("old".utf8, "a/log.csv")
+        try RunDirectory(folder.file("a"), for: .replace).abandon()
+        #expect(try folder.names() == ["a"])
+        #expect(try folder.text("a/log.csv") == "old")
     }
 
     /// A link would lead what is written to any file of the user's.

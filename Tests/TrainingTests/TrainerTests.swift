@@ -443,6 +443,15 @@ struct ResumeTests {
         #expect(
             try run.folder.names("run/checkpoints") == ["latest", "latest.old-1", "step-00000010", "step-00000012"])
         #expect(try run.folder.text("run/checkpoints/latest.old-1/notes") == "notes")
+        // Another checkpoint of a step that is there.
+        try run.train("other", "training.seed=2")
+        unlink(folder + "/latest")
+        try FileManager.default.copyItem(
+            atPath: run.folder.file("other/checkpoints/step-00000012"), toPath: folder + "/latest")
+        try run.train(purpose: .resume)
+        #expect(
+            try run.folder.bytes("run/checkpoints/latest.old-2/model.safetensors") == run.tensors("other")[0])
+        try run.expectEqual("straight", "run")
     }
 
     @Test("A step can be chosen, and one that is not there is named with those that are")
@@ -522,10 +531,12 @@ struct ResumeTests {
         #expect(error?.hint?.contains("--reset-optimizer") == true)
         try run.train("run", muon, purpose: .resume, resetOptimizer: true)
         #expect(try run.log().count == 12)
-        // From here on the run is one of Muon's.
+        // From here on the run is one of Muon's, whose steps are counted from the change.
+        let whole = try run.tensors()
         try FileManager.default.removeItem(atPath: run.folder.file("run/checkpoints/step-00000012"))
         try run.train("run", muon, purpose: .resume)
         #expect(try run.log().count == 12)
+        #expect(try run.tensors() == whole)
     }
 
     @Test("Other data of the same path is refused")
