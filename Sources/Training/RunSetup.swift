@@ -227,7 +227,7 @@ public final class RunSetup {
         return contents
     }
 
-    /// Adds to the run's history that it came to an end, for now or for good.
+    /// Adds to the run's history that it stopped, finished or failed.
     func record(_ kind: RunHistory.Event.Kind, step: Int) throws {
         history.append(RunHistory.Event(kind, step: step))
         try writeHistory()

@@ -73,3 +73,15 @@ func withRuns<Result>(_ runs: [SyntheticRun], _ body: ([RunRecord], URL) throws 
 func falling(to final: Double, steps: Int = 100) -> (Int) -> Double {
     { step in final + 2 * (1 - Double(step) / Double(steps)) }
 }
+
+/// One run for each final loss, its seed counted from 1.
+func runs(
+    _ optimizer: String, lr: Double = 1e-3, _ losses: [Double], change: (inout SyntheticRun) -> Void = { _ in }
+) -> [SyntheticRun] {
+    losses.enumerated().map { index, loss in
+        var run = SyntheticRun("\(optimizer)-\(lr)-\(index + 1)", loss: falling(to: loss))
+        (run.optimizer, run.lr, run.seed) = (optimizer, lr, index + 1)
+        change(&run)
+        return run
+    }
+}
