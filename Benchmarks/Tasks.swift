@@ -84,7 +84,7 @@ private var optimizerTasks: [MeasuredTask] {
     func wholeModel() -> [Parameter] {
         [Parameter(name: "embedding", shape: [config.vocabSize, h], role: .embedding)] + matrices()
             + (0..<2 * config.numHiddenLayers + 1).map { Parameter(name: "norm \($0)", shape: [h], role: .vector) }
-            + [Parameter(name: "head", shape: [config.vocabSize, h], role: .head)]
+            + [Parameter(name: "lm_head", shape: [config.vocabSize, h], role: .lmHead)]
     }
     /// A step as the second one is; or, `renewing` the bases, as that is with which an interval ends.
     func step(

@@ -5,29 +5,34 @@ import Machine
 public struct StepPhases: Codable, Equatable, Sendable {
     public var data: Double
     public var forward: Double
-    /// Output head and loss, forward and backward.
-    public var head: Double
+    /// lm_head and loss, forward and backward.
+    public var lmHead: Double
     public var backward: Double
     public var optimizer: Double
     /// Zeroing and clipping of gradients, and what the others leave.
     public var rest: Double
 
     public init(
-        data: Double = 0, forward: Double = 0, head: Double = 0, backward: Double = 0, optimizer: Double = 0,
+        data: Double = 0, forward: Double = 0, lmHead: Double = 0, backward: Double = 0, optimizer: Double = 0,
         rest: Double = 0
     ) {
         self.data = data
         self.forward = forward
-        self.head = head
+        self.lmHead = lmHead
         self.backward = backward
         self.optimizer = optimizer
         self.rest = rest
     }
 
+    /// As older checkpoints have them.
+    private enum CodingKeys: String, CodingKey {
+        case data, forward, lmHead = "head", backward, optimizer, rest
+    }
+
     /// By the names of reports, in order.
     package var all: [(name: String, seconds: Double)] {
         [
-            ("data", data), ("forward", forward), ("head and loss", head), ("backward", backward),
+            ("data", data), ("forward", forward), ("lm_head and loss", lmHead), ("backward", backward),
             ("optimizer", optimizer), ("rest", rest),
         ]
     }
@@ -35,7 +40,7 @@ public struct StepPhases: Codable, Equatable, Sendable {
     package static func += (total: inout StepPhases, part: StepPhases) {
         total.data += part.data
         total.forward += part.forward
-        total.head += part.head
+        total.lmHead += part.lmHead
         total.backward += part.backward
         total.optimizer += part.optimizer
         total.rest += part.rest
@@ -94,7 +99,7 @@ public struct LogRow: Codable, Equatable, Sendable {
     package static let columns = [
         "step", "tokens", "train_loss", "validation_loss", "validation_perplexity", "learning_rate", "gradient_norm",
         "step_seconds", "tokens_per_second", "flops_per_second", "mfu", "data_seconds", "forward_seconds",
-        "head_seconds", "backward_seconds", "optimizer_seconds", "rest_seconds", "peak_rss_bytes",
+        "lm_head_seconds", "backward_seconds", "optimizer_seconds", "rest_seconds", "peak_rss_bytes",
     ]
 
     /// The row as text. Swift writes the shortest digits that give back the same Double.

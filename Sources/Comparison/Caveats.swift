@@ -64,7 +64,7 @@ private func unequalSettings(_ best: [Comparison.Setting]) -> String? {
             ? []
             : [
                 "\(whole.joined(separator: ", ")) \(whole.count == 1 ? "has" : "have") one lr for all parameters, the "
-                    + "others have adam.lr for embedding, head and norm gains"
+                    + "others have adam.lr for embedding, lm_head and norm gains"
             ])
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
 }

@@ -1,7 +1,7 @@
 import Configuration
 import TensorCore
 
-/// What of a block's forward pass is made anew in its backward pass instead of kept: memory for time.
+/// What a block's backward pass makes anew instead of keeping it from the forward pass: memory for time.
 public enum Recompute: String, CaseIterable, ConfigurationValue {
     case none
     /// Gate and up projection: two thirds of the MLP's products once more.
@@ -16,7 +16,8 @@ final class BlockActivations<Element: ActivationElement> {
     let residual, middle: Tensor<Element>
     let query, key, value: Tensor<Element>
     let attention: Tensor<Element>
-    let logDenominators: Tensor<Float>
+    /// The log-sum-exp of each row of attention's scores.
+    let lse: Tensor<Float>
     let gate, up: Tensor<Element>
 
     /// The bytes of the tensors that no other block uses.
@@ -33,12 +34,12 @@ final class BlockActivations<Element: ActivationElement> {
         key = owner?.key ?? Tensor(maxTokens, keyWidth)
         value = owner?.value ?? Tensor(maxTokens, keyWidth)
         attention = owner?.attention ?? Tensor(maxTokens, attentionWidth)
-        logDenominators = owner?.logDenominators ?? Tensor(maxTokens * config.numAttentionHeads)
+        lse = owner?.lse ?? Tensor(maxTokens * config.numAttentionHeads)
         let mlpOwner = recompute == .none ? nil : first
         gate = mlpOwner?.gate ?? Tensor(maxTokens, config.intermediateSize)
         up = mlpOwner?.up ?? Tensor(maxTokens, config.intermediateSize)
 
-        let attentionTensors = [query, key, value, attention].reduce(logDenominators.byteCount) { $0 + $1.byteCount }
+        let attentionTensors = [query, key, value, attention].reduce(lse.byteCount) { $0 + $1.byteCount }
         byteCount =
             residual.byteCount + middle.byteCount + (owner == nil ? attentionTensors : 0)
             + (mlpOwner == nil ? gate.byteCount + up.byteCount : 0)
@@ -57,7 +58,7 @@ final class BackwardBuffers<Element: ActivationElement> {
     let gated: Tensor<Element>
     /// Weight gradients whose operands stay as they are until the next phase, which is to take them.
     var waiting: [WeightGradientTile<Element>] = []
-    /// One row of norm gain gradients for each block of tokens.
+    /// One row of norm gain gradients for each tile of tokens.
     let gains: Tensor<Float>
 
     init(_ config: LLaMAConfig, maxTokens: Int) {
@@ -67,7 +68,7 @@ final class BackwardBuffers<Element: ActivationElement> {
         attentionInput = Tensor(maxTokens, config.hiddenSize)
         mlpInput = Tensor(maxTokens, config.hiddenSize)
         gated = Tensor(maxTokens, config.intermediateSize)
-        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenBlock).count, config.hiddenSize)
+        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenTile).count, config.hiddenSize)
     }
 
     /// Those that wait, for whoever runs them now.

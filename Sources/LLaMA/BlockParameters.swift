@@ -33,21 +33,21 @@ struct BlockParameters {
 /// A parameter as the right operand of products.
 final class Linear<Element: ActivationElement> {
     let parameter: Parameter
-    /// By blocks of rows, in order.
-    let blocks: [(rows: Range<Int>, weight: WeightOperand<Element>)]
+    /// By tiles of rows, in order.
+    let tiles: [(rows: Range<Int>, weight: WeightOperand<Element>)]
 
-    /// One block, or blocks of `blockRows` output features.
-    init(_ parameter: Parameter, blockRows: Int? = nil) {
+    /// One tile, or tiles of `tileRows` output features.
+    init(_ parameter: Parameter, tileRows: Int? = nil) {
         self.parameter = parameter
         let weight = parameter.values.matrix
-        blocks = ranges(of: weight.rows, size: blockRows ?? weight.rows).map {
+        tiles = ranges(of: weight.rows, size: tileRows ?? weight.rows).map {
             ($0, WeightOperand(weight.rows($0)))
         }
     }
 
-    /// The whole weight, [out_features, in_features], of a layer of one block.
-    var weight: WeightOperand<Element> { blocks[0].weight }
+    /// The whole weight, [out_features, in_features], of a layer of one tile.
+    var weight: WeightOperand<Element> { tiles[0].weight }
 
     /// The bytes of the operands beside the parameter itself.
-    var operandByteCount: Int { blocks.reduce(0) { $0 + $1.weight.byteCount } }
+    var operandByteCount: Int { tiles.reduce(0) { $0 + $1.weight.byteCount } }
 }

@@ -7,13 +7,13 @@
 // q: [tokens, heads * d]; k, v: [tokens, kv heads * d]; a head is a strided slice of its matrix.
 // Query head h reads key/value head h / (heads / kv heads).
 //
-// Scores exist for one block of query rows of one head at a time, against the keys up to the block's
+// Scores exist for one tile of query rows of one head at a time, against the keys up to the tile's
 // end: what the mask would hide beyond that is never computed, and no T x T matrix is ever held. The
-// forward pass keeps the log of each row's softmax denominator (as FlashAttention does, Dao et al.
+// forward pass keeps each row's log-sum-exp, LSE (as FlashAttention does, Dao et al.
 // 2022), from which the backward pass rebuilds P.
 // Numerics: scores, softmax and the sums of gradients in float32; P and dS are rounded to the
 // activations' type for their products. Rows are shifted by their maximum. Key and value gradients of a head are summed
-// over query blocks and query heads in their order.
+// over query tiles and query heads in their order.
 // Cost: 4 T^2 d FLOPs a head forward and 10 T^2 d backward, about half of which the mask saves.
 
 import Glibc
@@ -36,24 +36,24 @@ struct CausalSelfAttention {
 
     /// Query rows that share a score matrix: large enough for fast products, small enough that its
     /// scores stay in the second-level cache and little of the masked half is computed.
-    static let queryBlock = 64
+    static let queryTile = 64
 
     private var scale: Float { 1 / Float(headDim).squareRoot() }
     private var headsPerGroup: Int { heads / keyValueHeads }
 
-    /// One number for each pair of a query in a block and a key, and the same as operands of products.
+    /// One number for each pair of a query in a tile and a key, and the same as operands of products.
     struct Scores<Element: ActivationElement> {
         private let values: Matrix<Float>
         private let operands: Matrix<Element>
 
         init(_ arena: Arena, _ attention: CausalSelfAttention) {
-            let rows = min(queryBlock, attention.length)
+            let rows = min(queryTile, attention.length)
             values = arena.matrix(rows, attention.length)
             operands = arena.matrix(rows, attention.length, of: Element.self)
         }
 
-        /// For so many query rows and the keys up to the block's end, packed densely.
-        func block(_ queries: Int, _ keys: Int) -> (values: Matrix<Float>, operands: Matrix<Element>) {
+        /// For so many query rows and the keys up to the tile's end, packed densely.
+        func tile(_ queries: Int, _ keys: Int) -> (values: Matrix<Float>, operands: Matrix<Element>) {
             let values = Matrix(values.base, rows: queries, columns: keys, stride: keys)
             let operands = Matrix(operands.base, rows: queries, columns: keys, stride: keys)
             return (values, Element.operand(values, storage: operands))
@@ -71,28 +71,28 @@ struct CausalSelfAttention {
             gradients = Scores(arena, attention)
             dk = arena.matrix(attention.length, attention.headDim)
             dv = arena.matrix(attention.length, attention.headDim)
-            rowDots = arena.array(queryBlock, of: Float.self)
+            rowDots = arena.array(queryTile, of: Float.self)
         }
     }
 
     /// One query head of one sequence, whose rows alone the matrices hold. Query row i stands at
     /// position `firstPosition` + i (0 in training; later when a cache holds the keys and values of
-    /// the positions before). One element of `logDenominators` is set for each query row.
+    /// the positions before). One element of `lse` is set for each query row.
     func forward<Element: ActivationElement>(
         head: Int, q: Matrix<Element>, firstPosition: Int = 0, k: Matrix<Element>, v: Matrix<Element>,
-        into output: Matrix<Element>, logDenominators: UnsafeMutablePointer<Float>, arena: Arena
+        into output: Matrix<Element>, lse: UnsafeMutablePointer<Float>, arena: Arena
     ) {
         let q = slice(q, head)
         let (k, v) = (slice(k, head / headsPerGroup), slice(v, head / headsPerGroup))
         let output = slice(output, head)
         let scratch = Scores<Element>(arena, self)
-        for rows in ranges(of: q.rows, size: Self.queryBlock) {
+        for rows in ranges(of: q.rows, size: Self.queryTile) {
             let keys = 0..<firstPosition + rows.upperBound
-            let (scores, p) = scratch.block(rows.count, keys.count)
+            let (scores, p) = scratch.tile(rows.count, keys.count)
             multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, accumulating: false)
             for row in rows {
                 let i = row - rows.lowerBound
-                logDenominators[row] = softmax(
+                lse[row] = softmax(
                     scores.row(i), visible: firstPosition + row + 1, of: keys.count, into: p.row(i))
             }
             multiply(p.plain, v.rows(keys).plain, into: output.rows(rows))
@@ -103,7 +103,7 @@ struct CausalSelfAttention {
     /// these heads by their gradients.
     func backward<Element: ActivationElement>(
         group: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, output: Matrix<Element>,
-        doutput: Matrix<Element>, logDenominators: (_ head: Int) -> UnsafePointer<Float>, arena: Arena
+        doutput: Matrix<Element>, lse: (_ head: Int) -> UnsafePointer<Float>, arena: Arena
     ) {
         let (k, v) = (slice(k, group), slice(v, group))
         let scratch = BackwardScratch<Element>(arena, self)
@@ -113,29 +113,29 @@ struct CausalSelfAttention {
 
         for head in group * headsPerGroup..<(group + 1) * headsPerGroup {
             let (q, output, doutput) = (slice(q, head), slice(output, head), slice(doutput, head))
-            let logDenominators = logDenominators(head)
-            for rows in ranges(of: length, size: Self.queryBlock) {
+            let lse = lse(head)
+            for rows in ranges(of: length, size: Self.queryTile) {
                 let keys = 0..<rows.upperBound
                 let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
-                let (scores, p) = scratch.probabilities.block(rows.count, keys.count)
+                let (scores, p) = scratch.probabilities.tile(rows.count, keys.count)
                 multiply(qRows.plain, k.rows(keys).transposed, into: scores, accumulating: false)
                 for row in rows {
                     let i = row - rows.lowerBound
                     rebuildProbabilities(
-                        scores.row(i), logDenominator: logDenominators[row], visible: row + 1, of: keys.count,
+                        scores.row(i), lse: lse[row], visible: row + 1, of: keys.count,
                         into: p.row(i))
                     rowDots[i] = dot(output.row(row), doutput.row(row))
                 }
                 multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
 
-                let (dp, ds) = scratch.gradients.block(rows.count, keys.count)
+                let (dp, ds) = scratch.gradients.tile(rows.count, keys.count)
                 multiply(doutputRows.plain, v.rows(keys).transposed, into: dp, accumulating: false)
                 for i in 0..<rows.count {
                     scoreGradient(
                         dp.row(i), probabilities: p.row(i), rowDot: rowDots[i], count: keys.count, into: ds.row(i))
                 }
                 multiply(ds.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
-                // Later blocks read other rows of q, so these may give way to their gradient.
+                // Later tiles read other rows of q, so these may give way to their gradient.
                 multiply(ds.plain, k.rows(keys).plain, into: qRows)
             }
         }
@@ -159,12 +159,12 @@ struct CausalSelfAttention {
     }
 
     private func rebuildProbabilities<Element: TensorElement>(
-        _ scores: UnsafePointer<Float>, logDenominator: Float, visible: Int, of count: Int,
+        _ scores: UnsafePointer<Float>, lse: Float, visible: Int, of count: Int,
         into p: UnsafeMutablePointer<Element>
     ) {
         forEachLanes(visible) { j, n in
             let score = Float.load(scores + j, count: n) * scale
-            Element.store(exp(score - logDenominator), p + j, count: n)
+            Element.store(exp(score - lse), p + j, count: n)
         }
         for j in visible..<count { p[j] = Element(0) }
     }

@@ -20,7 +20,7 @@ public final class Decoder {
     private let query, attended: Tensor<Float>
     private let gate, up: Tensor<Float>
     private let logits: Tensor<Float>
-    private let logDenominators: Tensor<Float>
+    private let lse: Tensor<Float>
 
     /// The number of tokens the cache holds.
     public private(set) var position = 0
@@ -29,8 +29,8 @@ public final class Decoder {
 
     /// Prompt tokens that go through the model together.
     private static let chunk = 64
-    /// Rows of a weight in one block of work.
-    private static let weightBlock = 256
+    /// Rows of a weight in one task.
+    private static let weightTile = 256
 
     public init(model: LLaMA, maxLength: Int) {
         let config = model.config
@@ -52,7 +52,7 @@ public final class Decoder {
         gate = Tensor(Self.chunk, config.intermediateSize)
         up = Tensor(Self.chunk, config.intermediateSize)
         logits = Tensor(1, config.vocabSize)
-        logDenominators = Tensor(config.numAttentionHeads * Self.chunk)
+        lse = Tensor(config.numAttentionHeads * Self.chunk)
     }
 
     /// Forgets the sequence.
@@ -75,7 +75,7 @@ public final class Decoder {
         let last = x.matrix.rows(lastRow..<lastRow + 1)
         let normalized = h.matrix.rows(0..<1)
         RMSNorm.forward(last, gain: model.finalNorm.values, eps: eps, into: normalized)
-        project(normalized, model.head, into: logits.matrix)
+        project(normalized, model.lmHead, into: logits.matrix)
         return Array(logits.elements)
     }
 
@@ -101,7 +101,7 @@ public final class Decoder {
             model.pool.forEach(attention.heads) { head, worker in
                 attention.forward(
                     head: head, q: query, firstPosition: position, k: keys, v: values, into: attended,
-                    logDenominators: logDenominators.data + head * Self.chunk, arena: workspace.arena(of: worker))
+                    lse: lse.data + head * Self.chunk, arena: workspace.arena(of: worker))
             }
             project(attended, block.output, into: x, beta: 1)
             RMSNorm.forward(x, gain: block.postAttentionNorm.values, eps: eps, into: h)
@@ -116,9 +116,9 @@ public final class Decoder {
     /// y = x W' + beta y.
     private func project(_ x: Matrix<Float>, _ parameter: Parameter, into y: Matrix<Float>, beta: Float = 0) {
         let weight = parameter.values.matrix
-        let weightBlocks = ranges(of: weight.rows, size: Self.weightBlock)
-        model.pool.forEach(weightBlocks.count) { block, _ in
-            let rows = weightBlocks[block]
+        let weightTiles = ranges(of: weight.rows, size: Self.weightTile)
+        model.pool.forEach(weightTiles.count) { tile, _ in
+            let rows = weightTiles[tile]
             multiply(x.plain, weight.rows(rows).transposed, into: y.columns(rows), beta: beta)
         }
     }

@@ -1,5 +1,5 @@
 // The kernels of a training step, each to be timed alone on the shapes of a model, called and cut into
-// blocks as `TransformerBlock` and `ModelPasses` do.
+// tasks as `TransformerBlock` and `ModelPasses` do.
 
 import TensorCore
 
@@ -30,10 +30,10 @@ private struct KernelTasks<Element: ActivationElement> {
 
     private func flops(_ count: Int) -> MeasuredTask.Cost { Element.self == Float.self ? .fp32(count) : .bf16(count) }
 
-    /// Work cut into the model's blocks of tokens.
-    private func blocks(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ block: Int) -> Void) {
-        let blocks = ranges(of: tokens, size: BlockContext.tokenBlock)
-        pool.forEach(blocks.count) { block, _ in body(blocks[block], block) }
+    /// Work cut into the model's tiles of tokens.
+    private func forEachTile(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ tile: Int) -> Void) {
+        let tiles = ranges(of: tokens, size: BlockContext.tokenTile)
+        pool.forEach(tiles.count) { tile, _ in body(tiles[tile], tile) }
     }
 
     // MARK: - Bound by memory
@@ -45,7 +45,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 let (x, gain) = (noise(tokens, hidden, of: Element.self), noise(hidden))
                 let y = Tensor<Element>(tokens, hidden)
                 return .init {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         RMSNorm.forward(x.matrix.rows(rows), gain: gain, eps: eps, into: y.matrix.rows(rows))
                     }
                 }
@@ -55,12 +55,12 @@ private struct KernelTasks<Element: ActivationElement> {
                     noise(tokens, hidden), noise(tokens, hidden, of: Element.self), noise(tokens, hidden),
                     noise(hidden)
                 )
-                let dgain = Tensor<Float>(tokens / BlockContext.tokenBlock + 1, hidden)
+                let dgain = Tensor<Float>(tokens / BlockContext.tokenTile + 1, hidden)
                 return .init {
-                    blocks(pool) { rows, block in
+                    forEachTile(pool) { rows, tile in
                         RMSNorm.backward(
                             dy.matrix.rows(rows), x: x.matrix.rows(rows), gain: gain, eps: eps,
-                            addingTo: dx.matrix.rows(rows), dgain: dgain.matrix.row(block))
+                            addingTo: dx.matrix.rows(rows), dgain: dgain.matrix.row(tile))
                     }
                 }
             },
@@ -68,7 +68,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 let q = noise(tokens, hidden, of: Element.self)
                 let rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
                 return .init {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         rope.rotate(q.matrix.rows(rows), firstPosition: rows.lowerBound, period: length, .forward)
                     }
                 }
@@ -78,7 +78,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 let up = noise(tokens, intermediate, of: Element.self)
                 let product = Tensor<Element>(tokens, intermediate)
                 return .init {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         SwiGLU.forward(
                             gate: gate.matrix.rows(rows), up: up.matrix.rows(rows), into: product.matrix.rows(rows))
                     }
@@ -93,7 +93,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     Tensor<Element>(tokens, intermediate)
                 )
                 return .init(reset: { [gate, up].forEach { $0.copy(from: original) } }) {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         SwiGLU.backward(
                             ds.matrix.rows(rows), gate: gate.matrix.rows(rows), up: up.matrix.rows(rows),
                             product: product.matrix.rows(rows))
@@ -112,7 +112,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 let (weight, x) = (noise(vocabulary, hidden), Tensor<Float>(tokens, hidden))
                 return .init {
                     targets.withUnsafeBufferPointer { tokens in
-                        blocks(pool) { rows, _ in
+                        forEachTile(pool) { rows, _ in
                             Embedding.forward(
                                 UnsafeBufferPointer(rebasing: tokens[rows]), weight: weight.matrix,
                                 into: x.matrix.rows(rows))
@@ -125,9 +125,9 @@ private struct KernelTasks<Element: ActivationElement> {
                 let columns = ranges(of: hidden, size: 64)
                 return .init {
                     targets.withUnsafeBufferPointer { tokens in
-                        pool.forEach(columns.count) { block, _ in
+                        pool.forEach(columns.count) { tile, _ in
                             Embedding.backward(
-                                dx.matrix, tokens: tokens, columns: columns[block], addingTo: gradient.matrix)
+                                dx.matrix, tokens: tokens, columns: columns[tile], addingTo: gradient.matrix)
                         }
                     }
                 }
@@ -146,8 +146,8 @@ private struct KernelTasks<Element: ActivationElement> {
             MeasuredTask("exp", .fp32(20 * 4096 * 4096)) { pool in
                 let values = (0..<4096 / 64).map { _ in (noise(4096), Tensor<Float>(4096)) }
                 return .init {
-                    pool.forEach(values.count) { block, _ in
-                        let (x, y) = values[block]
+                    pool.forEach(values.count) { tile, _ in
+                        let (x, y) = values[tile]
                         for _ in 0..<64 {
                             forEachLanes(4096) { i, count in
                                 Float.store(exp(Float.load(x.data + i, count: count)), y.data + i, count: count)
@@ -177,31 +177,31 @@ private struct KernelTasks<Element: ActivationElement> {
         }
         func forward(
             _ q: Tensor<Element>, _ k: Tensor<Element>, _ v: Tensor<Element>, _ output: Tensor<Element>,
-            _ logDenominators: Tensor<Float>, _ workspace: Workspace, _ pool: WorkerPool
+            _ lse: Tensor<Float>, _ workspace: Workspace, _ pool: WorkerPool
         ) {
             pool.forEach(sequences * attention.heads) { task, worker in
                 let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
                 let rows = sequence * length..<(sequence + 1) * length
                 attention.forward(
                     head: head, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
-                    into: output.matrix.rows(rows), logDenominators: logDenominators.data + task * length,
+                    into: output.matrix.rows(rows), lse: lse.data + task * length,
                     arena: workspace.arena(of: worker))
             }
         }
         return [
             MeasuredTask("attention forward \(precision)", flops(4 * pairs)) { pool in
                 let (q, k, v, workspace) = buffers(pool)
-                let (output, logDenominators) = (
+                let (output, lse) = (
                     Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
                 )
-                return .init { forward(q, k, v, output, logDenominators, workspace, pool) }
+                return .init { forward(q, k, v, output, lse, workspace, pool) }
             },
             MeasuredTask("attention backward \(precision)", flops(10 * pairs)) { pool in
                 let (q, k, v, workspace) = buffers(pool)
-                let (output, logDenominators) = (
+                let (output, lse) = (
                     Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
                 )
-                forward(q, k, v, output, logDenominators, workspace, pool)
+                forward(q, k, v, output, lse, workspace, pool)
                 let original = [q, k, v].map { tensor in
                     let copy = Tensor<Element>(tensor.shape)
                     copy.copy(from: tensor)
@@ -215,8 +215,8 @@ private struct KernelTasks<Element: ActivationElement> {
                         attention.backward(
                             group: group, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
                             output: output.matrix.rows(rows), doutput: doutput.matrix.rows(rows),
-                            logDenominators: { head in
-                                UnsafePointer(logDenominators.data + (sequence * attention.heads + head) * length)
+                            lse: { head in
+                                UnsafePointer(lse.data + (sequence * attention.heads + head) * length)
                             }, arena: workspace.arena(of: worker))
                     }
                 }
@@ -225,18 +225,18 @@ private struct KernelTasks<Element: ActivationElement> {
     }
 
     private var crossEntropy: MeasuredTask {
-        MeasuredTask("head and cross-entropy \(precision)", flops(6 * hidden * vocabulary * tokens)) { pool in
-            let parameter = Parameter(name: "head", shape: [vocabulary, hidden], role: .head)
+        MeasuredTask("lm_head and cross-entropy \(precision)", flops(6 * hidden * vocabulary * tokens)) { pool in
+            let parameter = Parameter(name: "lm_head", shape: [vocabulary, hidden], role: .lmHead)
             parameter.weight.copy(from: noise(vocabulary, hidden, scale: 0.02))
-            let head = Linear<Element>(parameter, blockRows: LinearCrossEntropy<Element>.vocabularyBlock)
-            for block in head.blocks { block.weight.update() }
-            let loss = LinearCrossEntropy<Element>(maxRows: tokens, head: head, pool: pool)
+            let lmHead = Linear<Element>(parameter, tileRows: LinearCrossEntropy<Element>.vocabularyTile)
+            for tile in lmHead.tiles { tile.weight.update() }
+            let loss = LinearCrossEntropy<Element>(maxRows: tokens, lmHead: lmHead, pool: pool)
             let (h, dh) = (noise(tokens, hidden, of: Element.self), Tensor<Float>(tokens, hidden))
             let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
             return .init {
                 _ = try targets.withUnsafeBufferPointer {
                     try loss(
-                        h.matrix, head: head, targets: $0, gradient: (dh.matrix, 1e-3), cancellation: nil)
+                        h.matrix, lmHead: lmHead, targets: $0, gradient: (dh.matrix, 1e-3), cancellation: nil)
                 }
             }
         }
@@ -258,7 +258,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     linear(), noise(tokens, inner, of: Element.self), Tensor<Element>(tokens, out)
                 )
                 return .init {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         multiply(
                             x.matrix.rows(rows).plain, linear.weight.transposed, into: y.matrix.rows(rows), on: pool)
                     }
@@ -267,7 +267,7 @@ private struct KernelTasks<Element: ActivationElement> {
             MeasuredTask("gemm \(precision) dx = dy W, \(out) to \(inner)", cost) { pool in
                 let (linear, dy, dx) = (linear(), noise(tokens, out, of: Element.self), Tensor<Float>(tokens, inner))
                 return .init {
-                    blocks(pool) { rows, _ in
+                    forEachTile(pool) { rows, _ in
                         multiply(
                             dy.matrix.rows(rows).plain, linear.weight.plain, into: dx.matrix.rows(rows),
                             accumulating: false, on: pool)

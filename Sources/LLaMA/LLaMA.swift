@@ -1,9 +1,9 @@
-// The LLaMA language model: embedding, transformer blocks, final norm, output head.
+// The LLaMA language model: embedding, transformer blocks, final norm, lm_head.
 //
 //     x = E[tokens];   x = block_l(x) for each layer;   loss = cross-entropy(RMSNorm(x) W_head')
 //
 // Parameters carry Hugging Face's names in Hugging Face's order, so that a checkpoint maps one to
-// one. With `tie_word_embeddings` the head is the embedding and there is no `lm_head.weight`.
+// one. With `tie_word_embeddings` the lm_head is the embedding and there is no `lm_head.weight`.
 
 import Configuration
 import TensorCore
@@ -26,7 +26,7 @@ public final class LLaMA {
     let embedding: Parameter
     let blocks: [BlockParameters]
     let finalNorm: Parameter
-    let head: Parameter
+    let lmHead: Parameter
 
     /// The passes in one precision or the other. Not a protocol: each case is compiled for its type.
     private enum Passes {
@@ -53,12 +53,12 @@ public final class LLaMA {
             name: "model.embed_tokens.weight", shape: [config.vocabSize, config.hiddenSize], role: .embedding)
         blocks = (0..<config.numHiddenLayers).map { BlockParameters(config, layer: $0) }
         finalNorm = Parameter(name: "model.norm.weight", shape: [config.hiddenSize], role: .vector)
-        head =
+        lmHead =
             config.tieWordEmbeddings
             ? embedding
-            : Parameter(name: "lm_head.weight", shape: [config.vocabSize, config.hiddenSize], role: .head)
+            : Parameter(name: "lm_head.weight", shape: [config.vocabSize, config.hiddenSize], role: .lmHead)
         parameters =
-            [embedding] + blocks.flatMap(\.all) + [finalNorm] + (config.tieWordEmbeddings ? [] : [head])
+            [embedding] + blocks.flatMap(\.all) + [finalNorm] + (config.tieWordEmbeddings ? [] : [lmHead])
         passes =
             switch precision {
             case .fp32:

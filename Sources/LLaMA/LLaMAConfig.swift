@@ -47,7 +47,7 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
             .range(1...longestSequence)),
         .init("rms_norm_eps", \.rmsNormEps, "added to the mean square in RMSNorm", .positive),
         .init("rope_theta", \.ropeTheta, "base of the rotary frequencies", .positive),
-        .init("tie_word_embeddings", \.tieWordEmbeddings, "one matrix for the embedding and the output head"),
+        .init("tie_word_embeddings", \.tieWordEmbeddings, "one matrix for the embedding and lm_head"),
         .init("initializer_range", \.initializerRange, "standard deviation of the initial weights", .range(1e-6...10)),
     ]
 

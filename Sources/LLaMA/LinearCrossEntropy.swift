@@ -1,4 +1,4 @@
-// The output head and the cross-entropy loss in one, a chunk of tokens at a time.
+// The output layer (lm_head) and the cross-entropy loss in one, a chunk of tokens at a time.
 //
 //     forward    z = h W',   loss_t = log(sum_j exp(z_tj)) - z_t,target
 //     backward   dz_tj = c (softmax(z_t)_j - [j = target]),   dh = dz W,   dW += dz' h
@@ -6,9 +6,9 @@
 // h: [tokens, hidden_size]; W: [vocab_size, hidden_size]; c is the weight of a token's loss (one over
 // the step's token count). A target below zero is ignored: no loss, no gradient.
 // The logits of a batch are never held: a chunk's logits become its dz in place, and are spent on dh
-// and dW before the next chunk. They lie by blocks of the vocabulary, each [chunk rows, block], as the
-// products write and read them. The sum over the vocabulary that is dh is made in parts of some blocks each,
-// so that many workers can share it, and these are added in order. Chunk and block sizes depend on the model
+// and dW before the next chunk. They lie by tiles of the vocabulary, each [chunk rows, tile], as the
+// products write and read them. The sum over the vocabulary that is dh is made in parts of some tiles each,
+// so that many workers can share it, and these are added in order. Chunk and tile sizes depend on the model
 // alone, so the sums do not depend on the number of workers.
 // Numerics: float32 logits shifted by their maximum; dz is rounded to the activations' type for its
 // products; a chunk adds its part to dW in chunk order. The loss of the batch is summed over tokens
@@ -39,36 +39,36 @@ public struct TokenLoss: Sendable {
     }
 }
 
-/// Chunked head and loss for one model shape. Holds one chunk of logits.
+/// lm_head and loss by chunks, for one model shape. Holds one chunk of logits.
 final class LinearCrossEntropy<Element: ActivationElement> {
     private let logits: OperandTensor<Element>
     private let rowLosses: Tensor<Float>
-    /// dh of a chunk, one for each group of vocabulary blocks.
+    /// dh of a chunk, one for each group of vocabulary tiles.
     private let partialGradients: [Tensor<Float>]
     private let chunkRows: Int
     private let pool: WorkerPool
 
-    /// Rows of W in one block of logits.
-    static var vocabularyBlock: Int { 1024 }
+    /// Rows of W in one tile of logits.
+    static var vocabularyTile: Int { 1024 }
     /// Chunks of at most this many logits (64 MB).
     private static var chunkElements: Int { 16 << 20 }
     /// Rows of a chunk that one task takes: of logits, of losses, of dh.
     private static var logitRows: Int { 256 }
     private static var lossRows: Int { 4 }
-    private static var tokenBlock: Int { 128 }
+    private static var tokenTile: Int { 128 }
     /// Blocks of the vocabulary in one part of dh.
-    private static var groupedBlocks: Int { 4 }
+    private static var groupedTiles: Int { 4 }
     /// Rows of W in one task of dW.
     private static var weightRows: Int { 512 }
 
-    init(maxRows: Int, head: Linear<Element>, pool: WorkerPool) {
-        let vocabularySize = head.parameter.values.matrix.rows
-        let fitting = Self.chunkElements / vocabularySize / Self.tokenBlock * Self.tokenBlock
-        chunkRows = min(maxRows, max(Self.tokenBlock, fitting))
+    init(maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
+        let vocabularySize = lmHead.parameter.values.matrix.rows
+        let fitting = Self.chunkElements / vocabularySize / Self.tokenTile * Self.tokenTile
+        chunkRows = min(maxRows, max(Self.tokenTile, fitting))
         logits = OperandTensor(Tensor(chunkRows * vocabularySize))
         rowLosses = Tensor(maxRows)
-        partialGradients = ranges(of: head.blocks.count, size: Self.groupedBlocks).map { [chunkRows] _ in
-            Tensor(chunkRows, head.parameter.values.matrix.columns)
+        partialGradients = ranges(of: lmHead.tiles.count, size: Self.groupedTiles).map { [chunkRows] _ in
+            Tensor(chunkRows, lmHead.parameter.values.matrix.columns)
         }
         self.pool = pool
     }
@@ -78,7 +78,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
 
     /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
-    private func block<Number>(_ vocabulary: Range<Int>, rows: Int, of whole: Matrix<Number>) -> Matrix<Number> {
+    private func tile<Number>(_ vocabulary: Range<Int>, rows: Int, of whole: Matrix<Number>) -> Matrix<Number> {
         Matrix(
             whole.base + chunkRows * vocabulary.lowerBound, rows: rows, columns: vocabulary.count,
             stride: vocabulary.count)
@@ -86,26 +86,26 @@ final class LinearCrossEntropy<Element: ActivationElement> {
 
     /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to W's gradient.
     func callAsFunction(
-        _ h: Matrix<Element>, head: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
+        _ h: Matrix<Element>, lmHead: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
         gradient: (dh: Matrix<Float>, tokenWeight: Float)?, cancellation: CancellationFlag?
     ) throws -> TokenLoss {
         require(h.rows == targets.count, "\(h.rows) hidden states, \(targets.count) targets")
-        let blocks = head.blocks
+        let tiles = lmHead.tiles
         for start in stride(from: 0, to: h.rows, by: chunkRows) {
             let rows = start..<min(start + chunkRows, h.rows)
             let chunk = h.rows(rows)
-            let z = blocks.map { block($0.rows, rows: rows.count, of: logits.values.matrix) }
-            let dz = blocks.map { block($0.rows, rows: rows.count, of: logits.operand) }
+            let z = tiles.map { tile($0.rows, rows: rows.count, of: logits.values.matrix) }
+            let dz = tiles.map { tile($0.rows, rows: rows.count, of: logits.operand) }
             let logitRows = ranges(of: rows.count, size: Self.logitRows)
-            try pool.forEach(blocks.count * logitRows.count, phase: "head: logits", cancellation: cancellation) {
+            try pool.forEach(tiles.count * logitRows.count, phase: "lm_head: logits", cancellation: cancellation) {
                 task, _ in
                 let (index, part) = task.quotientAndRemainder(dividingBy: logitRows.count)
                 multiply(
-                    chunk.rows(logitRows[part]).plain, blocks[index].weight.transposed,
+                    chunk.rows(logitRows[part]).plain, tiles[index].weight.transposed,
                     into: z[index].rows(logitRows[part]), accumulating: false)
             }
             let lossRows = ranges(of: rows.count, size: Self.lossRows)
-            try pool.forEach(lossRows.count, phase: "head: softmax", cancellation: cancellation) { index, _ in
+            try pool.forEach(lossRows.count, phase: "lm_head: softmax", cancellation: cancellation) { index, _ in
                 for row in lossRows[index] {
                     rowLosses.data[start + row] = loss(
                         z, dz, row: row, target: targets[start + row], gradientScale: gradient?.tokenWeight)
@@ -113,7 +113,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             }
             guard let gradient else { continue }
             try addGradients(
-                chunk, dz, head: head, dh: gradient.dh.rows(rows), cancellation: cancellation)
+                chunk, dz, lmHead: lmHead, dh: gradient.dh.rows(rows), cancellation: cancellation)
         }
         var total = TokenLoss()
         for (i, target) in targets.enumerated() where target >= 0 {
@@ -124,37 +124,38 @@ final class LinearCrossEntropy<Element: ActivationElement> {
 
     /// dh of a chunk, and what it adds to W's gradient.
     private func addGradients(
-        _ chunk: Matrix<Element>, _ dz: [Matrix<Element>], head: Linear<Element>, dh: Matrix<Float>,
+        _ chunk: Matrix<Element>, _ dz: [Matrix<Element>], lmHead: Linear<Element>, dh: Matrix<Float>,
         cancellation: CancellationFlag?
     ) throws {
-        let blocks = head.blocks
-        let dweight = head.parameter.gradient.matrix
-        let groups = ranges(of: blocks.count, size: Self.groupedBlocks)
-        let tokenBlocks = ranges(of: chunk.rows, size: Self.tokenBlock)
-        let weightTasks = blocks.indices.flatMap { index in
-            ranges(of: blocks[index].rows.count, size: Self.weightRows).map { (index, $0) }
+        let tiles = lmHead.tiles
+        let dweight = lmHead.parameter.gradient.matrix
+        let groups = ranges(of: tiles.count, size: Self.groupedTiles)
+        let tokenTiles = ranges(of: chunk.rows, size: Self.tokenTile)
+        let weightTasks = tiles.indices.flatMap { index in
+            ranges(of: tiles[index].rows.count, size: Self.weightRows).map { (index, $0) }
         }
-        let dhTasks = groups.count * tokenBlocks.count
-        try pool.forEach(dhTasks + weightTasks.count, phase: "head: gradients", cancellation: cancellation) { task, _ in
+        let dhTasks = groups.count * tokenTiles.count
+        try pool.forEach(dhTasks + weightTasks.count, phase: "lm_head: gradients", cancellation: cancellation) {
+            task, _ in
             if task < dhTasks {
-                let (group, block) = task.quotientAndRemainder(dividingBy: tokenBlocks.count)
-                let rows = tokenBlocks[block]
+                let (group, tile) = task.quotientAndRemainder(dividingBy: tokenTiles.count)
+                let rows = tokenTiles[tile]
                 let part = partialGradients[group].matrix.rows(rows)
                 for index in groups[group] {
                     multiply(
-                        dz[index].rows(rows).plain, blocks[index].weight.plain, into: part,
+                        dz[index].rows(rows).plain, tiles[index].weight.plain, into: part,
                         accumulating: index > groups[group].lowerBound)
                 }
             } else {
                 let (index, part) = weightTasks[task - dhTasks]
-                let first = blocks[index].rows.lowerBound
+                let first = tiles[index].rows.lowerBound
                 multiply(
                     dz[index].columns(part).transposed, chunk.plain,
                     into: dweight.rows(first + part.lowerBound..<first + part.upperBound), accumulating: true)
             }
         }
         let sumRows = ranges(of: chunk.rows, size: 16)
-        try pool.forEach(sumRows.count, phase: "head: sum of dh", cancellation: cancellation) { index, _ in
+        try pool.forEach(sumRows.count, phase: "lm_head: sum of dh", cancellation: cancellation) { index, _ in
             let dh = dh.rows(sumRows[index])
             dh.copy(from: partialGradients[0].matrix.rows(sumRows[index]))
             for part in partialGradients.dropFirst() {
@@ -163,7 +164,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         }
     }
 
-    /// The loss of one row of logits, which lies over the blocks `z`. Spends them; with `gradientScale` the
+    /// The loss of one row of logits, which lies over the tiles `z`. Spends them; with `gradientScale` the
     /// row of `dz`, which may be where `z` is, becomes its gradient.
     private func loss(
         _ z: [Matrix<Float>], _ dz: [Matrix<Element>], row: Int, target: Int32, gradientScale: Float?
@@ -174,16 +175,16 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             }
             return 0
         }
-        let (block, column) = Int(target).quotientAndRemainder(dividingBy: Self.vocabularyBlock)
-        let targetLogit = z[block][row, column]
+        let (tile, column) = Int(target).quotientAndRemainder(dividingBy: Self.vocabularyTile)
+        let targetLogit = z[tile][row, column]
         let shift = z.reduce(-Float.infinity) { max($0, Softmax.max($1.row(row), count: $1.columns)) }
         let sum = z.reduce(Float(0)) { $0 + Softmax.exponentials($1.row(row), count: $1.columns, shift: shift) }
         if let gradientScale {
-            let targetProbability = z[block][row, column] / sum
+            let targetProbability = z[tile][row, column] / sum
             for (z, dz) in zip(z, dz) {
                 Softmax.scale(z.row(row), count: z.columns, by: gradientScale / sum, into: dz.row(row))
             }
-            dz[block][row, column] = Element(gradientScale * (targetProbability - 1))
+            dz[tile][row, column] = Element(gradientScale * (targetProbability - 1))
         }
         return log(sum) + (shift - targetLogit)
     }

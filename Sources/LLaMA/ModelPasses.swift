@@ -4,12 +4,12 @@ import TensorCore
 public struct PassSeconds: Sendable {
     public var forward = 0.0
     /// Head and loss, both ways.
-    public var head = 0.0
+    public var lmHead = 0.0
     /// What is recomputed included.
     public var backward = 0.0
 
-    public init(forward: Double = 0, head: Double = 0, backward: Double = 0) {
-        (self.forward, self.head, self.backward) = (forward, head, backward)
+    public init(forward: Double = 0, lmHead: Double = 0, backward: Double = 0) {
+        (self.forward, self.lmHead, self.backward) = (forward, lmHead, backward)
     }
 }
 
@@ -23,7 +23,7 @@ final class ModelPasses<Element: ActivationElement> {
     private let embedding: Parameter
     private let blocks: [TransformerBlock<Element>]
     private let finalNorm: Parameter
-    private let head: Linear<Element>
+    private let lmHead: Linear<Element>
     private let linears: [Linear<Element>]
 
     private let rope: RoPE
@@ -47,15 +47,15 @@ final class ModelPasses<Element: ActivationElement> {
         embedding = model.embedding
         blocks = model.blocks.map(TransformerBlock.init)
         finalNorm = model.finalNorm
-        head = Linear(model.head, blockRows: LinearCrossEntropy<Element>.vocabularyBlock)
-        linears = [head] + blocks.flatMap(\.linears)
+        lmHead = Linear(model.lmHead, tileRows: LinearCrossEntropy<Element>.vocabularyTile)
+        linears = [lmHead] + blocks.flatMap(\.linears)
 
         let maxTokens = microBatchSize * length
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
         workspace = Workspace(workers: pool.workerCount) {
             BlockContext.scratch(Element.self, $0, config, CausalSelfAttention(config, length: length))
         }
-        loss = LinearCrossEntropy(maxRows: maxTokens, head: head, pool: pool)
+        loss = LinearCrossEntropy(maxRows: maxTokens, lmHead: lmHead, pool: pool)
         self.recompute = recompute
         let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
         activations =
@@ -83,7 +83,7 @@ final class ModelPasses<Element: ActivationElement> {
     func roundWeights() {
         let changed = linears.filter { $0.parameter.takeChange() }
         if changed.isEmpty { return }
-        let weights = changed.flatMap { $0.blocks.map(\.weight) }
+        let weights = changed.flatMap { $0.tiles.map(\.weight) }
         pool.forEach(weights.count) { index, _ in weights[index].update() }
     }
 
@@ -104,18 +104,18 @@ final class ModelPasses<Element: ActivationElement> {
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
-                    normalized.matrix.rows(rows), head: head, targets: $0, gradient: (dh, tokenWeight),
+                    normalized.matrix.rows(rows), lmHead: lmHead, targets: $0, gradient: (dh, tokenWeight),
                     cancellation: cancellation)
             }
             let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
             buffers.gains.zero()
-            try context.forEachTokenBlock(phase: "backward: final norm") { rows, block, _ in
+            try context.forEachTokenTile(phase: "backward: final norm") { rows, tile, _ in
                 let dx = dx.rows(rows)
                 for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
                 RMSNorm.backward(
                     dh.rows(rows), x: stream.matrix.rows(rows), gain: finalNorm.values, eps: context.eps,
-                    addingTo: dx, dgain: buffers.gains.matrix.row(block))
+                    addingTo: dx, dgain: buffers.gains.matrix.row(tile))
             }
             addGainGradient(buffers, to: finalNorm, context)
             for (layer, block) in blocks.enumerated().reversed() {
@@ -127,15 +127,15 @@ final class ModelPasses<Element: ActivationElement> {
                 }
                 try block.backward(activations[layer], buffers, context)
             }
-            let columnBlocks = ranges(of: config.hiddenSize, size: 32)
+            let columnTiles = ranges(of: config.hiddenSize, size: 32)
             try context.forEach(
-                columnBlocks.count, phase: "backward: embedding", alongside: buffers.takeWaiting()
-            ) { block, _ in
+                columnTiles.count, phase: "backward: embedding", alongside: buffers.takeWaiting()
+            ) { tile, _ in
                 Embedding.backward(
-                    dx, tokens: tokens, columns: columnBlocks[block], addingTo: embedding.gradient.matrix)
+                    dx, tokens: tokens, columns: columnTiles[tile], addingTo: embedding.gradient.matrix)
             }
             seconds.forward += (forwardDone - started) / .seconds(1)
-            seconds.head += (headDone - forwardDone) / .seconds(1)
+            seconds.lmHead += (headDone - forwardDone) / .seconds(1)
             seconds.backward += (clock.now - headDone) / .seconds(1)
             return result
         }
@@ -146,7 +146,7 @@ final class ModelPasses<Element: ActivationElement> {
         try forwardOnly(batch.tokens, context)
         return try batch.targets.withUnsafeBufferPointer {
             try loss(
-                normalized.matrix.rows(0..<context.tokens), head: head, targets: $0, gradient: nil,
+                normalized.matrix.rows(0..<context.tokens), lmHead: lmHead, targets: $0, gradient: nil,
                 cancellation: cancellation)
         }
     }
@@ -155,13 +155,13 @@ final class ModelPasses<Element: ActivationElement> {
         let context = context(batch, nil)
         try forwardOnly(batch.tokens, context)
         let result = Tensor<Float>(context.tokens, config.vocabSize)
-        for (columns, weight) in head.blocks {
-            let block = Tensor<Float>(context.tokens, columns.count)
-            withExtendedLifetime(block) {
+        for (columns, weight) in lmHead.tiles {
+            let tile = Tensor<Float>(context.tokens, columns.count)
+            withExtendedLifetime(tile) {
                 multiply(
-                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: block.matrix,
+                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: tile.matrix,
                     accumulating: false)
-                copy(block.matrix, to: result.matrix.columns(columns))
+                copy(tile.matrix, to: result.matrix.columns(columns))
             }
         }
         return result
@@ -175,7 +175,7 @@ final class ModelPasses<Element: ActivationElement> {
     }
 
     private func embed(_ tokens: UnsafeBufferPointer<Int32>, _ context: BlockContext) throws {
-        try context.forEachTokenBlock(phase: "forward: embedding") { rows, _, _ in
+        try context.forEachTokenTile(phase: "forward: embedding") { rows, _, _ in
             Embedding.forward(
                 UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.values.matrix,
                 into: stream.matrix.rows(rows))
@@ -183,7 +183,7 @@ final class ModelPasses<Element: ActivationElement> {
     }
 
     private func normalize(_ context: BlockContext) throws {
-        try context.forEachTokenBlock(phase: "forward: final norm") { rows, _, _ in
+        try context.forEachTokenTile(phase: "forward: final norm") { rows, _, _ in
             RMSNorm.forward(
                 stream.matrix.rows(rows), gain: finalNorm.values, eps: context.eps,
                 into: normalized.matrix.rows(rows))

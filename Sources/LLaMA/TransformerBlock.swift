@@ -6,14 +6,14 @@
 //
 // Weights are [out_features, in_features]; x, y, out: [tokens, hidden_size].
 //
-// How the work is cut: a pass is three phases, by blocks of tokens, by attention head, by blocks of
-// tokens again. Within a block of tokens everything from one norm to the next product happens while
-// the block's rows are in cache; idle workers help with its products. Weight gradients contract over all
+// How the work is cut: a pass is three phases, by tiles of tokens, by attention head, by tiles of
+// tokens again. Within a tile of tokens everything from one norm to the next product happens while
+// the tile's rows are in cache; idle workers help with its products. Weight gradients contract over all
 // tokens of the micro-batch, so they are cut into tiles of the weight instead, and wait for a later phase
-// whose workers they keep busy. No block's shape depends on the number of workers.
+// whose workers they keep busy. No tile's shape depends on the number of workers.
 //
 // Kept for the backward pass, a token: x, y (hidden_size each), q, attention output (heads * d each),
-// k, v (kv heads * d each), gate and up (intermediate_size each), one log-denominator a head. The
+// k, v (kv heads * d each), gate and up (intermediate_size each), the log-sum-exp (LSE) of the scores, one a head. The
 // normalized rows and silu(gate) * up are rebuilt, and with `Recompute` more than that. q, k, v, gate
 // and up are overwritten by their gradients, which the weight gradients then read.
 // Numerics: the residual stream runs through all blocks in float32, in place. What is kept of it, x and y,
@@ -23,7 +23,7 @@
 
 import TensorCore
 
-/// What a block of the model needs besides its weights; shared by all blocks.
+/// What a transformer block needs besides its weights; shared by all blocks.
 struct BlockContext {
     let config: LLaMAConfig
     let pool: WorkerPool
@@ -38,14 +38,14 @@ struct BlockContext {
     var eps: Float { Float(config.rmsNormEps) }
     var attention: CausalSelfAttention { CausalSelfAttention(config, length: length) }
 
-    /// Tokens in a block of rows: enough that a product runs near its full speed.
-    static let tokenBlock = 256
+    /// Tokens in a tile: enough that a product runs near its full speed.
+    static let tokenTile = 256
 
-    /// Scratch of one worker: what the largest block of work takes.
+    /// Scratch of one worker: what the largest task takes.
     static func scratch<Element: ActivationElement>(
         _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
     ) {
-        let rows = tokenBlock
+        let rows = tokenTile
         // Two norms' outputs; or one, and the gated activation or its gradient.
         for width in [config.hiddenSize, config.intermediateSize] {
             arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
@@ -53,24 +53,24 @@ struct BlockContext {
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
-    var tokenBlocks: [Range<Int>] { ranges(of: tokens, size: Self.tokenBlock) }
+    var tokenTiles: [Range<Int>] { ranges(of: tokens, size: Self.tokenTile) }
 
-    /// Runs `body` for each block of tokens, and the weight gradients that wait.
-    func forEachTokenBlock<Element>(
+    /// Runs `body` for each tile of tokens, and the weight gradients that wait.
+    func forEachTokenTile<Element>(
         phase: StaticString = #function,
         alongside gradients: [WeightGradientTile<Element>] = [WeightGradientTile<Float>](),
-        _ body: (_ rows: Range<Int>, _ block: Int, _ arena: Arena) -> Void
+        _ body: (_ rows: Range<Int>, _ tile: Int, _ arena: Arena) -> Void
     ) throws {
-        let tokenBlocks = tokenBlocks
-        try forEach(tokenBlocks.count, phase: phase, alongside: gradients) { block, arena in
-            body(tokenBlocks[block], block, arena)
+        let tokenTiles = tokenTiles
+        try forEach(tokenTiles.count, phase: phase, alongside: gradients) { tile, arena in
+            body(tokenTiles[tile], tile, arena)
         }
     }
 
-    /// Runs `body` for so many blocks, and the weight gradients that wait.
+    /// Runs `body` for so many tasks, and the weight gradients that wait.
     func forEach<Element>(
         _ count: Int, phase: StaticString = #function, alongside gradients: [WeightGradientTile<Element>],
-        _ body: (_ block: Int, _ arena: Arena) -> Void
+        _ body: (_ task: Int, _ arena: Arena) -> Void
     ) throws {
         try pool.forEach(gradients.count + count, phase: phase, cancellation: cancellation) { task, worker in
             if task < gradients.count {
@@ -104,12 +104,12 @@ final class TransformerBlock<Element: ActivationElement> {
 
     /// Takes `stream` from x to the block's output; fills `saved`.
     func forward(_ stream: Matrix<Float>, _ saved: BlockActivations<Element>, _ context: BlockContext) throws {
-        try context.forEachTokenBlock(phase: "forward: q, k, v") { rows, _, arena in
+        try context.forEachTokenTile(phase: "forward: q, k, v") { rows, _, arena in
             copy(stream.rows(rows), to: saved.residual.matrix.rows(rows))
             projectHeads(saved, rows, context, arena)
         }
         try attend(saved, context)
-        try context.forEachTokenBlock(phase: "forward: output, MLP") { rows, _, arena in
+        try context.forEachTokenTile(phase: "forward: output, MLP") { rows, _, arena in
             let stream = stream.rows(rows)
             multiply(
                 saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: stream, accumulating: true,
@@ -126,7 +126,7 @@ final class TransformerBlock<Element: ActivationElement> {
     /// Makes what `recompute` says was not kept, to the same bits.
     func restore(_ saved: BlockActivations<Element>, _ recompute: Recompute, _ context: BlockContext) throws {
         if recompute == .none { return }
-        try context.forEachTokenBlock(phase: "recompute") { rows, _, arena in
+        try context.forEachTokenTile(phase: "recompute") { rows, _, arena in
             if recompute == .block { projectHeads(saved, rows, context, arena) }
             project(saved, rows, context, arena)
         }
@@ -163,7 +163,7 @@ final class TransformerBlock<Element: ActivationElement> {
             attention.forward(
                 head: head, q: q.rows(rows), k: k.rows(rows), v: v.rows(rows),
                 into: saved.attention.matrix.rows(rows),
-                logDenominators: saved.logDenominators.data + task * context.length,
+                lse: saved.lse.data + task * context.length,
                 arena: context.workspace.arena(of: worker))
         }
     }
@@ -198,7 +198,7 @@ final class TransformerBlock<Element: ActivationElement> {
         let (dout, dy) = (buffers.residual.values.matrix, buffers.middle.values.matrix)
         let pool = context.pool
         buffers.gains.zero()
-        try context.forEachTokenBlock(phase: "backward: MLP", alongside: buffers.takeWaiting()) { rows, block, arena in
+        try context.forEachTokenTile(phase: "backward: MLP", alongside: buffers.takeWaiting()) { rows, tile, arena in
             let y = saved.middle.matrix.rows(rows)
             let (g, u) = (saved.gate.matrix.rows(rows), saved.up.matrix.rows(rows))
             let dgated = arena.matrix(rows.count, g.columns)
@@ -215,7 +215,7 @@ final class TransformerBlock<Element: ActivationElement> {
             copy(dout.rows(rows), to: dy.rows(rows))
             RMSNorm.backward(
                 dm, x: y, gain: postAttentionNorm.values, eps: context.eps,
-                addingTo: dy.rows(rows), dgain: buffers.gains.matrix.row(block))
+                addingTo: dy.rows(rows), dgain: buffers.gains.matrix.row(tile))
             buffers.middle.round(rows: rows)
             multiply(
                 buffers.middle.operand.rows(rows).plain, output.weight.plain,
@@ -241,8 +241,8 @@ final class TransformerBlock<Element: ActivationElement> {
                 group: group, q: saved.query.matrix.rows(rows), k: saved.key.matrix.rows(rows),
                 v: saved.value.matrix.rows(rows), output: saved.attention.matrix.rows(rows),
                 doutput: buffers.attention.matrix.rows(rows),
-                logDenominators: { head in
-                    UnsafePointer(saved.logDenominators.data + (sequence * attention.heads + head) * context.length)
+                lse: { head in
+                    UnsafePointer(saved.lse.data + (sequence * attention.heads + head) * context.length)
                 }, arena: arena)
         }
     }
@@ -256,7 +256,7 @@ final class TransformerBlock<Element: ActivationElement> {
             weightGradientTiles(gate, saved.gate.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
             + weightGradientTiles(up, saved.up.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
         buffers.gains.zero()
-        try context.forEachTokenBlock(phase: "backward: q, k, v", alongside: gradients) { rows, block, arena in
+        try context.forEachTokenTile(phase: "backward: q, k, v", alongside: gradients) { rows, tile, arena in
             let x = saved.residual.matrix.rows(rows)
             for heads in [dq, dk] {
                 context.rope.rotate(
@@ -272,7 +272,7 @@ final class TransformerBlock<Element: ActivationElement> {
             copy(buffers.middle.values.matrix.rows(rows), to: dx)
             RMSNorm.backward(
                 dh, x: x, gain: inputNorm.values, eps: context.eps,
-                addingTo: dx, dgain: buffers.gains.matrix.row(block))
+                addingTo: dx, dgain: buffers.gains.matrix.row(tile))
         }
         addGainGradient(buffers, to: inputNorm, context)
         buffers.waiting = [(query, dq), (key, dk), (value, dv)].flatMap { linear, dy in
@@ -281,10 +281,10 @@ final class TransformerBlock<Element: ActivationElement> {
     }
 }
 
-/// Adds the blocks' sums, in the order of the tokens, to a norm gain's gradient.
+/// Adds the tiles' sums, in the order of the tokens, to a norm gain's gradient.
 func addGainGradient<Element>(_ buffers: BackwardBuffers<Element>, to gain: Parameter, _ context: BlockContext) {
-    for block in context.tokenBlocks.indices {
-        let part = buffers.gains.matrix.row(block)
+    for tile in context.tokenTiles.indices {
+        let part = buffers.gains.matrix.row(tile)
         for j in 0..<gain.count { gain.gradient.data[j] += part[j] }
     }
 }

@@ -11,7 +11,7 @@ import TensorCore
 ///
 /// Blocks, after the reference's version 1.1.1, here by role and there by pieces of the name:
 ///
-///     embedding, head                     a row, which is a token
+///     embedding, lm_head                     a row, which is a token
 ///     query and key projection            a head: `headDim` rows
 ///     value and output projection, MLP    a row, which is an output neuron
 ///     value projection, `whole_value_matrix`    the whole matrix (the reference's `wv_names = {}`)
@@ -68,7 +68,7 @@ public struct AdamMini: OptimizerSettings {
         case .matrix(.query(let headDim)), .matrix(.key(let headDim)):
             require(shape[0] % headDim == 0, "\(shape[0]) rows are not whole heads of \(headDim)")
             return shape[0] / headDim
-        case .embedding, .head, .matrix: return shape[0]
+        case .embedding, .lmHead, .matrix: return shape[0]
         }
     }
 }

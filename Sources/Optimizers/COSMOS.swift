@@ -18,7 +18,7 @@ import TensorCore
 /// The root mean square of an update is lr. U starts as the r leading right singular vectors of the first
 /// gradient, S as (1 - beta2) Uᵀ Gᵀ G U. With `nesterov`, as at the head of the official code,
 /// D = ( (1 - beta1) G + beta1 M ) / ( 1 - beta1^(t+1) ): the exact mean with the gradient once more.
-/// Embedding, head and norm gains go to AdamW.
+/// Embedding, lm_head and norm gains go to AdamW.
 ///
 /// **Numerics.** The bases are kept as rows, U as r x n, as LAPACK wants them. V is not rotated with the basis.
 /// Where nothing is left over B is 0: where r is n, and at the first step where r is m or more. See `NewtonSchulz`

@@ -13,7 +13,7 @@ import TensorCore
 ///     W <- W - lr weight_decay W
 ///
 /// `std` projects the smaller side (the right one of a square), `reverse_std` the other; `left` and
-/// `right` force one. Embedding, head and norm gains run through the same rule unprojected, R = D = G,
+/// `right` force one. Embedding, lm_head and norm gains run through the same rule unprojected, R = D = G,
 /// without `scale`, at the same lr.
 ///
 /// **Numerics.** eps is added before the bias correction and the decay comes last, as in the reference.

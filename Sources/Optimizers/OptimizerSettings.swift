@@ -22,7 +22,7 @@ public protocol OptimizerSettings: ConfigurationSection {
     var lr: Double { get set }
     /// Decoupled decay: a step multiplies the weight by 1 - lr * weight_decay.
     var weightDecay: Double { get set }
-    /// What AdamW runs with on embedding, head and norm gains; nil: the optimizer takes these itself.
+    /// What AdamW runs with on embedding, lm_head and norm gains; nil: the optimizer takes these itself.
     var adam: AdamSettings? { get set }
 
     /// The rule of one parameter, whose state it declares.
@@ -53,7 +53,7 @@ extension OptimizerSettings {
         settings + [
             .optionalSection(
                 "adam", \.adam,
-                "AdamW on embedding, head and norm gains"
+                "AdamW on embedding, lm_head and norm gains"
                     + (Self().adam == nil ? "; null: \(Self.name) takes these itself" : "; null: its defaults"))
         ]
     }

@@ -23,7 +23,7 @@ import TensorCore
 ///
 /// beta is `shampoo_beta`, or beta2 without it. `sides: input` keeps only R, Q_R, the side of the input
 /// dimension (the paper of COSMOS counts SOAP's memory so); a side longer than `max_precond_dim` is left out
-/// too. Embedding, head and norm gains go to AdamW.
+/// too. Embedding, lm_head and norm gains go to AdamW.
 ///
 /// **Numerics.** eps before the bias correction, decay last. The bases are kept as rows: the tensors `q_left`
 /// and `q_right` are Qᵀ. The first L and R of a matrix that is not square have a null space on the longer
@@ -35,7 +35,7 @@ import TensorCore
 ///
 /// **Beside the reference.** It carries m through the original space at every step, which changes nothing
 /// but rounding while Q stays; here only at a refresh. It takes every parameter itself, with the first
-/// call skipped for all; here embedding, head and gains go to AdamW and are updated from the first step on.
+/// call skipped for all; here embedding, lm_head and gains go to AdamW and are updated from the first step on.
 public struct SOAP: OptimizerSettings {
     public enum Sides: String, CaseIterable, ConfigurationValue { case both, input }
 

@@ -121,16 +121,16 @@ package struct GradientProbe {
 }
 
 extension PassSeconds {
-    var total: Double { forward + head + backward }
-    /// A forward pass with its loss: head and loss take a third of what they take with their gradients.
-    var evaluation: Double { forward + head / 3 }
+    var total: Double { forward + lmHead + backward }
+    /// A forward pass with its loss: lm_head and loss take a third of what they take with their gradients.
+    var evaluation: Double { forward + lmHead / 3 }
 
     static func - (a: PassSeconds, b: PassSeconds) -> PassSeconds {
-        PassSeconds(forward: a.forward - b.forward, head: a.head - b.head, backward: a.backward - b.backward)
+        PassSeconds(forward: a.forward - b.forward, lmHead: a.lmHead - b.lmHead, backward: a.backward - b.backward)
     }
 
     static func / (a: PassSeconds, divisor: Double) -> PassSeconds {
-        PassSeconds(forward: a.forward / divisor, head: a.head / divisor, backward: a.backward / divisor)
+        PassSeconds(forward: a.forward / divisor, lmHead: a.lmHead / divisor, backward: a.backward / divisor)
     }
 }
 

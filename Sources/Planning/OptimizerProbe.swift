@@ -4,7 +4,7 @@ import TensorCore
 
 /// Measures the optimizer's step on parameters of the model's shapes, without the model.
 ///
-/// Embedding, head and norm gains are stepped as they are. Of the hidden matrices only those of some
+/// Embedding, lm_head and norm gains are stepped as they are. Of the hidden matrices only those of some
 /// layers are: the time of the whole model is theirs times the layers. A rule that multiplies matrices
 /// is measured at growing fractions f of each dimension for as long as time allows, and the last time is
 /// divided by f³: matrix products, QR and eigenproblems are all cubic.

@@ -93,7 +93,7 @@ public struct RunPlan: Codable, Sendable {
 
     private static func roles(of optimizer: Optimizer) -> [Role] {
         let groups = Dictionary(grouping: optimizer.slots) { $0.parameter.role.kind }
-        return ["embedding", "matrices", "norm gains", "head"].compactMap { kind in
+        return ["embedding", "matrices", "norm gains", "lm_head"].compactMap { kind in
             groups[kind].map { slots in
                 Role(
                     role: kind, tensors: slots.count, parameters: slots.reduce(0) { $0 + $1.parameter.count },
@@ -115,7 +115,7 @@ extension ParameterRole {
     package var kind: String {
         switch self {
         case .embedding: "embedding"
-        case .head: "head"
+        case .lmHead: "lm_head"
         case .matrix: "matrices"
         case .vector: "norm gains"
         }

@@ -3,10 +3,10 @@ import Synchronization
 /// What a parameter is in the model. Optimizers decide by it, never by a parameter's size or by a
 /// piece of its name.
 public enum ParameterRole: Hashable, Sendable {
-    /// The token embedding, `[vocab_size, hidden_size]`; also the output head where they are tied.
+    /// The token embedding, `[vocab_size, hidden_size]`; also the lm_head where they are tied.
     case embedding
-    /// The output head, `[vocab_size, hidden_size]`.
-    case head
+    /// The output layer, `lm_head`: `[vocab_size, hidden_size]`.
+    case lmHead
     /// A hidden weight matrix `[out_features, in_features]`.
     case matrix(Projection)
     /// A norm gain, `[hidden_size]`.

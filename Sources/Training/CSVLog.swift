@@ -62,8 +62,8 @@ public final class CSVLog {
                 .map { String(decoding: $0, as: UTF8.self) }
             number += 1
             if number == 1 {
-                // An older name.
-                guard fields.map({ $0 == "limit_share" ? "mfu" : $0 }) == LogRow.columns else {
+                let olderNames = ["limit_share": "mfu", "head_seconds": "lm_head_seconds"]
+                guard fields.map({ olderNames[$0] ?? $0 }) == LogRow.columns else {
                     throw damaged("line 1 has other columns than this version writes")
                 }
             } else {

@@ -166,7 +166,7 @@ public final class Trainer {
         tokens += loss.count
         self.sampler = sampler
         phases.forward = model.passSeconds.forward - passes.forward
-        phases.head = model.passSeconds.head - passes.head
+        phases.lmHead = model.passSeconds.lmHead - passes.lmHead
         phases.backward = model.passSeconds.backward - passes.backward
         phases.optimizer = ended - optimizerStarted
         phases.rest = max(0, ended - started - phases.all.reduce(0) { $0 + $1.seconds })

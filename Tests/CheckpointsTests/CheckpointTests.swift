@@ -104,7 +104,7 @@ private struct Fixture {
 
     @Test func aCheckpointThatFindsNoRoomIsNotBegun() throws {
         var contents = saved.contents(step: 1)
-        contents.parameters = withoutMemory { [Parameter(name: "large", shape: [1 << 28, 1 << 28], role: .head)] }
+        contents.parameters = withoutMemory { [Parameter(name: "large", shape: [1 << 28, 1 << 28], role: .lmHead)] }
         let error = #expect(throws: UserError.self) { try store.save(contents) }
         #expect(error?.kind == .inputOutput)
         #expect(error?.message.hasPrefix("no room for a checkpoint in \(folder.path): it takes ") == true)

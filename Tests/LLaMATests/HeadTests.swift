@@ -15,7 +15,7 @@ import Testing
     func lossAndGradients(_ precision: Precision) throws {
         let shape = Self.shape
         let model = ReferenceTests.model(shape, threads: 3, precision: precision)
-        let head = try #require(model.parameters.last { $0.role == .head })
+        let head = try #require(model.parameters.last { $0.role == .lmHead })
         let gain = try #require(model.parameters.last { $0.name == "model.norm.weight" })
         // Wide enough that the softmax is far from uniform.
         for index in 0..<head.count { head.weight.data[index] *= 5 }
@@ -80,7 +80,7 @@ import Testing
             "three blocks of the vocabulary", hidden: 6, intermediate: 5, layers: 1, heads: 1, keyValueHeads: 1,
             vocabulary: 2100, sequences: 1, length: 8)
         let model = ReferenceTests.model(shape)
-        let head = try #require(model.parameters.last { $0.role == .head })
+        let head = try #require(model.parameters.last { $0.role == .lmHead })
         for column in 0..<6 { head.weight.matrix[token, column] *= 5000 }
         let (tokens, targets) = ReferenceTests.batch(shape)
         let loss = try model.accumulateGradients(

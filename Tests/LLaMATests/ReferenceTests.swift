@@ -206,7 +206,7 @@ import Testing
             return model.parameters.map { $0.gradient.elements.map(\.bitPattern) }
         }
         let whole = try gradients()
-        let seconds = model.passSeconds.forward + model.passSeconds.head + model.passSeconds.backward
+        let seconds = model.passSeconds.forward + model.passSeconds.lmHead + model.passSeconds.backward
         var cancelled = 0
         for part in 1...24 {
             let flag = CancellationFlag()

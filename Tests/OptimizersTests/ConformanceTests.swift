@@ -50,7 +50,7 @@ import Testing
             ("key", [4, 8], .matrix(.key(headDim: 4))), ("value", [4, 8], .matrix(.value)),
             ("output", [8, 8], .matrix(.attentionOutput)), ("gate", [22, 8], .matrix(.gate)),
             ("down", [8, 22], .matrix(.down)), ("row", [1, 9], .matrix(.up)), ("column", [9, 1], .matrix(.up)),
-            ("norm", [8], .vector), ("head", [37, 8], .head),
+            ("norm", [8], .vector), ("head", [37, 8], .lmHead),
         ]
         var random = Random(seed: 7, stream: "weights")
         return shapes.map { name, shape, role in

@@ -68,7 +68,7 @@ extension GoldenCase {
     private func adamMini(_ settings: GoldenSettings, _ parameter: String) throws -> GoldenPlan {
         let headDim = try settings.int("dim") / settings.int("n_heads")
         let roles: [(String, ParameterRole)] = [
-            ("embed_tokens.weight", .embedding), ("lm_head.weight", .head), ("norm.weight", .vector),
+            ("embed_tokens.weight", .embedding), ("lm_head.weight", .lmHead), ("norm.weight", .vector),
             ("q_proj.weight", .matrix(.query(headDim: headDim))), ("k_proj.weight", .matrix(.key(headDim: headDim))),
             ("v_proj.weight", .matrix(.value)), ("o_proj.weight", .matrix(.attentionOutput)),
             ("gate_proj.weight", .matrix(.gate)), ("up_proj.weight", .matrix(.up)),

@@ -41,7 +41,7 @@ import Testing
         func ruleName(_ configuration: OptimizerConfiguration, _ role: ParameterRole) -> String {
             type(of: configuration.settings(for: role)).name
         }
-        let roles: [ParameterRole] = [.embedding, .head, .vector]
+        let roles: [ParameterRole] = [.embedding, .lmHead, .vector]
         for name in ["muon", "soap", "cosmos"] {
             let configuration = try Self.read("name: \(name)")
             #expect(roles.allSatisfy { ruleName(configuration, $0) == "adamw" })
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    /// Every optimizer may leave embedding, head and gains to an AdamW with settings of its own.
+    /// Every optimizer may leave embedding, lm_head and gains to an AdamW with settings of its own.
     @Test(arguments: optimizers.map { $0.name })
     func adamSectionIsForAll(_ name: String) throws {
         let parameters = [

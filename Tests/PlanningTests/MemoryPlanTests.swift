@@ -38,7 +38,7 @@ import Testing
         let configuration = try configuration("llama60m.cfg", "optimizer={name: \(name)}")
         let plan = try plan(configuration)
         let shapes: [([Int], ParameterRole, count: Int)] = [
-            ([32000, 512], .embedding, 1), ([32000, 512], .head, 1), ([512], .vector, 17),
+            ([32000, 512], .embedding, 1), ([32000, 512], .lmHead, 1), ([512], .vector, 17),
             ([512, 512], .matrix(.query(headDim: 64)), 8), ([512, 512], .matrix(.key(headDim: 64)), 8),
             ([512, 512], .matrix(.value), 8), ([512, 512], .matrix(.attentionOutput), 8),
             ([1376, 512], .matrix(.gate), 8), ([1376, 512], .matrix(.up), 8), ([512, 1376], .matrix(.down), 8),
@@ -96,7 +96,7 @@ import Testing
         let packed = 2 * 2 * (single.weights / 4 - 32000 * 512 - 17 * 512)
         #expect((packed...packed * 103 / 100).contains(half.weightOperands))
         #expect(half.weights == single.weights && half.gradients == single.gradients)
-        // All but the residual stream and attention's log-denominators: 8 heads in 8 blocks, a number a token.
+        // All but the residual stream and attention's log-sum-exps (LSE): 8 heads in 8 blocks, a number a token.
         let tokens = 8 * 1024
         let exact = 4 * tokens * (512 + 8 * 8)
         #expect(2 * (half.activations - exact) == single.activations - exact)

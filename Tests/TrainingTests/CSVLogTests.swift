@@ -17,7 +17,7 @@ private func row(_ step: Int) -> LogRow {
 @Suite struct CSVLogTests {
     private let header =
         "step,tokens,train_loss,validation_loss,validation_perplexity,learning_rate,gradient_norm,step_seconds,"
-        + "tokens_per_second,flops_per_second,mfu,data_seconds,forward_seconds,head_seconds,backward_seconds,"
+        + "tokens_per_second,flops_per_second,mfu,data_seconds,forward_seconds,lm_head_seconds,backward_seconds,"
         + "optimizer_seconds,rest_seconds,peak_rss_bytes\n"
 
     /// A log of rows 1 ... `steps`.
@@ -55,7 +55,9 @@ private func row(_ step: Int) -> LogRow {
     @Test func olderNamesAreRead() throws {
         let folder = try TemporaryFolder()
         let path = try log(folder, steps: 2)
-        try folder.write(folder.text("log.csv").replacing(",mfu,", with: ",limit_share,").utf8, "log.csv")
+        try folder.write(
+            folder.text("log.csv").replacing(",mfu,", with: ",limit_share,").replacing("lm_head_", with: "head_").utf8,
+            "log.csv")
         try CSVLog(resuming: path, after: 2).append(row(3))
         #expect(try folder.text("log.csv").split(separator: "\n").count == 4)
         let text = String(decoding: try JSONEncoder().encode(row(1)), as: UTF8.self)

@@ -69,13 +69,13 @@ import Training
 
     @Test("Layers faster than the machine's limit are no measurement")
     func limit() throws {
-        let first = PassSeconds(forward: 1, head: 2, backward: 2)
+        let first = PassSeconds(forward: 1, lmHead: 2, backward: 2)
         func whole(_ last: PassSeconds, flops: Double) -> PassSeconds? {
             GradientProbe.whole(first, last, layers: 4, allLayers: 10, extraFlops: flops, limit: 1e12)
         }
-        let believed = try #require(whole(PassSeconds(forward: 2.5, head: 9, backward: 5), flops: 4e12))
-        #expect([believed.forward, believed.head, believed.backward] == [5.5, 2, 11])
-        #expect(whole(PassSeconds(forward: 2.5, head: 2, backward: 5), flops: 5e12) == nil)
-        #expect(whole(PassSeconds(forward: 1, head: 20, backward: 1), flops: 1) == nil)
+        let believed = try #require(whole(PassSeconds(forward: 2.5, lmHead: 9, backward: 5), flops: 4e12))
+        #expect([believed.forward, believed.lmHead, believed.backward] == [5.5, 2, 11])
+        #expect(whole(PassSeconds(forward: 2.5, lmHead: 2, backward: 5), flops: 5e12) == nil)
+        #expect(whole(PassSeconds(forward: 1, lmHead: 20, backward: 1), flops: 1) == nil)
     }
 }
