@@ -22,6 +22,8 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     }
 
     public var model: LLaMAMemory
+    /// Sums of gradient lanes that wait for their neighbours.
+    public var partialGradients: Int
     public var optimizerState: [State]
     /// Scratch of the matrices that the optimizer works on at the same time.
     public var optimizerScratch: Int
@@ -33,7 +35,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     public var stateBytes: Int { optimizerState.reduce(0) { $0 + $1.bytes } }
 
     /// What must fit, and the largest resident memory that the run will show: `peak_rss_bytes` of its log.
-    public var required: Int { model.total + stateBytes + optimizerScratch + program + tokenizer }
+    public var required: Int { model.total + partialGradients + stateBytes + optimizerScratch + program + tokenizer }
 
     /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
     /// that much of them is touched), a stack, the allocator's own.
@@ -50,13 +52,14 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
             try sizeIfPresent { try FileBytes.size(of: $0) }($0)
         }
         self.init(
-            model: model.memory, optimizer: optimizer,
+            model: model.memory, lanes: configuration.training.gradientLanes, optimizer: optimizer,
             program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
             tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor)
     }
 
-    init(model: LLaMAMemory, optimizer: Optimizer, program: Int, tokenizer: Int) {
+    init(model: LLaMAMemory, lanes: Int, optimizer: Optimizer, program: Int, tokenizer: Int) {
         self.model = model
+        partialGradients = lanes.trailingZeroBitCount * model.gradients
         optimizerState = []
         for slot in optimizer.slots {
             for state in slot.state {
@@ -78,6 +81,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
         [
             ("weights", model.weights), ("gradients", model.gradients),
         ]
+            + (partialGradients > 0 ? [("partial sums of gradients", partialGradients)] : [])
             + (model.weightOperands > 0 ? [("weights in bfloat16", model.weightOperands)] : [])
             + optimizerState.map { ("optimizer state: \($0.rule) \($0.tensor)", $0.bytes) } + [
                 ("optimizer scratch", optimizerScratch), ("activations", model.activations),
@@ -89,11 +93,12 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     /// The largest classes in a sentence.
     package var summary: String {
         [
-            ("weights", model.weights), ("gradients", model.gradients), ("optimizer state", stateBytes),
+            ("weights", model.weights), ("gradients", model.gradients + partialGradients),
+            ("optimizer state", stateBytes),
             ("activations", model.activations + model.activationGradients),
             (
                 "other",
-                required - model.weights - model.gradients - stateBytes - model.activations
+                required - model.weights - model.gradients - partialGradients - stateBytes - model.activations
                     - model.activationGradients
             ),
         ].map { "\($0.0) \(Format.bytes($0.1))" }.joined(separator: ", ")

@@ -34,6 +34,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var tokens: Int?
     public var batchSize = 0
     public var givenMicroBatchSize: Int?
+    public var gradientLanes = 1
     public var precision = Precision.fp32
     public var recompute = Recompute.none
     public var gradientClip = 1.0
@@ -44,8 +45,8 @@ public struct TrainingSettings: ConfigurationSection {
 
     public init() {}
 
-    /// Sequences computed at once; the last of a step may be fewer.
-    public var microBatchSize: Int { givenMicroBatchSize ?? min(8, batchSize) }
+    /// Sequences computed at once; the last of a lane may be fewer.
+    public var microBatchSize: Int { givenMicroBatchSize ?? min(8, batchSize / gradientLanes) }
 
     public static let fields: [Field<TrainingSettings>] = [
         .optional("steps", \.steps, "optimizer steps of the whole run", .range(1...1 << 40)),
@@ -56,6 +57,10 @@ public struct TrainingSettings: ConfigurationSection {
             "micro_batch_size", \.givenMicroBatchSize,
             "sequences computed at once: memory, not mathematics; 8 unless given",
             .range(1...1 << 24)),
+        .init(
+            "gradient_lanes", \.gradientLanes,
+            "parts of a batch whose gradients are added as a binary tree: as many ranks may share a run, with the same bits",
+            .range(1...1 << 16)),
         .init(
             "precision", \.precision, "operands of the matrix products; sums, weights and statistics are always fp32"),
         .init(
@@ -82,10 +87,17 @@ public struct TrainingSettings: ConfigurationSection {
                 "tokens", "\(tokens) is given beside steps, \(steps)", hint: "give one of them: the other follows")
         default: break
         }
-        guard microBatchSize <= batchSize else {
+        guard gradientLanes.nonzeroBitCount == 1, batchSize.isMultiple(of: gradientLanes) else {
             throw FieldError(
-                "micro_batch_size", "\(microBatchSize) is more than batch_size, \(batchSize)",
-                hint: "at most \(batchSize)")
+                "gradient_lanes", "\(gradientLanes) is no power of two that divides batch_size, \(batchSize)",
+                hint: "at most \(1 << batchSize.trailingZeroBitCount)")
+        }
+        let lane = batchSize / gradientLanes
+        guard microBatchSize <= lane else {
+            throw FieldError(
+                "micro_batch_size",
+                "\(microBatchSize) is more than batch_size, \(batchSize)"
+                    + (gradientLanes > 1 ? ", over gradient_lanes, \(gradientLanes)" : ""), hint: "at most \(lane)")
         }
         givenMicroBatchSize = microBatchSize
     }

@@ -52,7 +52,8 @@ func resumableState(
         (resetOptimizer || isFork ? ["optimizer.", "schedule.", "training.steps", "training.tokens"] : [])
         + (isFork
             ? [
-                "training.batch_size", "training.micro_batch_size", "training.gradient_clip", "training.precision",
+                "training.batch_size", "training.micro_batch_size", "training.gradient_lanes", "training.gradient_clip",
+                "training.precision",
                 "evaluation.",
             ] : [])
     let changes = differences.filter { !isAmong(allowed, $0.key) }

@@ -24,7 +24,7 @@ public final class RunSetup {
     let events: TensorBoardLog?
     let store: CheckpointStore
     let pool: WorkerPool
-    let trainingData: TokenDataset
+    package let trainingData: TokenDataset
     let evaluator: Evaluator?
     package let model: LLaMA
     private(set) var optimizer: Optimizer

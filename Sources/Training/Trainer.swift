@@ -10,8 +10,7 @@ import TokenData
 
 /// The training loop.
 ///
-/// A step adds up the gradients of its micro-batches, each token weighing one over the step's token
-/// count, clips their global norm, and lets the optimizer update the weights. Between steps the run
+/// A step computes the gradient of its batch, clips its global norm, and lets the optimizer update the weights. Between steps the run
 /// can be saved and continued bit for bit; a step that is interrupted is thrown away and made anew.
 public final class Trainer {
     /// How a run ended.
@@ -40,7 +39,7 @@ public final class Trainer {
     /// The newest checkpoint whose weights were seen to be sound, by the loss of what came next.
     private var soundStep: Int?
     private var savedAt = StatusLine.now()
-    private var batch = TokenBatch()
+    private let gradient: BatchGradient
     private var progress: TrainingProgress
     /// Of all steps of this process.
     private var phases = StepPhases()
@@ -57,6 +56,7 @@ public final class Trainer {
         savedStep = setup.start?.step
         pendingRow = setup.start?.pendingRow
         sampler = setup.sampler
+        gradient = BatchGradient(configuration.training, model: setup.model, data: setup.trainingData)
         let data = setup.trainingData
         let tokensPerStep =
             Double(data.targetCount) / Double(data.windowCount) * Double(configuration.training.batchSize)
@@ -119,21 +119,8 @@ public final class Trainer {
         let passes = model.passSeconds
         stepUnderWay = step + 1
         var sampler = self.sampler
-        let windows = sampler.next(training.batchSize)
-        let targets = windows.reduce(0) { $0 + setup.trainingData.targetCount($1) }
-        let tokenWeight = Float(1 / Double(targets))
-        var loss = TokenLoss()
-        // Padding is computed, too.
-        var positions = 0
-        model.zeroGradients()
-        for chunk in windows.chunks(of: training.microBatchSize) {
-            let fillStarted = StatusLine.now()
-            try batch.fill(chunk, from: setup.trainingData)
-            phases.data += StatusLine.now() - fillStarted
-            loss += try model.accumulateGradients(
-                batch, tokenWeight: tokenWeight, cancellation: cancellation)
-            positions += batch.tokens.count
-            progress.show(tokensOfStep: loss.count)
+        let loss = try gradient.compute(sampler.next(training.batchSize), cancellation: cancellation) {
+            progress.show(tokensOfStep: $0)
         }
         if !loss.sum.isFinite {
             throw firstNonFinite(model.parameters.map { ($0.name, $0.weight) })
@@ -165,6 +152,7 @@ public final class Trainer {
         step += 1
         tokens += loss.count
         self.sampler = sampler
+        phases.data = gradient.dataSeconds
         phases.forward = model.passSeconds.forward - passes.forward
         phases.lmHead = model.passSeconds.lmHead - passes.lmHead
         phases.backward = model.passSeconds.backward - passes.backward
@@ -172,7 +160,7 @@ public final class Trainer {
         phases.rest = max(0, ended - started - phases.all.reduce(0) { $0 + $1.seconds })
         self.phases += phases
         let seconds = ended - started
-        let flops = setup.flopsPerToken * Double(positions) / seconds
+        let flops = setup.flopsPerToken * Double(gradient.positions) / seconds
         let mfu = setup.mfu(of: flops)
         progress.finishStep(loss: loss.mean, mfu: mfu)
         return LogRow(

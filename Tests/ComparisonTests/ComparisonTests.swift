@@ -113,7 +113,7 @@ import Testing
             text.replace("train: train.bin", with: "train: \(here)/train.bin")
             text.replace(
                 "batch_size: 8",
-                with: "batch_size: 8, micro_batch_size: 2, threads: 2, recompute: mlp, optimizer_scratch_mib: 1")
+                with: "batch_size: 8, micro_batch_size: 2, gradient_lanes: 2, threads: 2, recompute: mlp, optimizer_scratch_mib: 1")
             try Data(text.utf8).write(to: file)
             let comparison = try Comparison(findRuns(paths))
             #expect(comparison.best.first?.losses.count == 2)

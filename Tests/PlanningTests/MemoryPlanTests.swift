@@ -59,6 +59,15 @@ import Testing
         #expect(plan.stateBytes == 4 * shapes.reduce(0) { $0 + $1.count * scalars($1.0, $1.1) })
     }
 
+    @Test func gradientLanesTakeACopyForEachPowerOfTwo() throws {
+        let plans = try [1, 2, 8].map {
+            try plan(configuration("llama60m.cfg", "training={batch_size: 64, gradient_lanes: \($0)}"))
+        }
+        let (gradients, required) = (plans[0].model.gradients, plans[0].required)
+        #expect(plans.map { $0.required - required } == [0, gradients, 3 * gradients])
+        #expect(plans[2].rows.contains { $0 == ("partial sums of gradients", 3 * gradients) })
+    }
+
     @Test func everyOptimizerKeepsThePlansOwnAndTakesItsValues() throws {
         let own = try configuration("llama60m.cfg", "optimizer={name: galore, lr: 0.003, rank: 32}")
         let all = try own.withEveryOptimizer()

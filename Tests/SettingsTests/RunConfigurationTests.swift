@@ -198,6 +198,12 @@ struct RunConfigurationTests {
             ("training={steps: 4, tokens: 9}", "training.tokens: 9 is given beside steps, 4"),
             ("training.batch_size=0", "training.batch_size: 0 must be"),
             ("training.micro_batch_size=5", "training.micro_batch_size: 5 is more than batch_size, 4"),
+            ("training.gradient_lanes=3", "training.gradient_lanes: 3 is no power of two that divides batch_size, 4"),
+            ("training.gradient_lanes=8", "training.gradient_lanes: 8 is no power of two that divides batch_size, 4"),
+            (
+                "training={gradient_lanes: 2, micro_batch_size: 4}",
+                "training.micro_batch_size: 4 is more than batch_size, 4, over gradient_lanes, 2"
+            ),
             ("training.precision=fp16", "training.precision: fp16 is not one of fp32, bf16"),
             ("training.gradient_clip=-1", "training.gradient_clip: -1 must be 0 or greater"),
             ("training.seed=-1", "training.seed: -1 must be 0 or greater"),

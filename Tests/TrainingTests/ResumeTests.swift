@@ -41,6 +41,7 @@ struct ResumeTests {
             ("optimizer.lr=0.02", "optimizer.lr was 0.01 and is now 0.02"),
             ("training.batch_size=16", "training.batch_size was 8 and is now 16"),
             ("training.micro_batch_size=8", "training.micro_batch_size was 4 and is now 8"),
+            ("training.gradient_lanes=2", "training.gradient_lanes was 1 and is now 2"),
             ("training.seed=2", "training.seed was 1 and is now 2"),
             ("data.seed=2", "data.seed was 1 and is now 2"),
             ("model.rope_theta=500.0", "model.rope_theta was 10000.0 and is now 500.0"),
