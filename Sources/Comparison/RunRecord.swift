@@ -57,7 +57,10 @@ public struct RunRecord: Sendable {
     }
 
     public var name: String { folderAndName(of: path).name }
-    public var optimizer: String { configuration.optimizer.name }
+    /// What it counts as: the optimizer, with the variant of it that it is.
+    public var optimizer: String { ([configuration.optimizer.name] + variant).joined(separator: " ") }
+    /// Settings that make it one of several variants of its optimizer; see `tellApart`.
+    fileprivate var variant: [String] = []
     public var learningRate: Double { configuration.optimizer.hyperparameters.lr }
     /// Of the weights and of the data: what two runs of one setting differ in.
     public var seed: String {
@@ -143,6 +146,30 @@ public func findRuns(_ paths: [String]) throws -> [RunRecord] {
         defer { bar.advance(by: 1) }
         return try RunRecord(path: folder)
     }
+}
+
+/// Makes variants of the runs of an optimizer that differ in `keys`, such as `optimizer.rank`: each is compared as an
+/// optimizer of its own. A run without the key keeps the optimizer's name.
+public func tellApart(_ runs: [RunRecord], by keys: [String]) throws -> [RunRecord] {
+    var runs = runs
+    for key in keys {
+        func value(_ run: RunRecord) -> String? {
+            run.settings.first { $0.key == key && $0.value != "null" }?.value
+        }
+        guard runs.contains(where: { value($0) != nil }) else {
+            throw UserError(
+                .usage, "no run has the setting \(key), so it makes no variants",
+                hint: "settings have their section before them: optimizer.rank, optimizer.adam.lr, schedule.warmup")
+        }
+        let indices = Dictionary(grouping: runs.indices) { runs[$0].configuration.optimizer.name }.values
+        for own in indices where own.map({ value(runs[$0]) }).unique.count > 1 {
+            for index in own {
+                guard let value = value(runs[index]) else { continue }
+                runs[index].variant.append("\(key.replacing("optimizer.", with: ""))=\(value)")
+            }
+        }
+    }
+    return runs
 }
 
 /// The folders of the runs that paths name, each once. Runs that were set aside (`.old-1`) count only where they

@@ -42,9 +42,10 @@ public struct SweepPlan: Sendable {
     ///   - gridFile: a YAML file with a section for each optimizer: its keys with lists of values.
     ///   - seeds: this many seeds from 1 on, each for the weights and for the data.
     ///   - threads: worker threads of a run; nil: as the configuration says.
+    ///   - shard: its runs alone are made, every `count`-th from number `index` on, counted from 1.
     public init(
         base: String, assignments: [String], vary: [String], gridFile: String?, seeds: Int?, folder: String,
-        threads: Int?
+        threads: Int?, shard: (index: Int, count: Int) = (1, 1)
     ) throws {
         self.folder = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
         let common = try vary.map(Self.axis)
@@ -89,8 +90,8 @@ public struct SweepPlan: Sendable {
                 }
             }
         }
-        self.runs = runs
-        for run in runs { try Self.checkExisting(run) }
+        self.runs = runs.enumerated().filter { $0.offset % shard.count == shard.index - 1 }.map(\.element)
+        for run in self.runs { try Self.checkExisting(run) }
     }
 
     /// Reads `section.key=value,value`. Commas within brackets or braces do not separate.

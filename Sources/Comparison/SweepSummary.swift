@@ -34,7 +34,8 @@ struct SweepSummary {
             ["run", "state", "optimizer", "seed"] + keys
             + [
                 "step", "steps", "tokens", "train_loss", "validation_loss", "perplexity", "training_seconds",
-                "tokens_per_second", "optimizer_seconds_per_step", "state_bytes", "peak_rss_bytes", "message",
+                "tokens_per_second", "optimizer_seconds_per_step", "state_bytes", "peak_rss_bytes", "program",
+                "commit", "message",
             ]
         let rows = runs.map { run, state, record, message -> [String] in
             let configuration = run.configuration
@@ -51,7 +52,8 @@ struct SweepSummary {
                     text(record?.log.lastStep), "\(configuration.steps)", text(record?.log.lastTokens),
                     text(record?.log.lastTrainLoss), text(loss), text(loss.map { exp($0) }), text(record?.log.seconds),
                     text(record?.tokensPerSecond), text(record?.optimizerSecondsPerStep), text(record?.stateBytes),
-                    text(record?.log.peakRSSBytes), message,
+                    text(record?.log.peakRSSBytes), text(record?.history?.madeBy?.program),
+                    text(record?.history?.madeBy?.commit), message,
                 ]
         }
         let kept = earlier.map { row in columns.map { row[$0] ?? "" } }

@@ -38,6 +38,13 @@ struct CompareCommand: ParsableCommand {
         help: "AdamW's runs of other lengths, for the speed-up alone.")
     var adamwRuns: [String] = []
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Settings whose values make variants of an optimizer, each ranked by itself: optimizer.rank, optimizer.scale.",
+            valueName: "section.key"))
+    var variants: [String] = []
+
     @Flag(help: "Show runs that cannot be ranked, unranked.")
     var force = false
 
@@ -64,7 +71,8 @@ struct CompareCommand: ParsableCommand {
 
     func run() throws {
         let comparison = try Comparison(
-            findRuns(runs), targetLoss: targetLoss, adamwRuns: findRuns(adamwRuns), force: force,
+            tellApart(findRuns(runs), by: variants), targetLoss: targetLoss, adamwRuns: findRuns(adamwRuns),
+            force: force,
             planProblems: runs.compactMap(unfinishedSweep))
         let plotFiles = plots.map { folder in comparison.plots.map { "\(folder)/\($0.name).svg" } } ?? []
         for path in [output, report].compactMap({ $0 }) + plotFiles where !replace && access(path, F_OK) == 0 {

@@ -60,6 +60,19 @@ struct SweepCommand: ParsableCommand {
         help: "Worker threads of a run (default: its share of the cores; of a single job, as the configuration says).")
     var threads: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Make only every n-th run, from the k-th on: the share of one of n machines. Copy their folders into one: the "
+                + "same command without --shard then finds all runs finished.",
+            valueName: "k/n"))
+    var shard: String?
+
+    private var shardNumbers: (index: Int, count: Int)? {
+        guard let shard else { return (1, 1) }
+        let parts = shard.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+        return parts.count == 2 && parts[0] >= 1 && parts[0] <= parts[1] ? (parts[0], parts[1]) : nil
+    }
+
     @Flag(help: "Check everything and list the runs with the memory and time that they will take, but make none.")
     var dryRun = false
 
@@ -67,6 +80,9 @@ struct SweepCommand: ParsableCommand {
     var probe = true
 
     func validate() throws {
+        if shardNumbers == nil {
+            throw ValidationError("--shard \(shard ?? ""): not of the form 2/4, the second of four")
+        }
         if let seeds, !(1...1000).contains(seeds) { throw ValidationError("--seeds \(seeds): must be from 1 to 1000") }
         if !(1...availableCoreCount).contains(jobs) {
             throw ValidationError("--jobs \(jobs): must be from 1 to the number of cores, \(availableCoreCount)")
@@ -82,7 +98,8 @@ struct SweepCommand: ParsableCommand {
         let plan = try SweepPlan(
             base: given.file, assignments: changes.assignments, vary: vary, gridFile: file, seeds: seeds,
             folder: out,
-            threads: threads ?? (jobs > 1 ? availableCoreCount / jobs : nil))
+            threads: threads ?? (jobs > 1 ? availableCoreCount / jobs : nil),
+            shard: shardNumbers ?? (1, 1))
         if dryRun { return try printResult(PlanText.sweep(plan, jobs: jobs, probe: probe)) }
         if plan.leavesOptimizerOut {
             printToStandardError(

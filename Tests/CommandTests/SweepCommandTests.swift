@@ -233,6 +233,24 @@ import Testing
         }
     }
 
+    @Test func shardsMakeEachRunOnce() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let grid = ["--vary", "optimizer.lr=1e-2,2e-2,3e-2"]
+            func sweep(_ arguments: String...) throws -> FinishedCommand {
+                try run(program, ["sweep", "--config", "run.cfg", "--out", "sweep"] + grid + arguments, in: folder)
+            }
+            #expect(try sweep("--shard", "2/2").status == 0)
+            #expect(try states(in: folder) == ["lr0.02": "finished"])
+            #expect(try sweep("--shard", "1/2").status == 0)
+            let all = try sweep()
+            #expect(all.status == 0 && all.errorOutput.matches(of: /finished before/).count == 3, "\(all.errorOutput)")
+            let summary = try String(contentsOf: folder.appending(path: "sweep/summary.csv"), encoding: .utf8)
+            #expect(summary.matches(of: /,cosmos-train [\d.]+,("[^"]+"|[^,"]+),\n/).count == 3, "\(summary)")
+            for bad in ["0/2", "3/2", "2", "a/b", "1/2/3"] { #expect(try sweep("--shard", bad).status == 64) }
+        }
+    }
+
     @Test func aRunThatChangedOnTheWayIsNoRunOfASweep() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)

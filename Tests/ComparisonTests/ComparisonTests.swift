@@ -228,6 +228,22 @@ import Testing
         }
     }
 
+    @Test func variantsOfAnOptimizerAreRankedEachByItself() throws {
+        let all =
+            runs("adamw", [3.5, 3.51]) + runs("muon", lr: 1e-3, [3.45, 3.46]) { $0.extra = ", scale: original" }
+            + runs("adamw", lr: 2e-3, [3.4, 3.41]) { $0.extra = ", adam: {lr: 0.004}" }
+            + runs("muon", lr: 2e-3, [3.3, 3.31]) { $0.extra = ", scale: match_rms_adamw" }
+        try withRuns(all) { runs, _ in
+            #expect(try Comparison(runs).best.map(\.optimizer) == ["muon", "adamw"])
+            let told = try tellApart(runs, by: ["optimizer.scale", "optimizer.adam.lr"])
+            // All of Muon's runs have the same adam.lr: it tells none apart.
+            #expect(
+                try Comparison(told).best.map(\.optimizer)
+                    == ["muon scale=match_rms_adamw", "adamw adam.lr=0.004", "muon scale=original", "adamw"])
+            #expect(throws: UserError.self) { try tellApart(runs, by: ["optimizer.rank"]) }
+        }
+    }
+
     @Test func otherVariedSettingsAreNamed() throws {
         let all =
             runs("adamw", [3.5]) { $0.extra = ", weight_decay: 0.1" }

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The study of docs/results/study.md, from the data to its report: every optimizer tuned alike, with seeds and tests.
+# Made of the tool's own commands; it can be stopped or killed at any time, and the same command goes on.
+#
+# Usage: scripts/study.sh [--jobs N] [--shard k/n] [--out FOLDER] [PART ...]
+#
+#   --jobs N       runs at a time, of one thread each (default: all cores)
+#   --shard k/n    the share of one of n machines; copy their folders into one, then run this again without it
+#   --out FOLDER   where the runs go (default: runs/study)
+#
+# PARTs, all of them in this order where none is named:
+#
+#   data       corpus, tokenizer, token shards
+#   short      six optimizers on 262,144 tokens: learning rates, then five seeds of the best ones
+#   long       the same on 1,048,576 tokens
+#   variants   labelled variants of the optimizers, short
+#   lengths    AdamW at further lengths
+#   ablations  the paper's
+#   report     tables, plots and summary.csv, into docs/results/study
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
+
+jobs="$(nproc)"
+out=runs/study
+shard=()
+while [[ "${1:-}" == --* ]]; do
+    (($# > 1)) || fail "$usage_error" "$1 wants a value" "see $0 --help"
+    case "$1" in
+        --jobs) jobs="$2" ;;
+        --shard) shard=(--shard "$2") ;;
+        --out) out="$(realpath -m "$2")" ;;
+        *) fail "$usage_error" "unknown option '$1'" "see $0 --help" ;;
+    esac
+    shift 2
+done
+parts=("$@")
+if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations report); fi
+
+cd "$repository"
+program=.build/release/cosmos-train
+if [[ ! -x $program ]]; then scripts/build.sh >&2; fi
+
+# grid FOLDER FILE [OPTION ...]: makes the runs of a grid, those that are missing.
+grid() {
+    "$program" sweep --config configs/studies/study.cfg --file "configs/studies/$2" --out "$out/$1" \
+        --jobs "$jobs" --threads 1 "${shard[@]}" "${@:3}"
+}
+
+# short FOLDER FILE [OPTION ...]: 128 steps, validated at their end.
+short() { grid "$@" --set training.steps=128 --set evaluation.every=0; }
+
+# long FOLDER FILE [OPTION ...]: 512 steps.
+long() { grid "$@" --set training.steps=512; }
+
+make_data() {
+    scripts/make_corpus.sh --size large data/large/text
+    if [[ ! -e data/study/tokenizer.model ]]; then
+        mkdir -p data/study
+        "$program" tokenizer --input data/large/text/train.json.gz --output data/study/tokenizer.model --vocab-size 2048 \
+            --model-type bpe --max-sentences 50000
+    fi
+    for name in train validation; do
+        if compgen -G "data/study/$name/*.bin" > /dev/null; then continue; fi
+        "$program" tokenize --tokenizer data/study/tokenizer.model --input "data/large/text/$name.json.gz" \
+            --output "data/study/$name" --prefix "$name"
+    done
+}
+
+for part in "${parts[@]}"; do
+    case "$part" in
+        data) make_data ;;
+        short)
+            short short short-1.yaml --seeds 1
+            ;;
+        *) fail "$usage_error" "there is no part '$part'" "see $0 --help" ;;
+    esac
+done
