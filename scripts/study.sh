@@ -47,11 +47,11 @@ grid() {
         --jobs "$jobs" --threads 1 "${shard[@]}" "${@:3}"
 }
 
-# short FOLDER FILE [OPTION ...]: 128 steps, validated at their end.
-short() { grid "$@" --set training.steps=128 --set evaluation.every=0; }
+# short FOLDER FILE [OPTION ...]: 256 steps, validated at their end.
+short() { grid "$@" --set training.steps=256 --set evaluation.every=0; }
 
-# long FOLDER FILE [OPTION ...]: 512 steps.
-long() { grid "$@" --set training.steps=512; }
+# long FOLDER FILE [OPTION ...]: 1,024 steps.
+long() { grid "$@" --set training.steps=1024; }
 
 make_data() {
     scripts/make_corpus.sh --size large data/large/text
