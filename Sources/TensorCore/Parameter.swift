@@ -34,7 +34,13 @@ public final class Parameter: Sendable {
     /// The weight, for those who do not change it.
     package let values: Tensor<Float>
     public let gradient: Tensor<Float>
-    private let mayHaveChanged = Atomic<Bool>(true)
+    private let lease = Mutex(Lease())
+
+    /// The weight as it was handed out for changes.
+    private struct Lease {
+        weak var tensor: Tensor<Float>?
+        var mayHaveChanged = true
+    }
 
     public init(name: String, shape: [Int], role: ParameterRole) {
         require((1...2).contains(shape.count), "parameter \(name) has shape \(shape)")
@@ -44,14 +50,22 @@ public final class Parameter: Sendable {
         gradient = Tensor(shape)
     }
 
-    /// The weight. Whoever takes it may change it, so the model rounds it anew before its next pass.
+    /// The weight. Whoever holds it may change it: until nobody does, the model rounds it anew before each pass.
     public var weight: Tensor<Float> {
-        if !mayHaveChanged.load(ordering: .relaxed) { mayHaveChanged.store(true, ordering: .relaxed) }
-        return values
+        lease.withLock { lease in
+            let tensor = lease.tensor ?? Tensor(sharing: values)
+            lease = Lease(tensor: tensor)
+            return tensor
+        }
     }
 
     /// Whether the weight may have changed since this was last asked.
-    package func takeChange() -> Bool { mayHaveChanged.exchange(false, ordering: .relaxed) }
+    package func takeChange() -> Bool {
+        lease.withLock { lease in
+            defer { lease.mayHaveChanged = lease.tensor != nil }
+            return lease.mayHaveChanged
+        }
+    }
 
     public var shape: [Int] { values.shape }
     public var count: Int { values.count }

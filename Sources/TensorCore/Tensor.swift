@@ -9,13 +9,15 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     public let shape: [Int]
     public let count: Int
     public let data: UnsafeMutablePointer<Element>
-    /// nil: made by `withoutMemory`.
+    /// nil: made by `withoutMemory`, or shares the memory of `owner`.
     private let allocation: UnsafeMutableRawPointer?
+    private let owner: Tensor?
 
     public init(_ shape: [Int]) {
         require(shape.allSatisfy { $0 > 0 }, "tensor shape \(shape) has an empty dimension")
         self.shape = shape
         count = shape.reduce(1, *)
+        owner = nil
         if DryAllocation.isOn {
             allocation = nil
             data = UnsafeMutablePointer(bitPattern: 64)!
@@ -32,12 +34,17 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
 
     public convenience init(_ shape: Int...) { self.init(shape) }
 
+    /// The same elements under another identity.
+    init(sharing owner: Tensor) {
+        (shape, count, data) = (owner.shape, owner.count, owner.data)
+        (allocation, self.owner) = (nil, owner)
+    }
+
     deinit { free(allocation) }
 
     /// False for a tensor made by `withoutMemory`, whose elements must not be touched.
-    public var hasMemory: Bool { allocation != nil }
+    public var hasMemory: Bool { allocation != nil || owner?.hasMemory == true }
 
-    /// The size of the elements in bytes.
     public var byteCount: Int { count * MemoryLayout<Element>.stride }
 
     /// All elements in row-major order.
@@ -52,10 +59,8 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
         return Matrix(data, rows: count / columns, columns: columns, stride: columns)
     }
 
-    /// Sets every element to zero.
     public func zero() { memset(data, 0, byteCount) }
 
-    /// Copies all elements of a tensor of the same size.
     public func copy(from other: Tensor<Element>) {
         require(count == other.count, "copy of shape \(other.shape) into \(shape)")
         memcpy(data, other.data, byteCount)
@@ -76,7 +81,6 @@ func endProgram(_ error: String, hint: String, status: Int32) -> Never {
     exit(status)
 }
 
-/// A tensor with its name in a model or in an optimizer's state.
 public struct NamedTensor: Sendable {
     public let name: String
     public let tensor: Tensor<Float>

@@ -67,6 +67,12 @@ struct BFloat16ModelTests {
         for parameter in model.parameters where parameter.role.isMatrix {
             for i in 0..<parameter.count { parameter.weight.data[i] *= 2 }
         }
+        // Through tensors that are kept over a pass, too.
+        let kept = model.parameters.filter(\.role.isMatrix).map(\.weight)
         #expect(try loss() != before)
+        for weight in kept {
+            for i in 0..<weight.count { weight.data[i] /= 2 }
+        }
+        #expect(try loss() == before)
     }
 }

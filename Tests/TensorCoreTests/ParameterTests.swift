@@ -11,5 +11,12 @@ import Testing
         #expect(!parameter.takeChange())
         parameter.weight.data[0] = 1
         #expect(parameter.takeChange() && !parameter.takeChange())
+        do {
+            let kept = parameter.weight
+            #expect(parameter.takeChange() && parameter.takeChange(), "it may still be changed")
+            kept.data[1] = 2
+        }
+        #expect(parameter.takeChange() && !parameter.takeChange())
+        #expect(Array(parameter.values.elements) == [1, 2, 0, 0, 0, 0])
     }
 }
