@@ -6,16 +6,7 @@ import Testing
 @Suite struct BadInputTests {
     /// Data, `run.cfg` and, where asked for, the run that it describes.
     private func prepare(_ folder: URL, trained: Bool = false) throws {
-        try writeShard(learnableTokens(2_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
-        let text = """
-            model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 32,
-                    max_position_embeddings: 32}
-            data: {train: train.bin, validation: train.bin, sequence_length: 32}
-            optimizer: {name: adamw, lr: 1.0e-2}
-            training: {steps: 4, batch_size: 4, threads: 1}
-            output: {run_dir: run, checkpoint_every: 2}
-            """
-        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+        try TinyRun(checkpointEvery: 2).write(to: folder)
         if trained { #expect(try run(program, ["--config", "run.cfg"], in: folder).status == 0) }
     }
 

@@ -8,45 +8,9 @@ import Testing
 /// What SIGINT and SIGTERM do to each command: 75 where its work can go on, else the signal's own status with a word
 /// and nothing half-written.
 @Suite struct SignalTests {
-    /// Runs the program, calls `body` while it runs, and says how it ended.
-    private func start(
-        _ arguments: [String], in folder: URL, _ body: (Process) throws -> Void
-    ) throws -> (reason: Process.TerminationReason, status: Int32, errors: String) {
-        try withTemporaryFolder { files in
-            let errors = files.appending(path: "errors")
-            try Data().write(to: errors)
-            let process = Process()
-            process.executableURL = URL(filePath: program)
-            process.arguments = arguments
-            process.currentDirectoryURL = folder
-            process.standardInput = FileHandle.nullDevice
-            process.standardOutput = FileHandle.nullDevice
-            process.standardError = try FileHandle(forWritingTo: errors)
-            try process.run()
-            try body(process)
-            process.waitUntilExit()
-            return (
-                process.terminationReason, process.terminationStatus, try String(contentsOf: errors, encoding: .utf8)
-            )
-        }
-    }
-
-    private func prepare(_ folder: URL) throws {
-        try writeShard(learnableTokens(2_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
-        let text = """
-            model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 32,
-                    max_position_embeddings: 32}
-            data: {train: train.bin, validation: train.bin, sequence_length: 32}
-            optimizer: {name: adamw, lr: 1.0e-2}
-            training: {steps: 4, batch_size: 4, threads: 1}
-            output: {run_dir: run}
-            """
-        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
-    }
-
     @Test(arguments: [SIGINT, SIGTERM]) func plansAndTokenizersEndOfTheSignalAndSaySo(signal: Int32) throws {
         try withTemporaryFolder { folder in
-            try prepare(folder)
+            try TinyRun().write(to: folder)
             try #require(mkfifo(folder.path + "/slow.txt", 0o600) == 0)
             // The pipe stays empty: the tokenizer waits for text.
             let tokenizer = ["tokenizer", "--input", "slow.txt", "--output", "t.model", "--vocab-size", "60"]
@@ -93,7 +57,7 @@ import Testing
     /// SOAP renews its bases at every step, which takes seconds and cannot be stopped in the middle.
     @Test func aLongOptimizerStepIsWaitedForInWords() throws {
         try withTemporaryFolder { folder in
-            try prepare(folder)
+            try TinyRun().write(to: folder)
             let end = try start(
                 [
                     "run.cfg", "--set", "optimizer={name: soap, precondition_frequency: 1}", "--set",

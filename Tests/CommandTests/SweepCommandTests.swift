@@ -4,21 +4,8 @@ import Testing
 
 /// `scripts/sweep.sh`'s command on a tiny model, and `cosmos-train compare` on what it leaves.
 @Suite struct SweepCommandTests {
-    /// Data and `run.cfg` in `folder`.
     private func prepare(_ folder: URL, steps: Int = 20) throws {
-        try writeShard(learnableTokens(4_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
-        try writeShard(learnableTokens(1_001, vocabulary: 32, seed: 2), to: folder.path + "/validation.bin")
-        let text = """
-            model: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 2, vocab_size: 32,
-                    max_position_embeddings: 16}
-            data: {train: train.bin, validation: validation.bin, sequence_length: 16}
-            optimizer: {name: adamw, lr: 1.0e-2}
-            schedule: {name: linear, warmup: 2}
-            training: {steps: \(steps), batch_size: 4, threads: 1}
-            evaluation: {every: 5, tokens: 500}
-            output: {run_dir: run}
-            """
-        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+        try TinyRun(steps: steps, tokens: 4_001, length: 16).write(to: folder)
     }
 
     private func sweep(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
@@ -174,26 +161,16 @@ import Testing
         try withTemporaryFolder { folder in
             try prepare(folder, steps: 3000)
             let arguments = ["sweep", "--config", "run.cfg", "--out", "sweep", "--vary", "optimizer.lr=1e-2,2e-2"]
-            let process = Process()
-            process.executableURL = URL(filePath: program)
-            process.arguments = arguments
-            process.currentDirectoryURL = folder
-            process.standardInput = FileHandle.nullDevice
-            process.standardError = FileHandle.nullDevice
-            try process.run()
-            let log = folder.path + "/sweep/lr0.01/log.csv"
-            for _ in 0..<6000 {
-                let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-                if text.count(where: { $0 == "\n" }) > 20 { break }
-                usleep(5000)
+            let end = try start(arguments, in: folder) { process in
+                waitForRows(20, of: "sweep/lr0.01", in: folder)
+                // A second sweep must not work in the same folder.
+                let other = try run(program, arguments, in: folder)
+                #expect(other.status == 64)
+                #expect(
+                    other.errorOutput.contains("another process") && other.errorOutput.contains("choose another --out"))
+                kill(process.processIdentifier, SIGINT)
             }
-            // A second sweep must not work in the same folder.
-            let other = try run(program, arguments, in: folder)
-            #expect(other.status == 64)
-            #expect(other.errorOutput.contains("another process") && other.errorOutput.contains("choose another --out"))
-            kill(process.processIdentifier, SIGINT)
-            process.waitUntilExit()
-            #expect(process.terminationStatus == 75)
+            #expect(end.reason == .exit && end.status == 75)
             #expect(try states(in: folder) == ["lr0.01": "stopped", "lr0.02": "planned"])
 
             let refused = try run(program, ["compare", "sweep"], in: folder)

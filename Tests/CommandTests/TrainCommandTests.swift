@@ -6,49 +6,11 @@ import Testing
 @Suite struct TrainCommandTests {
     /// Data and `run.cfg` in `folder`.
     private func prepare(_ folder: URL, steps: Int = 40, batchSize: Int = 8) throws {
-        try writeShard(learnableTokens(8_001, vocabulary: 32, seed: 1), to: folder.path + "/train.bin")
-        try writeShard(learnableTokens(2_001, vocabulary: 32, seed: 2), to: folder.path + "/validation.bin")
-        let text = """
-            model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 32,
-                    max_position_embeddings: 32}
-            data: {train: train.bin, validation: validation.bin, sequence_length: 32}
-            optimizer: {name: adamw, lr: 1.0e-2}
-            schedule: {name: linear, warmup: 2}
-            training: {steps: \(steps), batch_size: \(batchSize), micro_batch_size: 8, threads: 1}
-            evaluation: {every: 10, tokens: 2000}
-            output: {run_dir: run, checkpoint_every: 7}
-            """
-        try Data(text.utf8).write(to: folder.appending(path: "run.cfg"))
+        try TinyRun(steps: steps, batchSize: batchSize, tokens: 8_001, checkpointEvery: 7).write(to: folder)
     }
 
     private func train(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
         try run(program, ["--config", "run.cfg"] + arguments, in: folder)
-    }
-
-    /// Starts training and hands the process on while it runs; returns its status.
-    private func start(
-        _ arguments: String..., in folder: URL, _ body: (Process) throws -> Void
-    ) throws -> (status: Int32, reason: Process.TerminationReason) {
-        let process = Process()
-        process.executableURL = URL(filePath: program)
-        process.arguments = ["--config", "run.cfg"] + arguments
-        process.currentDirectoryURL = folder
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        try body(process)
-        process.waitUntilExit()
-        return (process.terminationStatus, process.terminationReason)
-    }
-
-    /// Waits until the log of `run` has at least `rows` rows, at most half a minute.
-    private func waitForRows(_ rows: Int, of run: String, in folder: URL) {
-        for _ in 0..<6000 {
-            let log = (try? String(contentsOfFile: folder.path + "/\(run)/log.csv", encoding: .utf8)) ?? ""
-            if log.count(where: { $0 == "\n" }) > rows { return }
-            usleep(5000)
-        }
     }
 
     /// What a run ends in: the log without times, the weights, the optimizer's state.
@@ -106,7 +68,7 @@ import Testing
             #expect(try train("--set", "output.run_dir=straight", in: folder).status == 0)
             var purpose = "--replace"
             for rows in [1, 9, 20, 22, 41] {
-                let end = try start("--set", "output.run_dir=killed", purpose, in: folder) { process in
+                let end = try start(["run.cfg", "--set", "output.run_dir=killed", purpose], in: folder) { process in
                     waitForRows(rows, of: "killed", in: folder)
                     usleep(UInt32.random(in: 0..<4000))
                     kill(process.processIdentifier, SIGKILL)
@@ -125,7 +87,7 @@ import Testing
         try withTemporaryFolder { folder in
             try prepare(folder, steps: 3, batchSize: 20_000)
             var signalled = Date.distantFuture
-            let end = try start(in: folder) { process in
+            let end = try start(["run.cfg"], in: folder) { process in
                 waitForRows(0, of: "run", in: folder)
                 usleep(300_000)
                 signalled = Date.now
@@ -167,7 +129,7 @@ import Testing
             try late.run()
             for _ in 0..<6000 where access(folder.path + "/waiting", F_OK) != 0 { usleep(5000) }
             // It holds the lock when it says what it is about to do.
-            let end = try start("--replace", "--set", "training.steps=100000", in: folder) { process in
+            let end = try start(["run.cfg", "--replace", "--set", "training.steps=100000"], in: folder) { process in
                 for _ in 0..<60000
                 where access(folder.path + "/run/train.log", F_OK) != 0 || access(folder.path + "/run.old-1", F_OK) != 0
                 { usleep(5000) }
