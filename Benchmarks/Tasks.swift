@@ -5,7 +5,7 @@ import TensorCore
 /// Everything that can be measured, in the order in which it is.
 var allTasks: [MeasuredTask] {
     Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
-        .flatMap { kernelTasks(llama130M, sequences: 4, length: 1024, precision: $0) }
+        .flatMap { kernelTasks(llama130M, microBatchSize: 4, length: 1024, precision: $0) }
         + linearAlgebraTasks + optimizerTasks
 }
 

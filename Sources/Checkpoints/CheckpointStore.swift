@@ -36,7 +36,6 @@ public struct CheckpointStore: Sendable {
         name == "latest" || name.wholeMatch(of: /(step|aside)-[0-9]{8,}/) != nil
     }
 
-    /// The steps of all checkpoints, good or not, in order.
     public func steps() throws -> [Int] {
         guard access(folder, F_OK) == 0 else { return [] }
         return try folderContents(folder).compactMap(Self.step(of:)).sorted()
@@ -128,7 +127,6 @@ public struct CheckpointStore: Sendable {
         }
     }
 
-    /// Points `latest` at the checkpoint of a step.
     package func pointLatest(to step: Int) throws {
         try AtomicFile.link(latest, to: Self.name(step: step))
     }
@@ -152,9 +150,8 @@ public struct CheckpointStore: Sendable {
                 return "\(latest) was a folder, a copy of \(path(step: step)): it is a link again"
             }
         }
-        var number = 1
-        while access("\(latest).old-\(number)", F_OK) == 0 { number += 1 }
-        try move(latest, to: "\(latest).old-\(number)")
-        return "\(latest) was a folder, like none of the checkpoints: it is \(latest).old-\(number) now"
+        let target = unusedPath(latest + ".old-")
+        try move(latest, to: target)
+        return "\(latest) was a folder, like none of the checkpoints: it is \(target) now"
     }
 }

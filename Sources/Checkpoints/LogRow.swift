@@ -67,7 +67,6 @@ public struct LogRow: Codable, Equatable, Sendable {
     /// Model FLOPs utilization: the same over what the CPU's multiply units do at most, as measured (`MachineLimit`).
     public var mfu: Double
     public var phases: StepPhases
-    /// The largest memory the process has had.
     public var peakRSSBytes: Int
 
     public init(

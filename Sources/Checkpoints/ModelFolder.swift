@@ -10,7 +10,6 @@ import TokenData
 /// a LLaMA as Hugging Face stores it (`config.json`, `model.safetensors` or shards of it, and perhaps
 /// `tokenizer.model`).
 public struct ModelFolder: Sendable {
-    /// The folder with the weights.
     public let path: String
     public let config: LLaMAConfig
     /// Whether the files have been compared with the checkpoint's manifest.
@@ -18,9 +17,8 @@ public struct ModelFolder: Sendable {
 
     /// Finds the model; `path` may be the folder of a run.
     public init(_ path: String) throws {
-        var path = path
         if path.isEmpty { throw UserError.system("open", path, code: ENOENT) }
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        let path = path.withoutTrailingSlashes
         let checkpoint = try Self.checkpoints(path)?.newestGood(Self.isOfModel) {
             StatusLine().print("warning: \($0)")
         }
@@ -53,7 +51,6 @@ public struct ModelFolder: Sendable {
         return name == "latest" ? CheckpointStore(folder: folder) : nil
     }
 
-    /// Whether a file of a checkpoint belongs to the model.
     private static func isOfModel(_ name: String) -> Bool { name != "optimizer.safetensors" }
 
     /// Whether it is a checkpoint of ours.

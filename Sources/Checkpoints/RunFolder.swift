@@ -6,7 +6,6 @@ public enum RunFolder {
     package static let logName = "log.csv"
     package static let checkpointsName = "checkpoints"
 
-    /// Whether a folder holds what a run leaves behind.
     public static func holdsRun(_ path: String) -> Bool {
         [configurationName, logName, checkpointsName].contains { access("\(path)/\($0)", F_OK) == 0 }
     }

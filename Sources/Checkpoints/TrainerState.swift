@@ -42,7 +42,6 @@ public struct TrainerState: Codable, Equatable, Sendable {
         }
     }
 
-    /// Which run this is.
     public struct RunIdentity: Codable, Equatable, Sendable {
         /// Differs from run to run.
         public var id: String
@@ -50,7 +49,6 @@ public struct TrainerState: Codable, Equatable, Sendable {
         /// ISO 8601, UTC.
         public var created: String
 
-        /// A new run.
         public init(name: String) {
             id = UUID().uuidString.lowercased()
             self.name = name
@@ -78,9 +76,7 @@ public struct TrainerState: Codable, Equatable, Sendable {
         return nil
     }
 
-    /// Optimizer steps made.
     public var step: Int
-    /// Tokens trained on.
     public var tokens: Int
     /// Of the initial weights.
     public var seed: UInt64

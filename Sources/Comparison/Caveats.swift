@@ -1,6 +1,6 @@
 import Training
 
-/// What must be known to read the ranking right, one sentence each: it stands beside it.
+/// What a reader of the ranking must know, one sentence each.
 func rankingCaveats(settings: [Comparison.Setting], best: [Comparison.Setting]) -> [String] {
     guard !best.isEmpty else { return [] }
     var caveats = changeRemarks(settings.flatMap(\.runs))
@@ -27,7 +27,7 @@ func rankingCaveats(settings: [Comparison.Setting], best: [Comparison.Setting]) 
     return caveats + [unequalSettings(best)].compactMap { $0 }
 }
 
-/// Where a run changed on the way, and where that is not known.
+/// The runs whose settings changed on the way, and those of which that is not known.
 func changeRemarks(_ runs: [RunRecord]) -> [String] {
     let unknown = runs.filter { $0.history?.isWhole != true }.map(\.path)
     return runs.filter { !$0.changes.isEmpty }.map {
@@ -41,8 +41,8 @@ func changeRemarks(_ runs: [RunRecord]) -> [String] {
             ])
 }
 
-/// What the best settings have under one name and with different values, so that a difference of losses
-/// may come from that. The learning rate, which every optimizer has its own of, stands in the table.
+/// Settings of the same name that differ among the best settings: a difference of losses may come from them. The
+/// learning rates are in the table.
 private func unequalSettings(_ best: [Comparison.Setting]) -> String? {
     let settings = best.map { setting in
         (setting.optimizer, setting.runs[0].settings.filter { $0.value != "null" })
@@ -69,7 +69,7 @@ private func unequalSettings(_ best: [Comparison.Setting]) -> String? {
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
 }
 
-/// What a person should know about single runs and the measured times.
+/// What a reader should know about single runs and the measured times.
 func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
     var notes = runs.compactMap { $0.log.caveat($0.path) }
     let threads = runs.map(\.configuration.training.threads).unique
@@ -96,7 +96,6 @@ func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
     return notes
 }
 
-/// Some names, and how many more.
 func abridged(_ names: [String]) -> String {
     names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
 }

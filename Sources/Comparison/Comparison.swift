@@ -11,11 +11,9 @@ public struct Comparison: Sendable {
         /// The values, besides the learning rate, in which the optimizer's settings differ.
         public let label: String
         public let runs: [RunRecord]
-        /// Final validation losses of the finished runs.
         public let losses: Sample
-        /// Runs whose numbers failed.
         public let divergedCount: Int
-        /// Whether the runs had other settings before, so that their losses are of none.
+        /// Whether settings changed during the runs: their losses then belong to no one setting.
         public let isChanged: Bool
 
         /// Whether it can be the best: it has a loss of its own, and no seed diverged.
@@ -50,7 +48,6 @@ public struct Comparison: Sendable {
     public let speedUp: SpeedUp?
     /// Why the runs are not ranked; shown with `force` only.
     public let problems: [String]
-    /// What must be known to read the ranking right.
     public let caveats: [String]
     public let notes: [String]
 

@@ -10,7 +10,7 @@ extension Comparison {
         ].compactMap { name, plot in plot.svg.map { (name, $0) } }
     }
 
-    /// The number that stands for an optimizer's color and mark.
+    /// The number of an optimizer's color and mark.
     private func color(_ optimizer: String) -> Int {
         settings.map(\.optimizer).unique.firstIndex(of: optimizer) ?? 0
     }
@@ -33,7 +33,7 @@ extension Comparison {
             let name = series.contains { $0.color == color(runs[0].optimizer) } ? "" : runs[0].optimizer
             series.append(LinePlot.Series(name: name, color: color(runs[0].optimizer), points: points))
         }
-        // What the curves have left a sixth into the run decides the height of the plot.
+        // The losses after the first sixth of the run decide the height of the plot.
         let late = series.flatMap(\.points).filter { $0.x >= largest / scale / 6 && $0.y.isFinite }.map(\.y)
         let lowest = late.min() ?? 0
         return LinePlot(
@@ -79,7 +79,7 @@ extension Comparison {
     }
 }
 
-/// What values of a unit are divided by so that their axis is readable, and what the axis then says.
+/// A divisor that makes an axis readable, and the label of the axis.
 func axisScale(_ largest: Double, unit: String) -> (Double, String) {
     if unit == "seconds" {
         return largest >= 7200 ? (3600, "hours") : largest >= 180 ? (60, "minutes") : (1, "seconds")

@@ -36,7 +36,7 @@ extension Comparison {
             over n seeds.</p>
             \(parts.joined())
             \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(makers.html)\
-            \(runList.html)\(commands.html)</body>
+            \(best.isEmpty ? "" : runTable.html)\(commands.html)</body>
             </html>
 
             """
@@ -60,22 +60,6 @@ extension Comparison {
         table.rows = columns.flatMap { $0.map(\.key) }.unique.map { key in
             [key] + columns.map { column in column.first { $0.key == key }?.value ?? "-" }
         }
-        return table
-    }
-
-    private var runList: Table {
-        var table = Table(
-            title: "Runs",
-            header: ["folder", "optimizer", "lr", "seed", "state", "validation loss", "training time", "peak memory"])
-        table.textColumns = [0, 1, 4]
-        table.rows = runs.map { run in
-            [
-                run.path, run.optimizer, "\(run.learningRate)", run.seed, run.state.name,
-                run.log.validations.last.map { nats($0.loss) } ?? "-", Format.duration(run.log.seconds),
-                Format.bytes(run.log.peakRSSBytes),
-            ]
-        }
-        if best.isEmpty { table.remarks = changeRemarks(runs) }
         return table
     }
 

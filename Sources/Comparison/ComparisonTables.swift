@@ -2,7 +2,6 @@ import Console
 import Foundation
 
 extension Comparison {
-    /// All results as tables, in the order in which they are read.
     var tables: [Table] {
         best.isEmpty
             ? [problemTable, runTable, noteTable].filter { !$0.rows.isEmpty || !$0.remarks.isEmpty }
@@ -10,7 +9,6 @@ extension Comparison {
                 .filter { !$0.rows.isEmpty || !$0.remarks.isEmpty }
     }
 
-    /// The tables for a terminal.
     public var text: String { tables.map(\.text).joined(separator: "\n") }
     public var markdown: String { tables.map(\.markdown).joined(separator: "\n") }
 
@@ -154,19 +152,23 @@ extension Comparison {
         Table(title: "Not ranked", header: [], remarks: problems)
     }
 
-    private var runTable: Table {
+    var runTable: Table {
         var table = Table(
-            title: "Runs, unranked",
-            header: ["run", "optimizer", "lr", "seed", "state", "step", "tokens", "validation loss"])
+            title: best.isEmpty ? "Runs, unranked" : "Runs",
+            header: [
+                "run", "optimizer", "lr", "seed", "state", "step", "tokens", "validation loss", "training time",
+                "peak memory",
+            ])
         table.textColumns = [0, 1, 4]
         table.rows = runs.map { run in
             [
-                run.name, run.optimizer, "\(run.learningRate)", run.seed, run.state.name,
+                run.path, run.optimizer, "\(run.learningRate)", run.seed, run.state.name,
                 "\(run.log.lastStep)/\(run.configuration.steps)", Format.count(run.log.lastTokens),
-                run.log.validations.last.map { nats($0.loss) } ?? "-",
+                run.log.validations.last.map { nats($0.loss) } ?? "-", Format.duration(run.log.seconds),
+                Format.bytes(run.log.peakRSSBytes),
             ]
         }
-        table.remarks = changeRemarks(runs).map { "- " + $0 }
+        if best.isEmpty { table.remarks = changeRemarks(runs).map { "- " + $0 } }
         return table
     }
 
@@ -174,7 +176,6 @@ extension Comparison {
 }
 
 extension RunRecord.State {
-    /// One word.
     public var name: String {
         switch self {
         case .finished: "finished"
@@ -184,10 +185,8 @@ extension RunRecord.State {
     }
 }
 
-/// A loss as people read it.
 func nats(_ loss: Double) -> String { String(format: "%.4f", loss) }
 
-/// Three significant digits.
 func significant(_ value: Double) -> String {
     guard value.isFinite, value != 0 else { return value == 0 ? "0" : "-" }
     let decimals = max(0, 2 - Int(log10(abs(value)).rounded(.down)))

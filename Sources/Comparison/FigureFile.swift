@@ -2,7 +2,6 @@ import Console
 import Files
 import Foundation
 
-/// A figure's file, whose name says its format.
 public enum FigureFile {
     public static let formats = ["svg", "png", "pdf"]
 

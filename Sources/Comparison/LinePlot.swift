@@ -4,7 +4,7 @@ import Foundation
 /// (`darkStyle`); alone it is light, as a figure on paper.
 struct LinePlot {
     struct Series {
-        /// In the legend; empty: not there.
+        /// Its entry in the legend; empty for none.
         var name: String
         /// Which color and mark; the same for an optimizer in every plot.
         var color: Int
@@ -19,7 +19,7 @@ struct LinePlot {
 
     enum Style {
         case lineAndMarks, line, marks
-        /// What stands behind.
+        /// Thin and pale, behind the others.
         case faint
     }
 

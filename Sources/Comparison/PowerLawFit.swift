@@ -20,7 +20,6 @@ public struct PowerLawFit: Equatable, Sendable {
     /// The largest distance of a point from the curve, in nats.
     public let largestError: Double
 
-    /// The smallest and largest exponents that are searched.
     private static let exponents = 0.01...4.0
     private static let delta = 1e-3
 
@@ -50,13 +49,11 @@ public struct PowerLawFit: Equatable, Sendable {
         largestError = scaled.map { abs(line.a * exp(-exponent * $0.x) + line.c - $0.loss) }.max() ?? 0
     }
 
-    /// The loss after so many tokens.
     public func loss(tokens: Double) -> Double { a * pow(tokens, -b) + c }
 
     /// The tokens that lead to a loss; nil for one below the curve's limit c.
     public func tokens(loss: Double) -> Double? { loss > c ? pow((loss - c) / a, -1 / b) : nil }
 
-    /// a and c for a given exponent.
     private struct Line {
         var a = 0.0
         var c = 0.0

@@ -4,10 +4,8 @@ import Foundation
 
 /// The losses of one run along its log, as a plot shows them.
 struct RunCurve {
-    /// What the curve runs over.
     enum Position: String { case tokens, step, seconds }
 
-    /// The folder's name.
     let name: String
     let folder: String
     let optimizer: String
@@ -66,7 +64,7 @@ struct RunCurve {
     var lastLoss: Double { validation.last?.y ?? smoothed.last { $0.y.isFinite }?.y ?? .infinity }
 }
 
-/// Every so manieth point, with the first, the last and all gaps: more than some hundreds cannot be seen.
+/// Every n-th point, with the first, the last and all gaps: more than some hundreds cannot be told apart.
 func thinned(_ points: [(x: Double, y: Double)]) -> [(x: Double, y: Double)] {
     let step = max(1, points.count / 800)
     return points.enumerated().filter { $0 % step == 0 || $0 == points.count - 1 || !$1.y.isFinite }.map(\.element)

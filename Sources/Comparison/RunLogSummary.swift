@@ -4,7 +4,6 @@ import Foundation
 
 /// What a run's `log.csv` says in all, and its validation losses.
 public struct RunLogSummary: Sendable {
-    /// A validation.
     public struct Point: Equatable, Sendable {
         public let step: Int
         public let tokens: Int
@@ -18,7 +17,6 @@ public struct RunLogSummary: Sendable {
     public private(set) var lastStep = 0
     /// Steps before the first row: the log was lost, and began anew when the run was resumed.
     public private(set) var missingSteps = 0
-    /// Whether there is no log at all.
     public let isMissing: Bool
     public private(set) var lastTokens = 0
     public private(set) var lastTrainLoss: Double?
@@ -26,7 +24,6 @@ public struct RunLogSummary: Sendable {
     public private(set) var optimizerSeconds = 0.0
     public private(set) var peakRSSBytes = 0
     public private(set) var validations: [Point] = []
-    /// The first step whose loss is not finite.
     public private(set) var firstBadStep: Int?
 
     /// Reads a log; one that is not there has no rows. Throws where the file can't be read, or a line is not a log's.

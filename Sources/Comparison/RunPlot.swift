@@ -5,7 +5,6 @@ import Foundation
 /// The losses of runs in one plot. Few runs have a color each, with the training loss of each step faint behind its
 /// running mean; many are grouped by optimizer, the best run of each in front of the others.
 public struct RunPlot {
-    /// What the losses are drawn over.
     public enum Axis: String, CaseIterable, Sendable { case tokens, steps, time }
 
     public var axis = Axis.tokens

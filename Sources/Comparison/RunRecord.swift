@@ -8,7 +8,6 @@ import Training
 
 /// A run as its folder tells it: configuration, log, and how it ended.
 public struct RunRecord: Sendable {
-    /// How far a run has come.
     public enum State: Equatable, Sendable {
         case finished
         /// Stopped, killed, or still under way, after this many steps.
@@ -31,11 +30,7 @@ public struct RunRecord: Sendable {
     /// Reads the folder of a run. Throws where it is none, or its configuration or log can't be read.
     public init(path: String) throws {
         let file = path + "/config.resolved.cfg"
-        guard FileManager.default.fileExists(atPath: file) else {
-            throw UserError(
-                .usage, "\(path) is no run: there is no config.resolved.cfg",
-                hint: "give the folder of a run (output.run_dir), or a folder of runs")
-        }
+        guard RegularFile.exists(file) else { throw noRun("\(path) is no run") }
         let configuration = try RunConfiguration(file: file)
         self.path = path
         self.configuration = configuration
@@ -56,7 +51,6 @@ public struct RunRecord: Sendable {
         stateBytes = configuration.optimizerStateBytes
     }
 
-    public var name: String { folderAndName(of: path).name }
     /// What it counts as: the optimizer, with the variant of it that it is.
     public var optimizer: String { ([configuration.optimizer.name] + variant).joined(separator: " ") }
     /// Settings that make it one of several variants of its optimizer; see `tellApart`.
@@ -68,10 +62,9 @@ public struct RunRecord: Sendable {
         return weights == data ? "\(weights)" : "\(weights)/\(data)"
     }
 
-    /// What changed between two of its steps: such a run is of no one setting.
+    /// What changed between two of its steps: the run then belongs to no one setting.
     public var changes: [String] { history?.changes ?? [] }
 
-    /// The validation loss at the end of a finished run.
     public var finalLoss: Double? {
         guard state == .finished, let last = log.validations.last, last.step == configuration.steps else { return nil }
         return last.loss
@@ -85,14 +78,12 @@ public struct RunRecord: Sendable {
     public var conditions: [(key: String, value: String)] {
         let free = [
             "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
-            "training.micro_batch_size", "training.gradient_lanes", "training.recompute", "training.optimizer_scratch_mib",
+            "training.micro_batch_size", "training.gradient_lanes", "training.recompute",
+            "training.optimizer_scratch_mib",
             "training.gradient_clip", "evaluation.every",
         ]
-        var values: [(key: String, value: String)] = []
-        for section in configuration.sections where !["optimizer", "schedule", "output"].contains(section.name) {
-            for entry in section.values where !free.contains("\(section.name).\(entry.key)") {
-                values.append(("\(section.name).\(entry.key)", entry.value))
-            }
+        var values = configuration.values.filter { entry in
+            !["optimizer.", "schedule.", "output."].contains(where: entry.key.hasPrefix) && !free.contains(entry.key)
         }
         let data = ["data.train": configuration.data.train, "data.validation": configuration.data.validation]
         for index in values.indices {
@@ -110,21 +101,32 @@ public struct RunRecord: Sendable {
 
     /// The values that make an optimizer's setting: runs that agree in them differ in seeds alone.
     public var settings: [(key: String, value: String)] {
-        configuration.sections.filter { ["optimizer", "schedule"].contains($0.name) }.flatMap { section in
-            section.values.map { ("\(section.name).\($0.key)", $0.value) }
-        } + [("training.gradient_clip", "\(configuration.training.gradientClip)")]
+        configuration.values.filter {
+            $0.key.hasPrefix("optimizer.") || $0.key.hasPrefix("schedule.") || $0.key == "training.gradient_clip"
+        }
     }
+}
+
+private func noRun(_ what: String) -> UserError {
+    UserError(
+        .usage, "\(what): there is no config.resolved.cfg",
+        hint: "give the folder of a run (output.run_dir), or a folder of runs")
 }
 
 /// Whether the last thing that the run said is that its numbers failed: a `RunFailure`, which has two
 /// lines. A run that goes on says more.
 private func recordsFailure(_ path: String) -> Bool {
-    guard let file = FileHandle(forReadingAtPath: path) else { return false }
+    lastLines(of: path).suffix(2).first?.contains("  error: step ") ?? false
+}
+
+/// The whole lines in the last 16 KiB of a file.
+func lastLines(of path: String) -> [Substring] {
+    guard let file = FileHandle(forReadingAtPath: path) else { return [] }
     defer { try? file.close() }
     let length = (try? file.seekToEnd()) ?? 0
-    try? file.seek(toOffset: length - min(length, 4096))
+    try? file.seek(toOffset: length - min(length, 1 << 14))
     let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
-    return text.split(separator: "\n").suffix(2).first?.contains("  error: step ") ?? false
+    return text[..<(text.lastIndex(of: "\n") ?? text.startIndex)].split(separator: "\n")
 }
 
 /// The windows that the newest readable checkpoint counted.
@@ -177,7 +179,7 @@ public func tellApart(_ runs: [RunRecord], by keys: [String]) throws -> [RunReco
 func runFolders(_ paths: [String]) throws -> [String] {
     var folders: [String] = []
     for given in paths {
-        let path = given.count > 1 && given.hasSuffix("/") ? String(given.dropLast()) : given
+        let path = given.withoutTrailingSlashes
         guard access(path, F_OK) == 0 else { throw UserError.system("read", path, code: errno) }
         guard isFolder(path) else {
             throw UserError(.usage, "\(path) is a file, not the folder of a run", hint: "give the folder that holds it")
@@ -189,11 +191,7 @@ func runFolders(_ paths: [String]) throws -> [String] {
         let found = try folderContents(path).sorted { $0.compare($1, options: .numeric) == .orderedAscending }
             .filter { !$0.hasPrefix(".") && $0.firstMatch(of: /\.old-\d+$/) == nil }
             .map { Files.path(of: $0, in: path) }.filter(RunFolder.holdsRun)
-        guard !found.isEmpty else {
-            throw UserError(
-                .usage, "\(path) is no run and holds none: there is no config.resolved.cfg",
-                hint: "give the folder of a run (output.run_dir), or a folder of runs")
-        }
+        if found.isEmpty { throw noRun("\(path) is no run and holds none") }
         folders += found
     }
     var seen: Set<String> = []

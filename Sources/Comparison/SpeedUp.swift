@@ -28,7 +28,6 @@ public struct TargetCrossing: Sendable {
 /// lower. So points are the mean final losses of AdamW's runs of several lengths, each at its best
 /// setting; only where the learning rate is constant, validations after the warm-up count too.
 public struct SpeedUp: Sendable {
-    /// One optimizer.
     public struct Estimate: Sendable {
         public let optimizer: String
         /// AdamW's tokens over the optimizer's; nil: no amount of data leads AdamW there.
@@ -43,10 +42,9 @@ public struct SpeedUp: Sendable {
     public let points: [(tokens: Double, loss: Double)]
     public let fit: PowerLawFit?
     public let estimates: [Estimate]
-    /// Why there is no estimate.
     public let problem: String?
 
-    /// Fewer leave nothing over to judge the curve's three parameters by.
+    /// The curve has three parameters: it goes through three points whatever they are.
     public static let neededPoints = 4
 
     init(best: [Comparison.Setting], settings: [Comparison.Setting], adamwRuns: [RunRecord]) throws {
@@ -104,7 +102,6 @@ public struct SpeedUp: Sendable {
         }
     }
 
-    /// The points that the runs of one setting give.
     private static func points(_ runs: [RunRecord]) -> [(tokens: Double, loss: Double)] {
         guard let configuration = runs.first?.configuration else { return [] }
         let finished = runs.filter { $0.finalLoss != nil }

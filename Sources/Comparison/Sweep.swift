@@ -12,7 +12,6 @@ import Training
 /// checkpoint, a diverged one stays so, a failed one is tried again. `summary.csv` says after each
 /// change how far each run is.
 public final class Sweep {
-    /// How far a run is.
     public enum State: String, Sendable {
         case planned, running, finished, stopped, diverged, failed
     }
@@ -128,7 +127,6 @@ public final class Sweep {
         try writeSummary()
     }
 
-    /// Takes note of how a process ended.
     private func finish(_ index: Int) throws {
         guard let process = jobs[index].process else { return }
         process.waitUntilExit()
@@ -160,14 +158,11 @@ public final class Sweep {
 
     private func outputFile(of run: SweepPlan.Run) -> String { "\(plan.folder)/output/\(run.name).txt" }
 
-    /// The last `error:` that a run printed.
     private func lastError(in file: String) -> String? {
-        let text = FileManager.default.contents(atPath: file).map { String(decoding: $0, as: UTF8.self) } ?? ""
-        return text.split(separator: "\n").last { $0.lowercased().hasPrefix("error: ") }
+        lastLines(of: file).last { $0.lowercased().hasPrefix("error: ") }
             .map { String($0.dropFirst("error: ".count)) }
     }
 
-    /// What is worth knowing of a run that ended.
     private func detail(of job: Job) -> String {
         guard job.state != .failed, let record = job.record else { return job.message }
         if let loss = record.finalLoss {
@@ -226,12 +221,7 @@ public final class Sweep {
 
 /// The last whole row of a log, whatever its size.
 private func lastRow(of path: String) -> (step: Int, loss: Double, tokensPerSecond: Double)? {
-    guard let file = FileHandle(forReadingAtPath: path) else { return nil }
-    defer { try? file.close() }
-    let length = (try? file.seekToEnd()) ?? 0
-    try? file.seek(toOffset: length - min(length, 4096))
-    let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
-    guard let end = text.lastIndex(of: "\n"), let line = text[..<end].split(separator: "\n").last else { return nil }
+    guard let line = lastLines(of: path).last else { return nil }
     let fields = line.split(separator: ",", omittingEmptySubsequences: false)
     guard fields.count > 8, let step = Int(fields[0]), let loss = Double(fields[2]), let rate = Double(fields[8])
     else { return nil }

@@ -11,7 +11,6 @@ import Training
 /// All of it is checked before the first run begins: keys and values by the program's own reading of
 /// configurations, and that folders which are there already hold these very runs.
 public struct SweepPlan: Sendable {
-    /// One run.
     public struct Run: Sendable {
         public let name: String
         public let folder: String
@@ -27,10 +26,9 @@ public struct SweepPlan: Sendable {
 
     public let folder: String
     public let runs: [Run]
-    /// The keys that the grid sets.
     let keys: [String]
-    /// Whether optimizers are compared, so that the configuration's `optimizer` section counts for none: what
-    /// it was tuned to would favour its own.
+    /// Whether optimizers are compared. The configuration's `optimizer` section is then ignored: it would favour its own
+    /// optimizer.
     public let leavesOptimizerOut: Bool
 
     private static let mostRuns = 10_000
@@ -47,7 +45,7 @@ public struct SweepPlan: Sendable {
         base: String, assignments: [String], vary: [String], gridFile: String?, seeds: Int?, folder: String,
         threads: Int?, shard: (index: Int, count: Int) = (1, 1)
     ) throws {
-        self.folder = folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder
+        self.folder = folder.withoutTrailingSlashes
         let common = try vary.map(Self.axis)
         var grids = try gridFile.map(Self.grids) ?? [[]]
         grids = grids.map { $0 + common }
@@ -187,8 +185,8 @@ public struct SweepPlan: Sendable {
         }
     }
 
-    /// The keys whose values name the folders, those that vary, with what stands there for them: their last
-    /// part where that tells them apart. The optimizer is always named; where nothing varies, all is.
+    /// The keys whose values make the name of a run's folder, with what precedes each value there: the key's last part, or
+    /// all of it where two keys share that part. They are the keys that vary, and the optimizer; where nothing varies, all.
     private static func namedKeys(_ grids: [[Axis]], hasSeeds: Bool) -> [String: String] {
         let varied = grids.joined().filter { $0.values.count > 1 || $0.key == "optimizer.name" }
         let named = varied.isEmpty && !hasSeeds ? grids.joined().filter { !$0.source.hasPrefix("--set") } : varied
@@ -221,10 +219,7 @@ public struct SweepPlan: Sendable {
                 error.kind, message + (values.isEmpty ? "" : " (in the run with \(values))"), hint: error.hint)
         }
         // Values as the program writes them, so that 1e-3 and 0.001 are one run.
-        let written = configuration.sections.flatMap { section in
-            section.values.map { ("\(section.name).\($0.key)", $0.value) }
-        }
-        let canonical = Dictionary(written) { first, _ in first }
+        let canonical = Dictionary(uniqueKeysWithValues: configuration.values.map { ($0.key, $0.value) })
         var parts = combination.compactMap { key, value in named[key].map { $0 + (canonical[key] ?? value) } }
         if let seed { parts.append("seed\(seed)") }
         let name = String(

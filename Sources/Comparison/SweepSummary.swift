@@ -39,10 +39,7 @@ struct SweepSummary {
             ]
         let rows = runs.map { run, state, record, message -> [String] in
             let configuration = run.configuration
-            let values = configuration.sections.flatMap { section in
-                section.values.map { ("\(section.name).\($0.key)", $0.value) }
-            }
-            let byKey = Dictionary(values) { first, _ in first }
+            let byKey = Dictionary(uniqueKeysWithValues: configuration.values.map { ($0.key, $0.value) })
             let loss = record?.finalLoss
             let seed = (configuration.training.seed, configuration.data.seed)
             func text<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }

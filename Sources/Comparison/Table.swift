@@ -3,12 +3,10 @@ struct Table {
     let title: String
     let header: [String]
     var rows: [[String]] = []
-    /// Sentences below the table.
     var remarks: [String] = []
     /// Columns that hold words; the others hold numbers and are set right.
     var textColumns: Set<Int> = [0]
 
-    /// Columns that line up.
     var text: String {
         let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
         let lines = ([header] + rows).map { row in

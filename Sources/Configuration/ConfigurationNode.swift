@@ -7,10 +7,8 @@ public struct ConfigurationNode: Sendable {
         case map([Entry])
     }
 
-    /// A key of a map with its value.
     public struct Entry: Sendable {
         public let key: String
-        /// Where the key stands.
         public let source: String
         public var value: ConfigurationNode
 
@@ -33,10 +31,8 @@ public struct ConfigurationNode: Sendable {
     /// The entries of a map; nil for a scalar or a list.
     public var entries: [Entry]? { if case .map(let entries) = kind { entries } else { nil } }
 
-    /// The value under `key` of a map.
     public subscript(key: String) -> ConfigurationNode? { entries?.first { $0.key == key }?.value }
 
-    /// The text of a scalar.
     public var text: String? { if case .scalar(let text, _) = kind { text } else { nil } }
 
     /// Whether nothing is written here: `key:`, `key: ~` or `key: null`.
@@ -44,7 +40,6 @@ public struct ConfigurationNode: Sendable {
         if case .scalar(let text, isQuoted: false) = kind { ["", "~", "null"].contains(text) } else { false }
     }
 
-    /// The same map without `key`.
     public func removing(_ key: String) -> ConfigurationNode {
         guard let entries else { return self }
         return ConfigurationNode(.map(entries.filter { $0.key != key }), source: source)

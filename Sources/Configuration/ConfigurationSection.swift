@@ -34,7 +34,7 @@ public struct Field<Section>: Sendable {
     public let key: String
     /// One line.
     public let help: String
-    /// "a number, 0 or greater"; empty for a nested section.
+    /// "a number, 0 or greater".
     let type: String
     let isRequired: Bool
     let decode: @Sendable (_ node: ConfigurationNode, _ path: String, inout Section) throws -> Void
@@ -86,14 +86,12 @@ public struct Field<Section>: Sendable {
         self.init(key: key, path, help: help, isRequired: false, check: check)
     }
 
-    /// A key that must be given.
     public static func required<Value: ConfigurationValue>(
         _ key: String, _ path: WritableKeyPath<Section, Value> & Sendable, _ help: String, _ check: Check<Value>? = nil
     ) -> Field {
         Field(key: key, path, help: help, isRequired: true, check: check)
     }
 
-    /// A key that may be absent or `null`.
     public static func optional<Value: ConfigurationValue>(
         _ key: String, _ path: WritableKeyPath<Section, Value?> & Sendable, _ help: String,
         _ check: Check<Value>? = nil
@@ -104,19 +102,6 @@ public struct Field<Section>: Sendable {
                 section[keyPath: path] = value
                 return true
             })
-    }
-
-    /// A section within the section.
-    public static func section<Nested: ConfigurationSection>(
-        _ key: String, _ path: WritableKeyPath<Section, Nested> & Sendable, _ help: String
-    ) -> Field {
-        Field(
-            key: key, help: help, type: "", isRequired: Nested.fields.contains(where: \.isRequired),
-            decode: { node, name, section in
-                section[keyPath: path] = try Configuration.decode(
-                    from: node, at: name, defaults: section[keyPath: path])
-            },
-            encode: { .section($0[keyPath: path].fieldTexts) })
     }
 
     /// A section that may be absent, or `null`: it then stays as it is by default.
@@ -187,7 +172,6 @@ public func decode<S: ConfigurationSection>(
     return section
 }
 
-/// The error about a key that nobody knows.
 public func unknownKey(_ entry: ConfigurationNode.Entry, name: String, known: [String]) -> UserError {
     let usual = foreignKeys[entry.key.lowercased()].map { path in
         let section = name.dropLast(entry.key.count)

@@ -1,4 +1,3 @@
-/// A field of a section as text.
 struct FieldText {
     indirect enum Content {
         /// In YAML.

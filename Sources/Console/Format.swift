@@ -53,7 +53,6 @@ public enum Format {
         }
     }
 
-    /// Three significant digits of a value below 1024.
     private static func significant(_ value: Double) -> String {
         let size = abs(value)
         return String(format: size < 9.995 ? "%.2f" : size < 99.95 ? "%.1f" : "%.0f", value)

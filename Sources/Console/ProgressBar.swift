@@ -11,7 +11,6 @@ public final class ProgressBar: Sendable {
     private let started = StatusLine.now()
     private let done = Atomic<Int>(0)
 
-    /// What is counted.
     public enum Unit: Sendable {
         case bytes
         /// A noun in the plural: "tokens".
@@ -26,7 +25,6 @@ public final class ProgressBar: Sendable {
         self.line = line
     }
 
-    /// Adds to what is done.
     public func advance(by count: Int) {
         let done = done.add(count, ordering: .relaxed).newValue
         if StatusLine.now() - started > 2 { line.show(text(done)) }
@@ -34,9 +32,6 @@ public final class ProgressBar: Sendable {
 
     /// Ends the bar; `summary` stays on the screen.
     public func finish(_ summary: String? = nil) { line.finish(summary) }
-
-    /// Prints a line that stays, above the bar.
-    public func print(_ message: String) { line.print(message) }
 
     private func text(_ done: Int) -> String {
         Self.text(label: label, done: done, total: total, unit: unit, seconds: StatusLine.now() - started)

@@ -5,7 +5,6 @@ import Synchronization
 /// progress, whoever makes the text. Where the output is no terminal (a file, a batch system), a line of
 /// its own now and then. Safe to use from any thread.
 public final class StatusLine: Sendable {
-    /// Whether lines are redrawn in place.
     public let isTerminal: Bool
     private let descriptor: Int32
     private let interval: Double
@@ -75,7 +74,6 @@ public final class StatusLine: Sendable {
         }
     }
 
-    /// The terminal's width now.
     private var columns: Int {
         var size = winsize()
         return ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80

@@ -19,7 +19,6 @@ public struct UserError: Error, Equatable, CustomStringConvertible, Sendable {
         self.hint = hint
     }
 
-    /// What the user sees.
     public var description: String {
         ("error: \(message)" + (hint.map { "\nhint: \($0)" } ?? "")).split(
             separator: "\n", omittingEmptySubsequences: false

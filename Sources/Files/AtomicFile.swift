@@ -11,7 +11,6 @@ import Synchronization
 /// a killed process left behind is removed by `removeLeftovers(in:of:)`.
 public final class AtomicFile {
     public let path: String
-    /// Bytes appended so far.
     public private(set) var byteCount = 0
     private let temporary: String
     private var descriptor: Int32
@@ -40,13 +39,11 @@ public final class AtomicFile {
         }
     }
 
-    /// Appends bytes.
     public func write(_ bytes: UnsafeRawBufferPointer) throws {
         try Self.write(bytes, to: descriptor, of: path, at: nil)
         byteCount += bytes.count
     }
 
-    /// Appends text as UTF-8.
     public func write(_ text: String) throws {
         var text = text
         try text.withUTF8 { try write(UnsafeRawBufferPointer($0)) }
@@ -70,14 +67,12 @@ public final class AtomicFile {
         try Self.synchronizeFolder(of: path)
     }
 
-    /// Writes a whole file from memory.
     public static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
         let file = try AtomicFile(path: path)
         try file.write(bytes)
         try file.commit()
     }
 
-    /// Writes a whole file from text.
     public static func write(_ text: String, to path: String) throws {
         var text = text
         try text.withUTF8 { try write(UnsafeRawBufferPointer($0), to: path) }
@@ -114,7 +109,7 @@ public final class AtomicFile {
         }
     }
 
-    /// Removes what is half written, and ends the process: nothing is given its name any more.
+    /// Removes what is half written and ends the process; meanwhile nothing takes its place.
     package static func abandonAll(_ end: () -> Never) -> Never {
         underWay.withLock {
             for path in $0 { try? FileManager.default.removeItem(atPath: path) }
@@ -185,7 +180,6 @@ public final class AtomicFile {
     private static let unfinished = ".tmp-"
     private static let replaced = ".replaced-"
     private static let counter = Atomic<Int>(0)
-    /// What is being written.
     private static let underWay = Mutex<Set<String>>([])
 
     /// A name beside `path` that no other thread or process uses.

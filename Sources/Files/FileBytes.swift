@@ -1,9 +1,7 @@
 import Console
 import Glibc
 
-/// Sizes on the disk.
 package enum FileBytes {
-    /// The size of a file.
     package static func size(of path: String) throws -> Int {
         var status = stat()
         if stat(path, &status) != 0 { throw UserError.system("open", path, code: errno) }

@@ -3,14 +3,12 @@ import Foundation
 /// The folder that holds `path` ("." for a bare name) and the name in it. Trailing slashes do not count.
 /// (Foundation's `deletingLastPathComponent` crashes on a path of one character; Swift 6.3, Linux.)
 public func folderAndName(of path: String) -> (folder: String, name: String) {
-    var path = path[...]
-    while path.count > 1, path.last == "/" { path.removeLast() }
-    guard let slash = path.lastIndex(of: "/") else { return (".", String(path)) }
+    let path = path.withoutTrailingSlashes
+    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
     let folder = path[..<slash]
     return (folder.isEmpty ? "/" : String(folder), String(path[path.index(after: slash)...]))
 }
 
-/// `name` in `folder`.
 public func path(of name: String, in folder: String) -> String {
     folder == "." ? name : folder.hasSuffix("/") ? folder + name : folder + "/" + name
 }
@@ -25,7 +23,20 @@ public func relativePath(_ path: String) -> String {
     return parts.isEmpty ? "." : parts.joined(separator: "/")
 }
 
+/// `start` with the first number from 1 on after it that makes a name of nothing yet.
+package func unusedPath(_ start: String) -> String {
+    var number = 1
+    while access("\(start)\(number)", F_OK) == 0 { number += 1 }
+    return "\(start)\(number)"
+}
+
 extension String {
+    package var withoutTrailingSlashes: String {
+        var path = self[...]
+        while path.count > 1, path.last == "/" { path.removeLast() }
+        return String(path)
+    }
+
     /// Without white space and line ends around it, as small files have.
     package var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
 }

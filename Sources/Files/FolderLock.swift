@@ -6,7 +6,6 @@ import Glibc
 ///
 /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
 package final class FolderLock {
-    /// Whether the folder was made for this lock.
     package let isNew: Bool
     private let descriptor: Int32
 

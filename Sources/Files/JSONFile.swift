@@ -11,13 +11,11 @@ package enum JSONFile {
         return data
     }
 
-    /// Reads the object in a file.
     package static func object(_ path: String) throws -> [String: JSONValue] {
         guard case .object(let members) = try parse(path).value else { throw damaged(path, "it is no JSON object") }
         return members
     }
 
-    /// Reads a file into a type of ours.
     package static func read<Value: Decodable>(_: Value.Type = Value.self, path: String) throws -> Value {
         let bytes = try parse(path).bytes
         do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch let error as DecodingError {

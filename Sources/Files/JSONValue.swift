@@ -209,7 +209,6 @@ private struct Parser {
         throw unexpected("`\"`")
     }
 
-    /// Reads a character that is written with a backslash.
     private mutating func appendEscaped(to text: inout [UInt8]) throws(JSONError) {
         switch position + 1 < bytes.count ? bytes[position + 1] : 0 {
         case let byte where "\"\\/".utf8.contains(byte): text.append(byte)

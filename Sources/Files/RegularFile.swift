@@ -23,7 +23,6 @@ public final class RegularFile: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Whether a path leads to a regular file.
     public static func exists(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
@@ -67,7 +66,6 @@ public final class RegularFile: Sendable {
         let nanoseconds: Int
     }
 
-    /// The file's version now.
     public func version() throws -> Version {
         var status = stat()
         if fstat(descriptor, &status) != 0 { throw UserError.system("read", path, code: errno) }

@@ -52,7 +52,6 @@ public struct Sampling: Sendable {
         return tokens.map { ($0.token, $0.probability / total) }
     }
 
-    /// Draws a token.
     public func next(_ logits: some Collection<Float>, random: inout Random) -> Int32 {
         let tokens = distribution(logits)
         var rest = random.uniform()

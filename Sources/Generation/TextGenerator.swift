@@ -6,7 +6,6 @@ import TokenData
 
 /// Continues a text with a model, token by token.
 public final class TextGenerator {
-    /// Why a text ended.
     public enum Ending: Sendable {
         case endOfText, maxTokens, contextLength
     }
@@ -86,7 +85,6 @@ package struct TextStream {
         given = (try? tokenizer.decode(prompt).utf8.count) ?? 0
     }
 
-    /// The text that a token adds.
     package mutating func append(_ token: Int32) throws -> String {
         ids.append(token)
         var bytes = Array(try tokenizer.decode(ids).utf8)
@@ -94,7 +92,6 @@ package struct TextStream {
         return give(bytes)
     }
 
-    /// What was held back.
     package mutating func rest() throws -> String { give(Array(try tokenizer.decode(ids).utf8)) }
 
     private mutating func give(_ bytes: [UInt8]) -> String {

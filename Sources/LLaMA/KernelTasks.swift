@@ -3,20 +3,20 @@
 
 import TensorCore
 
-/// Every kernel for micro-batches of `sequences` rows of `length` tokens.
-public func kernelTasks(_ config: LLaMAConfig, sequences: Int, length: Int, precision: Precision) -> [MeasuredTask] {
+/// Every kernel for micro-batches of `microBatchSize` sequences of `length` tokens.
+public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask] {
     switch precision {
-    case .fp32: KernelTasks<Float>(config: config, sequences: sequences, length: length).all
-    case .bf16: KernelTasks<BFloat16>(config: config, sequences: sequences, length: length).all
+    case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).all
+    case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).all
     }
 }
 
 private struct KernelTasks<Element: ActivationElement> {
     let config: LLaMAConfig
-    let sequences: Int
+    let microBatchSize: Int
     let length: Int
 
-    private var tokens: Int { sequences * length }
+    private var tokens: Int { microBatchSize * length }
     private var hidden: Int { config.hiddenSize }
     private var intermediate: Int { config.intermediateSize }
     private var vocabulary: Int { config.vocabSize }
@@ -165,7 +165,7 @@ private struct KernelTasks<Element: ActivationElement> {
         let attention = CausalSelfAttention(config, length: length)
         let keyValue = config.numKeyValueHeads * config.headDim
         // Half of each head's T x T scores.
-        let pairs = sequences * config.numAttentionHeads * length * length / 2 * config.headDim
+        let pairs = microBatchSize * config.numAttentionHeads * length * length / 2 * config.headDim
         func buffers(_ pool: WorkerPool) -> (q: Tensor<Element>, k: Tensor<Element>, v: Tensor<Element>, Workspace) {
             (
                 noise(tokens, hidden, of: Element.self), noise(tokens, keyValue, of: Element.self),
@@ -179,7 +179,7 @@ private struct KernelTasks<Element: ActivationElement> {
             _ q: Tensor<Element>, _ k: Tensor<Element>, _ v: Tensor<Element>, _ output: Tensor<Element>,
             _ lse: Tensor<Float>, _ workspace: Workspace, _ pool: WorkerPool
         ) {
-            pool.forEach(sequences * attention.heads) { task, worker in
+            pool.forEach(microBatchSize * attention.heads) { task, worker in
                 let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
                 let rows = sequence * length..<(sequence + 1) * length
                 attention.forward(
@@ -209,7 +209,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 }
                 let doutput = noise(tokens, hidden, of: Element.self)
                 return .init(reset: { for (tensor, copy) in original { tensor.copy(from: copy) } }) {
-                    pool.forEach(sequences * attention.keyValueHeads) { task, worker in
+                    pool.forEach(microBatchSize * attention.keyValueHeads) { task, worker in
                         let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
                         let rows = sequence * length..<(sequence + 1) * length
                         attention.backward(

@@ -4,14 +4,12 @@ import Foundation
 import TensorCore
 import TokenData
 
-/// What `cosmos-train doctor` found out about one thing.
 public struct Finding: Equatable, Sendable {
     public enum Verdict: String, Sendable { case ok, warn, fail }
 
     public let verdict: Verdict
     public let subject: String
     public let detail: String
-    /// What to do where not all is well.
     public let remedy: String?
 
     init(_ verdict: Verdict, _ subject: String, _ detail: String, remedy: String? = nil) {
@@ -22,7 +20,6 @@ public struct Finding: Equatable, Sendable {
     }
 }
 
-/// Examines the program and the machine that it runs on.
 public enum Doctor {
     public static func examine() -> [Finding] {
         [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [kernels, matrixProduct]
@@ -88,7 +85,6 @@ public enum Doctor {
         }
     }
 
-    /// The libraries that this process runs with.
     private static func loadedFiles() -> [String] {
         // The kernel gives this file page by page, and Foundation's String(contentsOfFile:) takes one.
         let file = FileHandle(forReadingAtPath: "/proc/self/maps")
@@ -128,7 +124,6 @@ public enum Doctor {
 
     // MARK: - OpenBLAS's kernels
 
-    /// The kernels that OpenBLAS chose in this process.
     package static var kernels: Finding {
         openBLAS(
             core: LinearAlgebraLibrary.coreName, features: Set(CPUFeature.all.filter(\.isPresent).map(\.name)),

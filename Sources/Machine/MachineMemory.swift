@@ -8,10 +8,8 @@ public struct MachineMemory: Codable, Equatable, Sendable {
     public var limit: Int
     /// What a new process could take now without pushing others out.
     public var available: Int
-    /// Whether a control group sets the limit.
     public var isLimitedByGroup: Bool
 
-    /// Whose limit it is, for messages.
     package var owner: String {
         isLimitedByGroup ? "the limit of this control group" : "this machine's memory and swap"
     }
@@ -23,14 +21,12 @@ public struct MachineMemory: Codable, Equatable, Sendable {
     /// This process's, now; nil where the kernel does not say.
     public static var current: MachineMemory? { SystemLimits().memory }
 
-    /// Takes a control group's limit into account.
     mutating func restrict(to most: Int, available: Int) {
         self.available = min(self.available, available)
         if most < limit { (limit, isLimitedByGroup) = (most, true) }
     }
 }
 
-/// The resident memory of this process now, in bytes.
 public func residentBytes() -> Int {
     let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
     let words = text.split(separator: " ")

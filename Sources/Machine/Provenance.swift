@@ -15,7 +15,6 @@ public struct Provenance: Codable, Equatable, Sendable {
     /// With paths as seen from the folder in which it was given.
     public var command: String
     public var host: String
-    /// The CPU's model.
     public var cpu: String
     /// That the process may run on.
     public var cores: Int
@@ -40,7 +39,6 @@ public struct Provenance: Codable, Equatable, Sendable {
         oneDNN = BFloat16Library.version
     }
 
-    /// Names and values, as people read them.
     public var rows: [(name: String, value: String)] {
         [
             ("program", program), ("commit", commit), ("build", build), ("host", host), ("CPU", cpu),

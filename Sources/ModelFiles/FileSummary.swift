@@ -3,7 +3,6 @@ import Files
 import Glibc
 import TokenData
 
-/// Size and checksum of a file.
 public struct FileSummary: Codable, Equatable, Sendable {
     public let bytes: Int
     public let crc32: UInt32
@@ -12,13 +11,11 @@ public struct FileSummary: Codable, Equatable, Sendable {
 
     static let blockBytes = 1 << 20
 
-    /// Writes a whole file from memory.
     package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> FileSummary {
         try AtomicFile.write(bytes, to: path)
         return FileSummary(bytes: bytes.count, crc32: TokenData.crc32(bytes, continuing: 0))
     }
 
-    /// Reads a whole file for its checksum.
     package init(of path: String, progress: ProgressBar?) throws {
         let file = try RegularFile(path)
         let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.blockBytes, alignment: 64)

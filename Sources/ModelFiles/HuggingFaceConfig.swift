@@ -132,6 +132,5 @@ package enum HuggingFaceConfig {
 }
 
 extension JSONValue {
-    /// For messages.
     fileprivate var text: String { configuration(source: "").summary }
 }

@@ -6,7 +6,6 @@ import TensorCore
 /// The weights of a Hugging Face model: `model.safetensors`, or the shards that
 /// `model.safetensors.index.json` names. Everything is checked before the first weight is read.
 package struct ModelWeights {
-    /// The file that holds each tensor.
     private let files: [String: SafeTensorsFile]
     private let folder: String
 

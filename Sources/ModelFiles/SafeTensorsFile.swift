@@ -7,7 +7,6 @@ import TensorCore
 /// A SafeTensors file open for reading. Everything its header says is checked against the file when
 /// it is opened; tensors are then read by blocks into the caller's memory.
 public final class SafeTensorsFile {
-    /// A tensor in the file.
     public struct Entry: Sendable {
         public let name: String
         public let dtype: SafeTensors.DType
@@ -18,7 +17,6 @@ public final class SafeTensorsFile {
 
     public let path: String
     public let metadata: [String: String]
-    /// In the order of their data.
     public let entries: [Entry]
     private let index: [String: Int]
     private let file: RegularFile

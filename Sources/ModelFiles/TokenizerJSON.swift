@@ -49,7 +49,6 @@ struct TokenizerJSON {
         return names.allSatisfy(characters.contains) ? nil : "its vocabulary lacks characters of special pieces' names"
     }
 
-    /// The file.
     var data: Data {
         if let obstacle {
             // Read before anything else, and shown in the error.
@@ -134,7 +133,6 @@ struct TokenizerJSON {
 
     private var unknown: Int? { model.pieces.firstIndex { $0.type == .unknown } }
 
-    /// The UTF-8 characters of a text.
     private static func characters(_ text: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
         let starts = text.indices.filter { text[$0] & 0xC0 != 0x80 }
         return zip(starts, starts.dropFirst() + [text.endIndex]).map { text[$0..<$1] }

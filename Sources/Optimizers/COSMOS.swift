@@ -78,7 +78,6 @@ public struct COSMOS: OrthogonalizingOptimizer {
         }
     }
 
-    /// The weight of Muon's part.
     fileprivate var gammaValue: Double {
         switch gamma {
         case .auto: lr / (adam?.lr ?? lr)

@@ -49,7 +49,6 @@ public struct LearningRateSchedule: ConfigurationSection, Equatable {
         return nil
     }
 
-    /// The factor of step `step`, from 0, in a run of `steps`.
     public func factor(step: Int, of steps: Int) -> Double {
         let rise = warmup.steps(of: steps)
         if step < rise { return Double(step) / Double(rise) }
@@ -94,7 +93,6 @@ public enum StepSpan: ConfigurationValue, Equatable {
         }
     }
 
-    /// The steps in a run of `total`.
     public func steps(of total: Int) -> Int {
         switch self {
         case .steps(let steps): steps

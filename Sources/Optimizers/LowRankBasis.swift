@@ -28,7 +28,6 @@ struct LowRankBasis {
         return p * p * (q + 9 * p) + (matrix.columns > p ? 2 * rank * q * (p + 2 * rank) : 0)
     }
 
-    /// The leading singular vectors of `g`.
     func renew(from g: Matrix<Float>, _ scratch: SingularBasisScratch) throws {
         try leadingSingularVectors(of: g, side, into: matrix, scratch)
     }

@@ -4,11 +4,10 @@ import TensorCore
 /// The optimizer of a whole model: a rule for every parameter, stepped over a pool of workers.
 ///
 /// Matrices are stepped a few at a time, as many as their scratch memory allows, the costliest first; idle workers
-/// take blocks of their products and passes. Rules whose parameter falls into units are cut into tasks of fixed size.
+/// take tasks of their products and passes. Rules whose parameter falls into units are cut into tasks of fixed size.
 /// Nothing depends on which worker does what or on how much is done at once, so the result is the same for any
 /// number of workers. All memory is allocated here.
 public final class Optimizer {
-    /// One parameter with its rule.
     public struct Slot {
         public let parameter: Parameter
         /// The optimizer whose rule it is: AdamW for the embedding of a model under Muon.
@@ -27,7 +26,6 @@ public final class Optimizer {
 
         func isRenewal(at step: Int) -> Bool { settings.renewal?.isDue(at: step, index: index, of: count) ?? false }
 
-        /// The FLOPs of that step.
         public func flops(atStep step: Int) -> Int {
             let matrix = parameter.weight.matrix
             return rule.flops(rows: matrix.rows, columns: matrix.columns, renewing: isRenewal(at: step))
@@ -43,7 +41,6 @@ public final class Optimizer {
     /// The steps made so far. With the tensors of `state`, all that a checkpoint needs.
     public var stepCount = 0
 
-    /// The bytes of scratch memory.
     public var scratchByteCount: Int { workspace.byteCount }
 
     private let pool: WorkerPool
@@ -128,6 +125,5 @@ public final class Optimizer {
         slots.flatMap { slot in slot.state.map { NamedTensor("\(slot.parameter.name).\($0.name)", $0.tensor) } }
     }
 
-    /// The bytes of all state.
     public var stateByteCount: Int { slots.reduce(0) { $0 + $1.stateByteCount } }
 }

@@ -57,7 +57,7 @@ public struct OptimizerConfiguration: Sendable {
     /// The steps from one costly step of the hidden matrices to the next; 1: all cost the same.
     public var refreshInterval: Int { hyperparameters.renewal?.interval ?? 1 }
 
-    /// Where decoupled decay takes more than there is, a line each.
+    /// A line for each pair of learning rate and decay that would turn the sign of a weight.
     public var excessiveDecay: [String] {
         let values = Dictionary(uniqueKeysWithValues: hyperparameters.values.map { ($0.key, $0.value) })
         return ["", "adam."].compactMap { prefix in

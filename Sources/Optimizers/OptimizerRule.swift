@@ -6,7 +6,7 @@ import TensorCore
 /// A rule is an `ElementwiseRule` or a `MatrixRule`. The requirements here are what `Optimizer` asks of both;
 /// all but the FLOPs come from those two.
 public protocol OptimizerRule {
-    /// The FLOPs of an ordinary step, or of one that renews what is renewed now and then (`Renewal`).
+    /// The FLOPs of an ordinary step, or of one that makes a basis anew (`Renewal`).
     func flops(rows: Int, columns: Int, renewing: Bool) -> Int
     /// The units into which the parameter falls: workers may share them. 1: it is updated as a whole.
     func unitCount(of parameter: Parameter) -> Int
@@ -38,9 +38,9 @@ extension ElementwiseRule {
 }
 
 /// A rule for a matrix as a whole. Its text is sequential mathematics; the products and passes that it calls
-/// are cut into blocks, which idle workers take (`StepContext.pool`).
+/// are cut into tasks, which idle workers take (`StepContext.pool`).
 public protocol MatrixRule: OptimizerRule {
-    /// What a step needs and nobody remembers. `scratch` takes it from an arena, for a matrix of so many rows and
+    /// What a step needs and does not keep. `scratch` takes it from an arena, for a matrix of so many rows and
     /// columns; how much memory that is follows.
     associatedtype Scratch
     func scratch(_ arena: Arena, _ rows: Int, _ columns: Int) -> Scratch
@@ -66,7 +66,6 @@ extension MatrixRule {
 /// The steps of all parameters are counted in one place (`StepContext.step`), so the tensors and that number are
 /// all that is remembered. Within `withoutMemory` the same declaration only counts.
 public final class StateDeclaration {
-    /// In the order of the declarations.
     public private(set) var tensors: [NamedTensor] = []
 
     public init() {}
@@ -82,7 +81,7 @@ public final class StateDeclaration {
     public func tensor(_ name: String, _ shape: Int...) -> Tensor<Float> { tensor(name, shape) }
 }
 
-/// What is done now and then: a new basis at step 1 and then once in `interval` steps.
+/// When a basis is made anew: at step 1, and then once in `interval` steps.
 public struct Renewal: Sendable {
     /// The setting that is the interval.
     let key: String

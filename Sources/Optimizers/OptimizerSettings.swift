@@ -35,9 +35,8 @@ public protocol OptimizerSettings: ConfigurationSection {
     /// Whether the size of an update is the same for any gradient, so that clipping the gradient does
     /// not bound it.
     static var updateSizeIsFixed: Bool { get }
-    /// The decay of a parameter of that role.
     func weightDecay(of role: ParameterRole) -> Double
-    /// What is done now and then; nil: all steps are alike.
+    /// When bases are made anew; nil: all steps are alike.
     var renewal: Renewal? { get }
     /// Whether the step needs a CPU with bfloat16 products.
     var usesBFloat16: Bool { get }
@@ -68,6 +67,5 @@ extension OptimizerSettings {
 }
 
 extension Check where Value == [Double] {
-    /// Two decay rates.
     public static var betas: Self { .each(.range(0..<1), count: 2) }
 }

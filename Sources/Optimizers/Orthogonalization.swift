@@ -37,6 +37,5 @@ extension OrthogonalizingOptimizer {
 extension NewtonSchulz.Precision: ConfigurationValue {}
 
 extension Check where Value == [Double] {
-    /// Three numbers of any sign.
     static var three: Self { Self("a list of 3 numbers") { $0.count == 3 } }
 }

@@ -62,7 +62,6 @@ struct Preconditioner {
     }
 }
 
-/// Scratch of `powerStep` for orders up to `longest`.
 struct PowerStepScratch {
     let product: UnsafeMutablePointer<Float>
     let eigenvalues: UnsafeMutablePointer<Float>

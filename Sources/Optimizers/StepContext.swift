@@ -6,9 +6,9 @@ public struct StepContext {
     public let step: Int
     /// The rule's learning rate with the schedule applied.
     public let learningRate: Double
-    /// Whether this step renews what is renewed now and then. Always so at step 1.
+    /// Whether a basis is made anew in this step (`Renewal`); always so at step 1.
     public let isRenewal: Bool
-    /// Whose idle workers share the products and passes of a matrix.
+    /// The workers: idle ones share the products and passes of a matrix.
     public let pool: WorkerPool
     let parameter: Parameter
     /// Factors of the weight, before and after the update is subtracted; one of them is 1.
@@ -35,7 +35,7 @@ public struct StepContext {
         // A decay that follows the update shrinks it, too.
         let scale = Lanes(repeating: Float(scale * decayAfter))
         let weight = parameter.weight.matrix
-        let difference = weight.rowBlocks.sum(on: pool) { rows in
+        let difference = weight.rowTiles.sum(on: pool) { rows in
             var difference = Lanes.zero
             weight.rows(rows).combine(with: update.rows(rows)) { weight, update in
                 let new = weight * decay - update * scale

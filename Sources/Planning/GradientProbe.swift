@@ -13,8 +13,8 @@ import TensorCore
 package struct GradientProbe {
     /// Layers of the larger of the two models.
     let layers: Int
-    /// Sequences of the micro-batch that was measured.
-    let sequences: Int
+    /// Of the measurement; the configuration's may be larger.
+    let microBatchSize: Int
     /// Seconds a token of the whole model, round by round. Empty where no round can be believed.
     let rounds: [PassSeconds]
     /// What every step does beside its passes and the optimizer: zeroes, measures and clips the gradients, rounds weights.
@@ -31,64 +31,68 @@ package struct GradientProbe {
         // No fewer than keep every worker busy: a block of work has 256 tokens.
         let least = min(most, (2 * 256 * pool.workerCount + length - 1) / length)
 
-        func model(layers: Int, sequences: Int) -> LLaMA {
-            configuration.makeModel(pool: pool, layers: layers, microBatchSize: sequences)
+        func model(layers: Int, microBatchSize: Int) -> LLaMA {
+            configuration.makeModel(pool: pool, layers: layers, microBatchSize: microBatchSize)
         }
         func flops(layers: Int) -> Double {
             var config = configuration.model
             config.numHiddenLayers = layers
             return FLOPCount(config, sequenceLength: length).trainingPerToken
         }
-        func fits(layers: Int, sequences: Int) -> Bool {
+        func fits(layers: Int, microBatchSize: Int) -> Bool {
             guard let machine else { return true }
             let models = withoutMemory {
-                (model(layers: 1, sequences: sequences), model(layers: layers, sequences: sequences))
+                (
+                    model(layers: 1, microBatchSize: microBatchSize),
+                    model(layers: layers, microBatchSize: microBatchSize)
+                )
             }
             return models.0.memory.total + models.1.memory.total <= machine.available
         }
-        func pass(_ model: LLaMA, sequences: Int) throws -> PassSeconds {
+        func pass(_ model: LLaMA, microBatchSize: Int) throws -> PassSeconds {
             var random = Random(seed: 1, stream: "probe")
-            let tokens = (0..<sequences * length).map { _ in Int32(random.below(configuration.model.vocabSize)) }
+            let tokens = (0..<microBatchSize * length).map { _ in Int32(random.below(configuration.model.vocabSize)) }
             let before = model.passSeconds
             _ = try model.accumulateGradients(
-                TokenBatch(tokens: tokens, targets: tokens, sequences: sequences), tokenWeight: 1e-6)
+                TokenBatch(tokens: tokens, targets: tokens, sequences: microBatchSize), tokenWeight: 1e-6)
             return model.passSeconds - before
         }
 
-        guard fits(layers: min(2, allLayers), sequences: least) else {
+        guard fits(layers: min(2, allLayers), microBatchSize: least) else {
             throw UserError(
                 .usage, "the probe of two layers does not fit the \(Format.bytes(machine?.available ?? 0)) available",
                 hint: "plan without it: --no-probe")
         }
         func secondsOfOneLayer() throws -> Double {
-            let model = model(layers: 1, sequences: least)
+            let model = model(layers: 1, microBatchSize: least)
             model.initialize(seed: 1)
-            return try repeated(seconds: 0, atLeast: 1) { try pass(model, sequences: least) }[0].total / Double(least)
+            return try repeated(seconds: 0, atLeast: 1) { try pass(model, microBatchSize: least) }[0].total
+                / Double(least)
         }
         let single = try secondsOfOneLayer()
 
         // As many layers, then sequences, as four passes of each model allow.
         func cost(layers: Int) -> Double { 4 * single * (1 + flops(layers: layers) / flops(layers: 1)) }
         var layers = min(allLayers, cost(layers: 4) * Double(least) < seconds ? 4 : 2)
-        if !fits(layers: layers, sequences: least) { layers = min(2, allLayers) }
-        var sequences = min(most, max(least, Int(seconds / cost(layers: layers))))
-        while sequences > least, !fits(layers: layers, sequences: sequences) { sequences -= 1 }
-        (self.layers, self.sequences) = (layers, sequences)
+        if !fits(layers: layers, microBatchSize: least) { layers = min(2, allLayers) }
+        var microBatchSize = min(most, max(least, Int(seconds / cost(layers: layers))))
+        while microBatchSize > least, !fits(layers: layers, microBatchSize: microBatchSize) { microBatchSize -= 1 }
+        (self.layers, self.microBatchSize) = (layers, microBatchSize)
 
-        let models = [1, layers].map { model(layers: $0, sequences: sequences) }
+        let models = [1, layers].map { model(layers: $0, microBatchSize: microBatchSize) }
         for model in models { model.initialize(seed: 1) }
-        let extraFlops = (flops(layers: layers) - flops(layers: 1)) * Double(sequences * length)
+        let extraFlops = (flops(layers: layers) - flops(layers: 1)) * Double(microBatchSize * length)
         rounds = try repeated(seconds: seconds, atLeast: 3) {
-            let first = try pass(models[0], sequences: sequences)
-            let last = layers > 1 ? try pass(models[1], sequences: sequences) : first
+            let first = try pass(models[0], microBatchSize: microBatchSize)
+            let last = layers > 1 ? try pass(models[1], microBatchSize: microBatchSize) : first
             return Self.whole(
                 first, last, layers: layers, allLayers: allLayers, extraFlops: extraFlops, limit: limit
-            ).map { $0 / Double(sequences * length) }
+            ).map { $0 / Double(microBatchSize * length) }
         }.compactMap(\.self)
 
         let parameters = models[1].parameters
         let share = Double(parameters.reduce(0) { $0 + $1.count })
-        let all = withoutMemory { model(layers: allLayers, sequences: 1).parameterCount }
+        let all = withoutMemory { model(layers: allLayers, microBatchSize: 1).parameterCount }
         secondsPerStep =
             try median(
                 repeated(seconds: 0.1 * seconds, atLeast: 2) {
@@ -149,10 +153,8 @@ package func repeated<Value>(seconds: Double, atLeast count: Int, _ body: () thr
     }
 }
 
-/// The middle one.
 package func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
-/// The median time of `body` over about `seconds`.
 package func medianTime(seconds: Double, of body: () throws -> Void) rethrows -> Double {
     try median(
         repeated(seconds: seconds, atLeast: 1) {

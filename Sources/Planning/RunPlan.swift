@@ -18,7 +18,6 @@ public struct RunPlan: Codable, Sendable {
         public let stateBytes: Int
     }
 
-    /// Disk space of checkpoints in bytes.
     public struct Disk: Codable, Equatable, Sendable {
         public let checkpoint: Int
         /// While one more than the kept ones is being written.

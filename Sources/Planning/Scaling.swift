@@ -19,8 +19,6 @@ public struct Scaling: Encodable, Sendable {
         public let seconds: Double
         public let longestTask: Double
         public let speedUp: [Int: Double]
-        /// The share of all workers' time in which they work.
-        public func busyShare(_ workers: Int) -> Double { (speedUp[workers] ?? 0) / Double(workers) }
     }
 
     public let predicted: [Int: Double]

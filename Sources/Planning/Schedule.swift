@@ -4,7 +4,6 @@ import TensorCore
 /// of a call when it is free, a call ends with its last block, and workers without a block take those of calls
 /// within blocks, the oldest call first.
 package struct Schedule {
-    /// A call that is being worked on.
     private final class Call {
         let tasks: [[TaskRecorder.Piece]]
         let leader: Int

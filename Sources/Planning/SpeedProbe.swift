@@ -45,7 +45,7 @@ public final class SpeedProbe {
         }
         let validations = Double(configuration.validationCount() * (try configuration.tokensOfValidation()))
         let model = configuration.model
-        let sequences = "\(gradients.sequences) sequence\(gradients.sequences == 1 ? "" : "s")"
+        let sequences = "\(gradients.microBatchSize) sequence\(gradients.microBatchSize == 1 ? "" : "s")"
         var method =
             model.numHiddenLayers == 1
             ? "the model itself, \(sequences) at once"
@@ -67,7 +67,6 @@ public final class SpeedProbe {
 }
 
 extension RunConfiguration {
-    /// How often a run is validated after `step`.
     package func validationCount(after step: Int = 0) -> Int {
         guard data.validation != nil, step < steps else { return 0 }
         let every = evaluation.every

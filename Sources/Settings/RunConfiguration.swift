@@ -63,24 +63,18 @@ public struct RunConfiguration: Sendable {
     /// Tokens of one optimizer step; with a document a sequence, positions, padding included.
     public var tokensPerStep: Int { training.batchSize * data.sequenceLength }
 
-    /// Optimizer steps of the whole run.
     public var steps: Int {
         training.steps ?? ((training.tokens ?? 0) + tokensPerStep - 1) / tokensPerStep
     }
 
-    /// The sections in order, with their keys and values as YAML text.
-    public var sections: [(name: String, values: [(key: String, value: String)])] {
-        Self.table.map { ($0.name, $0.values(self)) }
+    /// Every value in order, under "section.key", as YAML.
+    public var values: [(key: String, value: String)] {
+        Self.table.flatMap { section in section.values(self).map { ("\(section.name).\($0.key)", $0.value) } }
     }
 
     /// The keys whose values differ from an older configuration's, with both values.
     public func differences(from old: RunConfiguration) -> [(key: String, old: String, new: String)] {
-        func flat(_ configuration: RunConfiguration) -> [(key: String, value: String)] {
-            configuration.sections.flatMap { section in
-                section.values.map { ("\(section.name).\($0.key)", $0.value) }
-            }
-        }
-        let (before, after) = (flat(old), flat(self))
+        let (before, after) = (old.values, values)
         let beforeByKey = Dictionary(uniqueKeysWithValues: before.map { ($0.key, $0.value) })
         let afterKeys = Set(after.map(\.key))
         return after.compactMap { key, value in

@@ -3,8 +3,7 @@ import Optimizers
 import TensorCore
 
 extension RunConfiguration {
-    /// The model of a run, its weights zero. Who measures a part of it makes it of fewer `layers` or for another
-    /// micro-batch.
+    /// The model of a run, its weights zero; for measurements, of fewer `layers` or for another micro-batch.
     package func makeModel(pool: WorkerPool, layers: Int? = nil, microBatchSize: Int? = nil) -> LLaMA {
         var config = model
         config.numHiddenLayers = layers ?? config.numHiddenLayers
@@ -13,7 +12,6 @@ extension RunConfiguration {
             sequenceLength: data.sequenceLength, precision: training.precision, recompute: training.recompute)
     }
 
-    /// The optimizer of a run.
     package func makeOptimizer(for model: LLaMA) -> Optimizer {
         Optimizer(
             optimizer, parameters: model.parameters, pool: model.pool,
@@ -28,7 +26,6 @@ extension RunConfiguration {
         }
     }
 
-    /// The bytes of the optimizer's state.
     public var optimizerStateBytes: Int {
         dryRun(pool: WorkerPool(threads: 1)).optimizer.slots.reduce(0) { $0 + $1.stateByteCount }
     }

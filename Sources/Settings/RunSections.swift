@@ -33,7 +33,11 @@ public struct TrainingSettings: ConfigurationSection {
     public var steps: Int?
     public var tokens: Int?
     public var batchSize = 0
-    public var givenMicroBatchSize: Int?
+    /// Sequences computed at once; the last of a lane may be fewer.
+    public var microBatchSize: Int {
+        get { givenMicroBatchSize ?? min(8, batchSize / gradientLanes) }
+        set { givenMicroBatchSize = newValue }
+    }
     public var gradientLanes = 1
     public var precision = Precision.fp32
     public var recompute = Recompute.none
@@ -43,10 +47,8 @@ public struct TrainingSettings: ConfigurationSection {
     public var threads = 0
     public var optimizerScratchMiB = Optimizer.defaultScratchBudget >> 20
 
+    private var givenMicroBatchSize: Int?
     public init() {}
-
-    /// Sequences computed at once; the last of a lane may be fewer.
-    public var microBatchSize: Int { givenMicroBatchSize ?? min(8, batchSize / gradientLanes) }
 
     public static let fields: [Field<TrainingSettings>] = [
         .optional("steps", \.steps, "optimizer steps of the whole run", .range(1...1 << 40)),

@@ -7,7 +7,6 @@ struct RunSection: Sendable {
     let name: String
     let decode: @Sendable (ConfigurationNode, inout RunConfiguration) throws -> Void
     let values: @Sendable (RunConfiguration) -> [(key: String, value: String)]
-    /// Its lines of YAML.
     let yaml: @Sendable (RunConfiguration) -> String
     /// The table of its keys; nil where they depend on a setting.
     let documentation: (@Sendable () -> String)?

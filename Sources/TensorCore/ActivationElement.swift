@@ -9,20 +9,20 @@ public protocol ActivationElement: TensorElement {
     static func product(_ a: Operand<Self>, _ b: Operand<Self>, into c: Matrix<Float>, accumulating: Bool)
     /// c = a b, rounded once. Use `multiply(_:_:into:)`.
     static func product(_ a: Operand<Self>, _ b: Operand<Self>, into c: Matrix<Self>)
-    /// Where `values` are operands: in `storage`, once they are rounded into it, or where they are.
+    /// `values` as operands of products: what `round` left in `storage`, or, in float32, `values` themselves.
     static func operand(_ values: Matrix<Float>, storage: Matrix<Self>) -> Matrix<Self>
-    /// Rounds `values` into `storage`, where that is where operands are.
+    /// Rounds `values` into `storage`; nothing to do in float32.
     static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
     /// The elements of a right operand of this shape when it is packed; 0 where packing is no use.
     static func packedCount(rows: Int, columns: Int) -> Int
-    /// `values` as a right operand: in `storage`, once they are packed into it, or where they are.
+    /// `values` as a right operand: what `pack` left in `storage`, or, in float32, `values` themselves.
     static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>) -> Operand<Self>
-    /// Packs `values` into `storage`, where that is where operands are.
+    /// Packs `values` into `storage`; nothing to do in float32.
     static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
 }
 
-/// A float32 tensor whose numbers are operands of products, too. Where these are float32 the second
-/// half is never touched, and costs no memory.
+/// A float32 tensor and a copy of it as operands of products. Where operands are float32 the copy is never touched
+/// and costs no memory.
 public final class OperandTensor<Element: ActivationElement>: Sendable {
     public let values: Tensor<Float>
     private let storage: Tensor<Element>
@@ -32,7 +32,7 @@ public final class OperandTensor<Element: ActivationElement>: Sendable {
         storage = Tensor(values.shape)
     }
 
-    /// The bytes of the second half that are ever touched.
+    /// The bytes of the copy that are ever touched.
     public var operandByteCount: Int { Element.self == Float.self ? 0 : storage.byteCount }
 
     /// What products read.

@@ -2,7 +2,7 @@ import Glibc
 
 /// Scratch memory of one worker: pieces are taken one after another and all given back by `reset`.
 ///
-/// What needs scratch describes its pieces once, in an initializer that takes them from a arena;
+/// What needs scratch describes its pieces once, in an initializer that takes them from an arena;
 /// `byteCount(of:)` runs the same initializer without memory to learn how much it takes. So memory
 /// is allocated once, and no size is written down twice.
 public final class Arena {
@@ -42,7 +42,6 @@ public final class Arena {
         return counter.peak
     }
 
-    /// Gives every piece back.
     public func reset() { used = 0 }
 
     /// Pieces taken within `layout` are given back after it: what is taken next lies over them.
@@ -52,7 +51,6 @@ public final class Arena {
         return layout()
     }
 
-    /// Uninitialized memory for `count` elements.
     public func array<Element: BitwiseCopyable>(_ count: Int, of _: Element.Type) -> UnsafeMutablePointer<Element> {
         let offset = used
         let size = count * MemoryLayout<Element>.stride
@@ -63,7 +61,6 @@ public final class Arena {
         return (memory + offset).bindMemory(to: Element.self, capacity: count)
     }
 
-    /// An uninitialized matrix.
     public func matrix<Element: TensorElement>(
         _ rows: Int, _ columns: Int, of _: Element.Type = Float.self
     ) -> Matrix<Element> {

@@ -2,7 +2,7 @@
 ///
 ///     A = X Xᵀ ;  P = bA + cA A ;  X <- aX + P X        (for tall X: A = Xᵀ X, X P)
 ///
-/// each summed in float32 and rounded once. A and P are symmetric: only blocks on and above the
+/// each summed in float32 and rounded once. A and P are symmetric: only tiles on and above the
 /// diagonal are computed, and mirrored, so that both are symmetric to the bit.
 public struct BFloat16NewtonSchulz {
     /// a, b, c.
@@ -24,7 +24,6 @@ public struct BFloat16NewtonSchulz {
         }
     }
 
-    /// Orthogonalizes `x` in place.
     func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) {
         let (gram, polynomial) = (scratch.gram, scratch.polynomial)
         var (current, next) = (scratch.x, scratch.next)
@@ -33,7 +32,7 @@ public struct BFloat16NewtonSchulz {
 
         // The references round before they take the norm; at this norm's precision that is no matter.
         let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)
-        x.rowBlocks.forEach(on: pool) { rows in
+        x.rowTiles.forEach(on: pool) { rows in
             x.rows(rows).apply { $0 / norm }
             copy(x.rows(rows), to: current.rows(rows))
         }
@@ -42,7 +41,7 @@ public struct BFloat16NewtonSchulz {
             symmetricProduct(gram.plain, into: polynomial, pool) { product, place in
                 BFloat16.load(gram.base + place.offset, count: place.count).multiplyAdd(b, product * c)
             }
-            x.rowBlocks.forEach(on: pool) { rows in
+            x.rowTiles.forEach(on: pool) { rows in
                 next.row(rows.lowerBound).update(
                     from: current.row(rows.lowerBound), count: rows.count * current.columns)
             }
@@ -53,7 +52,7 @@ public struct BFloat16NewtonSchulz {
             }
             swap(&current, &next)
         }
-        x.rowBlocks.forEach(on: pool) { rows in
+        x.rowTiles.forEach(on: pool) { rows in
             for row in rows {
                 forEachLanes(x.columns) { column, count in
                     let lanes = BFloat16.load(current.row(row) + column, count: count)

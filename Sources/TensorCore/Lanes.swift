@@ -6,7 +6,6 @@ import CVector
 /// result depends neither on the width of the machine's registers nor on the number of threads.
 public typealias Lanes = SIMD16<Float>
 
-/// The number of lanes in `Lanes`.
 public let laneCount = 16
 
 extension SIMD16 where Scalar == Float {
@@ -34,7 +33,6 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public func zeroed(where other: Lanes, isBelow bound: Float) -> Lanes { cosmos_zero_below(other, bound, self) }
 
-    /// The larger of each two lanes.
     @inlinable @inline(__always)
     public func larger(_ other: Lanes) -> Lanes { cosmos_max(self, other) }
 
@@ -47,7 +45,6 @@ extension SIMD16 where Scalar == Float {
         return c.x + c.y
     }
 
-    /// The largest lane.
     @inlinable @inline(__always)
     public var laneMax: Float {
         let a = pointwiseMax(lowHalf, highHalf)

@@ -17,13 +17,11 @@ public var lapackVersion: String {
     return "\(major).\(minor).\(patch)"
 }
 
-/// Scratch of `orthonormalizeRows`.
 public struct OrthonormalizationScratch {
     fileprivate let reflectors: UnsafeMutablePointer<Float>
     fileprivate let work: UnsafeMutablePointer<Float>
     fileprivate let workCount: Int32
 
-    /// For matrices of up to `rows` x `columns`.
     public init(_ arena: Arena, rows: Int, columns: Int) {
         // With a work count of -1, LAPACK only writes the best count there.
         let (m, n) = (Int32(columns), Int32(rows))

@@ -4,11 +4,9 @@ import Synchronization
 /// What this machine does at most, by all workers at once: products of numbers that are in registers
 /// already, and copying memory. What a kernel or a training step reaches is judged against it.
 public struct MachineLimit: Sendable {
-    /// The rate of one kind of unit.
     public struct Rate: Sendable {
         /// "AVX-512 FMA".
         public let unit: String
-        /// The sum over the workers.
         public var flopsPerSecond: Double
     }
 

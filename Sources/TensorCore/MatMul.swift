@@ -1,6 +1,5 @@
 import COpenBLAS
 
-/// OpenBLAS as a whole.
 public enum LinearAlgebraLibrary {
     /// The threads of a call: 1, since `CPlatform` sets it when the process starts. (`WorkerPool` cuts the work, and
     /// two thread pools on the same cores fight each other.)
@@ -21,7 +20,7 @@ public enum LinearAlgebraLibrary {
 public struct Operand<Element: TensorElement> {
     @usableFromInline let matrix: Matrix<Element>
     @usableFromInline let isTransposed: Bool
-    /// In a layout of the library's own, for a right operand: `matrix` says no more than shape and place.
+    /// Whether this right operand is in oneDNN's own layout: `matrix` then gives no more than its shape and address.
     let isPacked: Bool
 
     @usableFromInline
@@ -34,22 +33,18 @@ public struct Operand<Element: TensorElement> {
     @usableFromInline var rows: Int { isTransposed ? matrix.columns : matrix.rows }
     @usableFromInline var columns: Int { isTransposed ? matrix.rows : matrix.columns }
 
-    /// Some rows of the operand.
     func rows(_ range: Range<Int>) -> Operand {
         Operand(isTransposed ? matrix.columns(range) : matrix.rows(range), isTransposed: isTransposed)
     }
 
-    /// Some columns of the operand.
     func columns(_ range: Range<Int>) -> Operand { transposed.rows(range).transposed }
 
-    /// The operand's transpose.
     var transposed: Operand { Operand(matrix, isTransposed: !isTransposed) }
 }
 
 extension Matrix {
     /// The matrix read transposed by a product; nothing is moved.
     public var transposed: Operand<Element> { Operand(self, isTransposed: true) }
-    /// The matrix as it is.
     public var plain: Operand<Element> { Operand(self, isTransposed: false) }
 }
 
@@ -110,7 +105,6 @@ extension Matrix {
         }
     }
 
-    /// Copies the transpose to a matrix of its shape.
     func copyTransposed(to target: Matrix) {
         target.forEachCopyTile { rows, columns in
             for row in rows {

@@ -17,11 +17,9 @@ public struct Matrix<Element: TensorElement>: @unchecked Sendable {
         self.stride = stride
     }
 
-    /// Rows one after another without a gap.
     @inlinable public var isContiguous: Bool { stride == columns || rows <= 1 }
     @inlinable public var count: Int { rows * columns }
 
-    /// The first element of row `index`.
     @inlinable @inline(__always)
     public func row(_ index: Int) -> UnsafeMutablePointer<Element> { base + index * stride }
 

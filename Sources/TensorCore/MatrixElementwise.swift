@@ -1,4 +1,4 @@
-/// Passes over whole matrices, lane by lane in a fixed order. `on pool`: in blocks of rows that idle workers help
+/// Passes over whole matrices, lane by lane in a fixed order. `on pool`: in tiles of rows that idle workers help
 /// with; the bits are the same.
 extension Matrix where Element == Float {
     /// x = f(x)
@@ -15,7 +15,7 @@ extension Matrix where Element == Float {
     /// x = f(x), shared out.
     @inlinable @inline(__always)
     public func apply(on pool: WorkerPool, _ transform: (Lanes) -> Lanes) {
-        rowBlocks.forEach(on: pool) { self.rows($0).apply(transform) }
+        rowTiles.forEach(on: pool) { self.rows($0).apply(transform) }
     }
 
     /// x = f(x, y); y has the same shape.
@@ -38,7 +38,7 @@ extension Matrix where Element == Float {
     @inlinable @inline(__always)
     public func combine(with other: Matrix<Float>, on pool: WorkerPool, _ transform: (_ x: Lanes, _ y: Lanes) -> Lanes)
     {
-        rowBlocks.forEach(on: pool) { self.rows($0).combine(with: other.rows($0), transform) }
+        rowTiles.forEach(on: pool) { self.rows($0).combine(with: other.rows($0), transform) }
     }
 
     /// x = f(x, y, z), which may change y and z, too; all have the same shape. Shared out.
@@ -50,7 +50,7 @@ extension Matrix where Element == Float {
         require(
             [y, z].allSatisfy { rows == $0.rows && columns == $0.columns },
             "elementwise \(rows)x\(columns) with \(y.rows)x\(y.columns) and \(z.rows)x\(z.columns)")
-        rowBlocks.forEach(on: pool) { rows in
+        rowTiles.forEach(on: pool) { rows in
             for row in rows {
                 let (x, y, z) = (self.row(row), y.row(row), z.row(row))
                 forEachLanes(columns) { offset, count in
@@ -73,10 +73,9 @@ extension Matrix where Element == Float {
 
     /// Copies all elements of a matrix of the same shape, shared out.
     public func copy(from other: Matrix<Float>, on pool: WorkerPool) {
-        rowBlocks.forEach(on: pool) { self.rows($0).copy(from: other.rows($0)) }
+        rowTiles.forEach(on: pool) { self.rows($0).copy(from: other.rows($0)) }
     }
 
-    /// Copies all elements of a matrix of the same shape.
     public func copy(from other: Matrix<Float>) {
         require(
             rows == other.rows && columns == other.columns,
@@ -84,22 +83,17 @@ extension Matrix where Element == Float {
         for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }
     }
 
-    /// The square root of the sum of squares: lanes within a row, rows and blocks of rows in double precision.
-    public var frobeniusNorm: Double { rowBlocks.sum { self.rows($0).sumOfSquareRows }.squareRoot() }
-
-    /// The same bits, shared out.
+    /// The square root of the sum of squares: lanes within a row, rows and tiles of rows in double precision.
     public func frobeniusNorm(on pool: WorkerPool) -> Double {
-        rowBlocks.sum(on: pool) { self.rows($0).sumOfSquareRows }.squareRoot()
+        rowTiles.sum(on: pool) { self.rows($0).sumOfSquareRows }.squareRoot()
     }
 
     private var sumOfSquareRows: Double { (0..<rows).reduce(0) { $0 + sumOfSquares(row($1), count: columns) } }
 
-    /// Whether no element is infinite or NaN, shared out.
     public func isFinite(on pool: WorkerPool) -> Bool {
-        rowBlocks.sum(on: pool) { self.rows($0).isFinite ? 0 : 1 } == 0
+        rowTiles.sum(on: pool) { self.rows($0).isFinite ? 0 : 1 } == 0
     }
 
-    /// Whether no element is infinite or NaN.
     public var isFinite: Bool {
         var sum = Lanes.zero
         for row in 0..<rows {
@@ -114,8 +108,8 @@ extension Matrix where Element == Float {
     }
 }
 
-/// The rows of a matrix in blocks of about 65,536 elements, by its shape alone.
-public struct RowBlocks {
+/// The rows of a matrix in tiles of about 65,536 elements, by its shape alone.
+public struct RowTiles {
     private let rows: Int
     private let size: Int
 
@@ -127,17 +121,12 @@ public struct RowBlocks {
     public var count: Int { (rows + size - 1) / size }
     public subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, rows) }
 
-    /// Runs `body` for each block, in any order.
+    /// Runs `body` for each tile, in any order.
     public func forEach(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Void) {
         pool.forEach(count) { index, _ in body(self[index]) }
     }
 
-    /// The sum of what `body` makes of each block, in the order of the rows.
-    public func sum(_ body: (_ rows: Range<Int>) -> Double) -> Double {
-        (0..<count).reduce(0) { $0 + body(self[$1]) }
-    }
-
-    /// The same bits, shared out.
+    /// The sum of what `body` makes of each tile, in the order of the rows.
     public func sum(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Double) -> Double {
         withUnsafeTemporaryAllocation(of: Double.self, capacity: count) { parts in
             pool.forEach(count) { index, _ in parts[index] = body(self[index]) }
@@ -147,7 +136,7 @@ public struct RowBlocks {
 }
 
 extension Matrix {
-    public var rowBlocks: RowBlocks { RowBlocks(rows: rows, columns: columns) }
+    public var rowTiles: RowTiles { RowTiles(rows: rows, columns: columns) }
 }
 
 /// The sum of squares of `count` floats: in lanes of float over stretches of 4096, these in double

@@ -12,7 +12,7 @@
 /// `torch.optim.Muon` does; it needs a CPU that has instructions for it.
 ///
 /// **Cost.** With p the smaller and q the larger dimension: `steps` (3 p² q + p³) FLOPs, since the
-/// products with the own transpose take half (in bf16, where they are cut into blocks, somewhat more).
+/// products with the own transpose take half (in bf16, where they are cut into tiles, somewhat more).
 public struct NewtonSchulz: Sendable {
     public enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
 
@@ -23,7 +23,6 @@ public struct NewtonSchulz: Sendable {
     /// Added to the norm that the matrix is divided by.
     static let eps: Float = 1e-7
 
-    /// The usual coefficients.
     public static let quintic = SIMD3<Double>(3.4445, -4.7750, 2.0315)
 
     public init(coefficients: SIMD3<Double> = quintic, steps: Int = 5, precision: Precision = .fp32) {
@@ -32,13 +31,11 @@ public struct NewtonSchulz: Sendable {
         self.precision = precision
     }
 
-    /// Scratch for one m x n matrix.
     public enum Scratch {
         case fp32(gram: Matrix<Float>, polynomial: Matrix<Float>, next: Matrix<Float>)
         case bf16(BFloat16NewtonSchulz.Scratch)
     }
 
-    /// Takes the scratch for one matrix from `arena`.
     public func scratch(_ arena: Arena, rows: Int, columns: Int) -> Scratch {
         let order = min(rows, columns)
         return switch precision {

@@ -17,7 +17,6 @@ public struct NumericalError: Error, CustomStringConvertible, Sendable {
 /// A numerical failure in a computation that does not know which tensor it works on. Whoever does
 /// turns it into a `NumericalError`.
 public struct NumericalFailure: Error, Sendable {
-    /// What failed, in words.
     public let what: String
 
     public init(_ what: String) { self.what = what }

@@ -1,6 +1,6 @@
 // Matrix products that idle workers help with: the result is cut into tiles, each with the whole sum, by its shape
 // alone. So the bits depend neither on the number of workers nor on who takes which tile. A small product is one
-// tile and stays on the calling thread. Each may be called from within a block of the same pool.
+// tile and stays on the calling thread. Each may be called from within a task of the same pool.
 
 /// c = alpha * a b + beta * c, as `multiply(_:_:into:alpha:beta:)`, in tiles.
 public func multiply(
@@ -12,8 +12,8 @@ public func multiply(
     }
 }
 
-/// c = a b, or with `accumulating` c += a b, for a block of rows and a weight: by columns, or by rows where the weight
-/// is packed.
+/// c = a b, or with `accumulating` c += a b, for some rows and a weight: by columns, or by rows where the weight is
+/// packed.
 public func multiply<Element: ActivationElement>(
     _ a: Operand<Element>, _ b: Operand<Element>, into c: Matrix<Float>, accumulating: Bool, on pool: WorkerPool
 ) {

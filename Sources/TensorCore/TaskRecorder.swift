@@ -9,7 +9,7 @@ package final class TaskRecorder {
         case phase(Phase)
     }
 
-    /// One call of `forEach`: the pieces of each of its blocks.
+    /// One call of `forEach`: the pieces of each of its tasks.
     package struct Phase {
         package let name: String
         package var tasks: [[Piece]]
@@ -20,13 +20,12 @@ package final class TaskRecorder {
         }
     }
 
-    /// Of what is being done: the pieces so far, the innermost task last.
+    /// The pieces so far of each task under way, the innermost task last.
     private var open: [[Piece]] = [[]]
     private var mark = threadSeconds()
 
     package init() {}
 
-    /// All that was done since the recorder was made.
     package func finish() -> [Piece] {
         endPiece()
         return open[0]
@@ -67,7 +66,7 @@ extension [TaskRecorder.Piece] {
         }
     }
 
-    /// How often each name was called from outside of any block.
+    /// How often each name was called from outside of any task.
     package var callCounts: [String: Int] {
         reduce(into: [:]) { counts, piece in
             switch piece {

@@ -1,14 +1,13 @@
 /// Rows of a weight W [out_features, in_features] as the right operand of the two products that a layer
 /// takes of its input: y = x W' and, backward, dx = dy W.
 ///
-/// The weight is read once for every block of tokens, so it pays to bring it once a step into the layout
+/// The weight is read once for every tile of tokens, so it pays to bring it once a step into the layout
 /// that the products read fastest. In bfloat16 that is oneDNN's own, one for each of the two products; in
 /// float32 OpenBLAS packs as it goes, and W itself is the operand.
 public final class WeightOperand<Element: ActivationElement>: Sendable {
     private let values: Matrix<Float>
     private let forward: Tensor<Element>
     private let backward: Tensor<Element>
-    /// The bytes beside W itself.
     public let byteCount: Int
 
     public init(_ values: Matrix<Float>) {

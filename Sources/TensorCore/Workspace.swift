@@ -1,8 +1,7 @@
-/// An arena for each worker, sized once, so that a step allocates nothing. A block of work cuts the matrices
-/// it needs from its worker's, for as long as it runs.
+/// An arena for each worker, sized once, so that a step allocates nothing. A task takes the matrices that it needs
+/// from its worker's arena, for as long as it runs.
 public final class Workspace {
     private let arenas: [Arena]
-    /// The bytes reserved, of all workers.
     public let byteCount: Int
 
     /// Each worker's arena holds what `layout` takes.

@@ -6,7 +6,6 @@ struct EncodedBlock {
     var tokens: [UInt16] = []
     /// Where in `tokens` documents end; what follows the last is the start of one that goes on.
     var documentEnds: [Int] = []
-    /// UTF-8 bytes of text.
     var textBytes = 0
     var bad: [BadDocument] = []
 }

@@ -31,7 +31,6 @@ public struct BatchSampler: Sendable {
     /// Bits of each half of a number.
     private let halfBits: UInt64
 
-    /// Starts, or goes on, at `position`.
     public init(windowCount: Int, seed: UInt64, position: Position = Position()) {
         require(windowCount > 0, "sampler of \(windowCount) windows")
         require(

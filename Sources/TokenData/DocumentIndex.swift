@@ -72,7 +72,6 @@ struct DocumentIndex {
         }
     }
 
-    /// Copies a document of shard `shard` into a row.
     func copy(
         _ number: Int, of shard: Int, _ shards: [Shard], tokens: UnsafeMutableBufferPointer<Int32>,
         targets: UnsafeMutableBufferPointer<Int32>

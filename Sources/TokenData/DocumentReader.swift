@@ -190,7 +190,6 @@ final class DocumentReader {
     }
 }
 
-/// Bytes of input files and the records in them.
 struct DocumentBatch {
     var bytes: [UInt8] = []
     var records: [DocumentRecord] = []

@@ -10,7 +10,6 @@ struct BadDocument: Error {
 }
 
 extension DocumentRecord {
-    /// The text of the record, which lies in `batch`.
     func text(in batch: UnsafeRawBufferPointer) -> Result<String, BadDocument> {
         let bytes = UnsafeRawBufferPointer(rebasing: batch[range])
         guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -3,7 +3,6 @@ import Files
 import Glibc
 import TensorCore
 
-/// Bytes read from front to back.
 protocol ByteStream: AnyObject {
     /// Fills `buffer` from its start; the number of bytes read, 0 only at the end.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int

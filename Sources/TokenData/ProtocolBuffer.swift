@@ -54,7 +54,6 @@ package enum ProtocolBuffer {
         return bytes.prefix(count).reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// The bytes of a message.
     package static func encode(_ fields: [(number: Int, value: Value)]) -> [UInt8] {
         var bytes: [UInt8] = []
         func append(varint value: UInt64) {

@@ -15,7 +15,6 @@ package struct SentencePieceModel {
     package private(set) var hasByteFallback = false
     /// Whether words have their space at the end.
     package private(set) var hasSpaceAsSuffix = false
-    /// Such as "nmt_nfkc".
     package private(set) var normalization = ""
     /// Whether text goes through a table of replacements, before it is encoded or after it is decoded.
     package private(set) var replacesCharacters = false

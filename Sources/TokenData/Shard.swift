@@ -137,7 +137,7 @@ final class Shard: Sendable {
 
 private func hex(_ value: UInt32) -> String { "0x" + String(format: "%08x", value) }
 
-/// What the headers of shards say about each other.
+/// What follows from the headers of several shards; throws where they contradict each other.
 struct ShardSet {
     var tokenizerFingerprint: UInt64?
     var notices: [String] = []

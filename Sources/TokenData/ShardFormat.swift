@@ -34,7 +34,6 @@ struct ShardHeader: Equatable {
         var isLast: Bool
     }
 
-    /// The 1024 bytes.
     var bytes: [UInt8] {
         var words = [UInt32](repeating: 0, count: 256)
         words[0] = Self.magic

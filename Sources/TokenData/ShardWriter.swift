@@ -83,7 +83,6 @@ final class ShardWriter {
 
     private static let bufferCount = 1 << 19
 
-    /// Appends tokens.
     func write(_ tokens: UnsafeBufferPointer<UInt16>) throws {
         var rest = tokens[...]
         while !rest.isEmpty {

@@ -35,13 +35,10 @@ public enum Packing: Sendable, ConfigurationValue {
 public final class TokenDataset: @unchecked Sendable {
     public let sequenceLength: Int
     public let packing: Packing
-    /// Windows of all shards.
     public let windowCount: Int
-    /// Targets of all windows.
     public let targetCount: Int
     /// Tokens of all shards, those of no window included.
     public let tokenCount: Int
-    /// The shards' files, in order.
     public let files: [String]
     /// Fingerprint of the tokenizer that made the shards, nil where the files do not say.
     public let tokenizerFingerprint: UInt64?
@@ -130,7 +127,6 @@ public final class TokenDataset: @unchecked Sendable {
         }
     }
 
-    /// The number of targets that window `index` has.
     public func targetCount(_ index: Int) -> Int {
         guard let documents else { return sequenceLength }
         let (shard, number) = place(of: index)

@@ -10,16 +10,12 @@ import TensorCore
 public struct Tokenization: Sendable {
     /// Files, folders or globs.
     public var inputs: [String]
-    /// The folder for the shards.
     public var output: String
-    /// What the shards' names begin with.
     public var prefix = "train"
     public var shardTokens = 100_000_000
     /// The id after each document; nil: the tokenizer's `</s>`.
     public var endOfTextID: Int32?
-    /// Whether to go on after lines that hold no document.
     public var skipsBadLines = false
-    /// Whether to replace shards of the same prefix.
     public var force = false
 
     public init(inputs: [String], output: String) {
@@ -27,13 +23,11 @@ public struct Tokenization: Sendable {
         self.output = output
     }
 
-    /// What was done.
     public struct Summary: Sendable {
         public var documents = 0
         /// Documents without any token, which are left out.
         public var emptyDocuments = 0
         public var skippedLines = 0
-        /// UTF-8 bytes of the documents' text.
         public var textBytes = 0
         /// End-of-text ids included.
         public var tokens = 0
@@ -119,7 +113,6 @@ public struct Tokenization: Sendable {
         return id
     }
 
-    /// What has been written so far.
     private struct Progress {
         var histogram: [Int]
         let endOfText: Int32

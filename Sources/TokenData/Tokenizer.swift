@@ -7,7 +7,6 @@ import TensorCore
 /// A SentencePiece model: text to token ids and back. Encoding and decoding are safe from any number
 /// of threads at once.
 public final class Tokenizer: @unchecked Sendable {
-    /// The file that it was read from.
     public let modelFile: String
     public let vocabularySize: Int
     /// A hash of the model file's bytes (64-bit FNV-1a): tells shards of one tokenizer from another's.
@@ -132,16 +131,6 @@ public final class Tokenizer: @unchecked Sendable {
     /// The piece of an id as the model writes it: "\u{2581}the" for " the".
     public func piece(_ id: Int32) -> String {
         require(id >= 0 && id < vocabularySize, "token id \(id) of a vocabulary of \(vocabularySize)")
-        return Self.piece(id, of: model)
-    }
-
-    /// The id of a piece, nil if it is none.
-    public func id(ofPiece piece: String) -> Int32? {
-        let id = cosmos_sentencepiece_id(model, piece, piece.utf8.count)
-        return id >= 0 && id < vocabularySize && self.piece(id) == piece ? id : nil
-    }
-
-    private static func piece(_ id: Int32, of model: OpaquePointer) -> String {
         var length = 0
         let bytes = cosmos_sentencepiece_piece(model, id, &length)
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)

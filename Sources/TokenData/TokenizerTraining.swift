@@ -9,15 +9,12 @@ import Foundation
 /// decoding gives what was encoded. The same input and settings make the same model, whatever the
 /// machine: SentencePiece sums over 16 threads in a fixed order however many cores there are.
 public struct TokenizerTraining: Sendable {
-    /// SentencePiece's algorithms.
     public enum ModelType: String, CaseIterable, Sendable { case unigram, bpe }
     /// SentencePiece's rules that are applied to text before anything else. All but the identity lose
     /// something, and with them spaces are joined, and one is put before the text, as T5 has it.
     public enum Normalization: String, CaseIterable, Sendable { case nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf, identity }
 
-    /// Files, folders or globs, as for `Tokenization`.
     public var inputs: [String]
-    /// The model file to write.
     public var output: String
     public var vocabularySize: Int
     public var modelType = ModelType.unigram
@@ -37,7 +34,6 @@ public struct TokenizerTraining: Sendable {
     public var maxSentenceLength = 4192
     public var seed: UInt32 = 1
     public var skipsBadLines = false
-    /// Whether to replace an existing file.
     public var force = false
 
     public init(inputs: [String], output: String, vocabularySize: Int) {
@@ -46,7 +42,6 @@ public struct TokenizerTraining: Sendable {
         self.vocabularySize = vocabularySize
     }
 
-    /// What was done.
     public struct Summary: Sendable {
         public var documents = 0
         public var textBytes = 0
@@ -96,7 +91,6 @@ public struct TokenizerTraining: Sendable {
         return summary
     }
 
-    /// spm_train's arguments.
     private var arguments: [(key: String, value: String)] {
         let normalizes = normalization != .identity
         return [

@@ -33,7 +33,6 @@ public final class CSVLog {
 
     public func append(_ row: LogRow) throws { try write(row.line) }
 
-    /// Flushes all rows to the disk.
     public func synchronize() throws {
         if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
     }

@@ -15,7 +15,6 @@ import Glibc
 public final class RunDirectory {
     /// What to do with a run that the folder already holds.
     public enum Purpose: Sendable {
-        /// Refuse it.
         case new
         /// Continue it; it must be there.
         case resume
@@ -37,7 +36,7 @@ public final class RunDirectory {
     /// Creates or opens the folder and locks it. Throws `UserError` where it holds a run that `purpose`
     /// does not expect, lacks one that it does, cannot be written, or is in use.
     public init(_ path: String, for purpose: Purpose) throws {
-        self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        self.path = path.withoutTrailingSlashes
         if purpose == .resume { try Self.check(self.path, for: purpose) }
         var lock = try FolderLock(self.path)
         try Self.check(self.path, for: purpose)
@@ -84,9 +83,7 @@ public final class RunDirectory {
     }
 
     private static func setAside(_ path: String) throws -> String {
-        var number = 1
-        while access("\(path).old-\(number)", F_OK) == 0 { number += 1 }
-        let target = "\(path).old-\(number)"
+        let target = unusedPath(path + ".old-")
         if rename(path, target) != 0 { throw UserError.system("rename", path, code: errno) }
         return target
     }

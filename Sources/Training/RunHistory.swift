@@ -22,7 +22,6 @@ public struct RunHistory: Equatable, Sendable {
         public enum Kind: String, Codable, Sendable { case start, resume, stop, finish, failure }
 
         public var kind: Kind
-        /// Steps made by then.
         public var step: Int
         /// ISO 8601, UTC.
         public var time: String

@@ -8,7 +8,6 @@ public final class RunLog {
     private let path: String
     private let descriptor: Int32
 
-    /// Appends to the file at `path`.
     public init(path: String, status: StatusLine) throws {
         self.path = path
         self.status = status

@@ -15,7 +15,6 @@ import TokenData
 /// session_log = 7. A session begins with a START at its first step, at which TensorBoard drops what an
 /// earlier session had written from that step on.
 package final class TensorBoardLog {
-    /// What the files' names begin with.
     static let prefix = "events.out.tfevents."
     private let path: String
     private let descriptor: Int32

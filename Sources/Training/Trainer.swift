@@ -13,7 +13,6 @@ import TokenData
 /// A step computes the gradient of its batch, clips its global norm, and lets the optimizer update the weights. Between steps the run
 /// can be saved and continued bit for bit; a step that is interrupted is thrown away and made anew.
 public final class Trainer {
-    /// How a run ended.
     public enum Outcome: Sendable {
         case finished
         /// By the wish of the user, after this many steps; a checkpoint holds them.
@@ -23,9 +22,7 @@ public final class Trainer {
     public let configuration: RunConfiguration
     let setup: RunSetup
     private let cancellation: CancellationFlag
-    /// Steps made.
     private var step: Int
-    /// Targets trained on.
     private var tokens: Int
     private var sampler: BatchSampler
     /// The step that is being made, or was made last.
@@ -215,7 +212,6 @@ public final class Trainer {
         return contents
     }
 
-    /// Writes a checkpoint of the last complete step.
     private func save() throws {
         let contents = try contents()
         try setup.csv.synchronize()
@@ -296,7 +292,6 @@ public final class Trainer {
 
 /// A run that ended because its numbers did.
 public struct RunFailure: Error, CustomStringConvertible {
-    /// The step that failed.
     public let step: Int
     public let error: NumericalError
     /// The newest checkpoint, which `--resume` takes.

@@ -34,10 +34,8 @@ package struct TrainingProgress {
         began = now()
     }
 
-    /// Before a step or a validation.
     package mutating func begin() { began = now() }
 
-    /// In the middle of a step.
     func show(tokensOfStep: Int) {
         status.show(text(tokensOfStep: tokensOfStep))
     }
@@ -50,7 +48,6 @@ package struct TrainingProgress {
         self.mfu = mfu
     }
 
-    /// In the middle of a validation.
     func show(validated: Int, of total: Int) {
         status.show("step \(step)/\(steps)   validating \(100 * validated / max(1, total)) %")
     }

@@ -5,7 +5,6 @@ import Foundation
 import Machine
 
 extension CosmosTrain {
-    /// What `--version` prints.
     static let version = "\(Provenance.programVersion) (commit \(sourceCommit))"
 
     /// A first word that is neither a command nor a file's name would be taken for the configuration of `train`.

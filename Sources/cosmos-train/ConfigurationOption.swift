@@ -1,5 +1,6 @@
 import ArgumentParser
 import Settings
+import TensorCore
 
 /// The configuration file, with `--config` or without, as the commands have it that work on a run to be made.
 struct ConfigurationOption: ParsableArguments {
@@ -10,7 +11,6 @@ struct ConfigurationOption: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("The same.", valueName: "file"))
     var config: [String] = []
 
-    /// The file's path.
     var file: String { (files + config)[0] }
 
     func validate() throws {
@@ -22,7 +22,6 @@ struct ConfigurationOption: ParsableArguments {
     }
 }
 
-/// `--set`.
 struct AssignmentOptions: ParsableArguments {
     @Option(
         name: .customLong("set"), parsing: .unconditionalSingleValue,
@@ -40,4 +39,37 @@ struct RunOptions: ParsableArguments {
     func configuration() throws -> RunConfiguration {
         try RunConfiguration(file: given.file, assignments: changes.assignments)
     }
+}
+
+/// A trained model, as the commands have it that use one.
+struct ModelArgument: ParsableArguments {
+    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
+    var model: String
+}
+
+struct ThreadsOption: ParsableArguments {
+    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
+    var threads = 0
+
+    func validate() throws {
+        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
+    }
+
+    func makePool() -> WorkerPool { WorkerPool(threads: threads) }
+}
+
+struct StepOption: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Of a run that is continued: go back to the checkpoint of this step; what is later is set aside.",
+            valueName: "n"))
+    var step: Int?
+}
+
+struct ResetOption: ParsableArguments {
+    @Flag(
+        help:
+            "Of a run that is continued: keep the weights and the place in the data, start the optimizer's state from zero."
+    )
+    var resetOptimizer = false
 }

@@ -36,8 +36,7 @@ struct EvalCommand: ParsableCommand {
               cosmos-train eval runs/llama130m/checkpoints/step-00005000 --data data/c4/validation --tokens 10000000
             """)
 
-    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
-    var model: String
+    @OptionGroup var given: ModelArgument
 
     @Option(help: "Token shards: a folder, a file or a glob (default: the run's data.validation).")
     var data: String?
@@ -65,8 +64,7 @@ struct EvalCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Sequences computed at once.")
     var microBatchSize = 8
 
-    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
-    var threads = 0
+    @OptionGroup var workers: ThreadsOption
 
     func validate() throws {
         for (name, value) in [
@@ -77,14 +75,14 @@ struct EvalCommand: ParsableCommand {
                 throw ValidationError("\(name) \(value): must be from 1 to \(1 << 40)")
             }
         }
-        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
     }
 
     func run() throws {
-        let folder = try ModelFolder(model)
+        let folder = try ModelFolder(given.model)
         let run = try runData(folder)
         guard let path = data ?? run?.validation else {
-            throw UserError(.usage, "there is no validation data to be found for \(model)", hint: "name it with --data")
+            throw UserError(
+                .usage, "there is no validation data to be found for \(given.model)", hint: "name it with --data")
         }
         let length = sequenceLength ?? run?.sequenceLength ?? folder.config.maxPositionEmbeddings
         guard length <= folder.config.maxPositionEmbeddings else {
@@ -93,7 +91,7 @@ struct EvalCommand: ParsableCommand {
                 "sequences of \(length) are longer than the model's \(folder.config.maxPositionEmbeddings) tokens",
                 hint: "give a smaller --sequence-length")
         }
-        let pool = WorkerPool(threads: threads)
+        let pool = workers.makePool()
         let microBatchSize = min(microBatchSize, 1024)
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,

@@ -13,8 +13,7 @@ struct ExportCommand: ParsableCommand {
             Example: cosmos-train export runs/llama130m --bf16 --output llama130m-bf16
             """)
 
-    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
-    var model: String
+    @OptionGroup var given: ModelArgument
 
     @Option(help: "The folder to write; it must not exist.")
     var output: String
@@ -23,7 +22,7 @@ struct ExportCommand: ParsableCommand {
     var bf16 = false
 
     func run() throws {
-        let folder = try ModelFolder(model)
+        let folder = try ModelFolder(given.model)
         let dtype: SafeTensors.DType = bf16 ? .bf16 : .f32
         let bytes = try folder.export(to: output, as: dtype)
         try printResult(

@@ -19,8 +19,7 @@ struct GenerateCommand: ParsableCommand {
               cosmos-train generate runs/quickstart --samples 3 --temperature 0.7 --top-p 0.9 --seed 42
             """)
 
-    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
-    var model: String
+    @OptionGroup var given: ModelArgument
 
     @Option(parsing: .unconditional, help: "The text to continue (default: the beginning of a document).")
     var prompt = ""
@@ -50,8 +49,7 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: "A SentencePiece model (default: the model's tokenizer.model).")
     var tokenizer: String?
 
-    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
-    var threads = 0
+    @OptionGroup var workers: ThreadsOption
 
     func validate() throws {
         for (name, value) in [("--max-tokens", maxTokens), ("--samples", samples)] where value < 1 {
@@ -62,17 +60,16 @@ struct GenerateCommand: ParsableCommand {
             throw ValidationError("--temperature \(temperature): must be 0 or greater")
         }
         if !(topP > 0 && topP <= 1) { throw ValidationError("--top-p \(topP): must be above 0 and at most 1") }
-        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
     }
 
     func run() throws {
-        let folder = try ModelFolder(model)
+        let folder = try ModelFolder(given.model)
         guard let tokenizer = try tokenizer.map({ try Tokenizer(modelFile: $0) }) ?? folder.loadTokenizer() else {
             throw UserError(.usage, "\(folder.path) has no tokenizer.model", hint: "name one with --tokenizer")
         }
         try folder.check(
             TokenizerOrigin(tokenizer), hint: "leave --tokenizer away, or name the one that the model was trained with")
-        let model = try folder.loadModel(pool: WorkerPool(threads: threads), microBatchSize: 1, sequenceLength: 1)
+        let model = try folder.loadModel(pool: workers.makePool(), microBatchSize: 1, sequenceLength: 1)
         let generator = try TextGenerator(
             model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),
             maxLength: folder.config.maxPositionEmbeddings)

@@ -16,8 +16,7 @@ struct LogitsCommand: ParsableCommand {
             Example: cosmos-train logits runs/quickstart --tokens 17 5 301 --output logits.safetensors
             """)
 
-    @Argument(help: "The folder of a run (its newest checkpoint), of a checkpoint, or of a Hugging Face model.")
-    var model: String
+    @OptionGroup var given: ModelArgument
 
     @Option(parsing: .upToNextOption, help: "The token ids.")
     var tokens: [Int32]
@@ -25,15 +24,10 @@ struct LogitsCommand: ParsableCommand {
     @Option(help: "The file to write; it must not exist.")
     var output: String
 
-    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
-    var threads = 0
-
-    func validate() throws {
-        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
-    }
+    @OptionGroup var workers: ThreadsOption
 
     func run() throws {
-        let folder = try ModelFolder(model)
+        let folder = try ModelFolder(given.model)
         let config = folder.config
         _ = try folder.loadTokenizer()
         if let id = tokens.first(where: { $0 < 0 || $0 >= config.vocabSize }) {
@@ -50,7 +44,7 @@ struct LogitsCommand: ParsableCommand {
             throw UserError(.usage, "\(output) is already there", hint: "give --output a file that does not exist")
         }
         let model = try folder.loadModel(
-            pool: WorkerPool(threads: threads), microBatchSize: 1, sequenceLength: tokens.count)
+            pool: workers.makePool(), microBatchSize: 1, sequenceLength: tokens.count)
         let logits = try model.logits(tokens: tokens, sequences: 1)
         try SafeTensors.write([NamedTensor("logits", logits)], to: output)
         try printResult(

@@ -7,6 +7,14 @@ func alignedTable(_ rows: [(name: String, value: String?)]) -> String {
     aligned(rows.compactMap { row in row.value.map { [row.name, $0] } })
 }
 
+/// Prints a command's result for programs, under keys_of_this_form.
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    try printResult(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
 /// Prints a command's result: as it is to a file or program, without control characters to a terminal. Where it
 /// cannot be written, the command has failed and says so; but a reader who has seen enough (`| head`) ends the
 /// program as any other: quietly.

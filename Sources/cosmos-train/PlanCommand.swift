@@ -65,12 +65,7 @@ struct PlanCommand: ParsableCommand {
             status.finish()
         }
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            try printResult(
-                String(
-                    decoding: allOptimizers ? try encoder.encode(plans) : try encoder.encode(plans[0]), as: UTF8.self))
+            try allOptimizers ? printJSON(plans) : printJSON(plans[0])
         } else if allOptimizers {
             try printResult(PlanText.comparison(plans, configured: configuration.optimizer.name))
         } else {
@@ -83,12 +78,7 @@ struct PlanCommand: ParsableCommand {
         status.show("recording the tasks of a step ...")
         let scaling = try Scaling(configuration, workers: [workers], measuring: false)
         status.finish()
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-            encoder.keyEncodingStrategy = .convertToSnakeCase
-            return try printResult(String(decoding: try encoder.encode(scaling), as: UTF8.self))
-        }
+        if json { return try printJSON(scaling) }
         func row(_ name: String, _ speedUp: Double, _ share: Double) -> [String] {
             [
                 name, String(format: "%.1f times as fast", speedUp),

@@ -7,9 +7,7 @@ import Planning
 import Settings
 import TensorCore
 
-/// Plans as text for people.
 enum PlanText {
-    /// One plan whole.
     static func report(_ plan: RunPlan, _ configuration: RunConfiguration) -> String {
         let parameters = plan.roles.map {
             [
@@ -48,7 +46,6 @@ enum PlanText {
             + configuration.optimizer.excessiveDecay.map { "\n\nnote: \($0)" }.joined()
     }
 
-    /// Optimizers side by side.
     static func comparison(_ plans: [RunPlan], configured: String) -> String {
         let hasSpeed = plans.contains { $0.speed != nil }
         let header =
@@ -117,9 +114,7 @@ enum PlanText {
         var rows: [[String]] = []
         var (memory, seconds) = ([Int](), 0.0)
         for run in sweep.runs {
-            let values = run.configuration.sections.flatMap { section in
-                section.values.map { (key: "\(section.name).\($0.key)", value: $0.value) }
-            }.filter {
+            let values = run.configuration.values.filter {
                 !$0.key.hasPrefix("schedule.")
                     && !["optimizer.lr", "training.seed", "data.seed", "output.run_dir"].contains($0.key)
             }

@@ -48,18 +48,13 @@ struct ResumeCommand: ParsableCommand {
 
     @OptionGroup var changes: AssignmentOptions
 
-    @Option(
-        help: ArgumentHelp(
-            "Go back to the checkpoint of this step; what is later is set aside.", valueName: "n"))
-    var step: Int?
-
-    @Flag(help: "Keep the weights and the place in the data, start the optimizer's state from zero.")
-    var resetOptimizer = false
+    @OptionGroup var back: StepOption
+    @OptionGroup var reset: ResetOption
 
     func run() throws {
         try train(
-            settings(of: folder, in: folder, changes.assignments), purpose: .resume, resetOptimizer: resetOptimizer,
-            step: step)
+            settings(of: folder, in: folder, changes.assignments), purpose: .resume,
+            resetOptimizer: reset.resetOptimizer, step: back.step)
     }
 }
 
@@ -85,16 +80,13 @@ struct ForkCommand: ParsableCommand {
 
     @OptionGroup var changes: AssignmentOptions
 
-    @Flag(help: "Keep the weights and the place in the data, start the optimizer's state from zero.")
-    var resetOptimizer = false
+    @OptionGroup var reset: ResetOption
 
     func run() throws {
         var (run, step) = (origin, Int?.none)
         if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2)) }
-        while run.count > 1, run.hasSuffix("/") { run.removeLast() }
-        var number = 1
-        while access("\(run)-fork-\(number)", F_OK) == 0 { number += 1 }
-        let configuration = try settings(of: run, in: "\(run)-fork-\(number)", changes.assignments)
+        run = run.withoutTrailingSlashes
+        let configuration = try settings(of: run, in: unusedPath(run + "-fork-"), changes.assignments)
         let fork = try RunFork(of: run, step: step)
         guard fork.step < configuration.steps else {
             throw UserError(
@@ -104,7 +96,8 @@ struct ForkCommand: ParsableCommand {
         let folder = configuration.output.runDirectory
         try fork.make(folder)
         do {
-            try train(configuration, purpose: .resume, resetOptimizer: resetOptimizer, forkOf: "\(run)@\(fork.step)")
+            try train(
+                configuration, purpose: .resume, resetOptimizer: reset.resetOptimizer, forkOf: "\(run)@\(fork.step)")
         } catch let error as UserError where access(folder + "/config.resolved.cfg", F_OK) != 0 {
             // It failed before it had settings of its own.
             try AtomicFile.remove(folder)

@@ -38,18 +38,13 @@ struct TokenizeCommand: ParsableCommand {
         help: "Id after each document (default: the tokenizer's </s>).")
     var endOfTextID: Int32?
 
-    @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
-    var threads = 0
+    @OptionGroup var workers: ThreadsOption
 
     @Flag(help: "Go on after lines that hold no document, and count them.")
     var skipBadLines = false
 
     @Flag(help: "Replace shards of the same prefix.")
     var force = false
-
-    func validate() throws {
-        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
-    }
 
     func run() throws {
         let start = StatusLine.now()
@@ -64,7 +59,7 @@ struct TokenizeCommand: ParsableCommand {
         let summary: Tokenization.Summary
         do {
             summary = try tokenization.run(
-                tokenizer: tokenizer, pool: WorkerPool(threads: threads),
+                tokenizer: tokenizer, pool: workers.makePool(),
                 cancellation: Interruption.flag, notice: printToStandardError)
         } catch is CancellationError {
             // Nothing can go on: the same command begins anew.

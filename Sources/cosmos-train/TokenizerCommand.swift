@@ -100,7 +100,6 @@ struct TokenizerCommand: ParsableCommand {
 extension TokenizerTraining.ModelType: ExpressibleByArgument {}
 extension TokenizerTraining.Normalization: ExpressibleByArgument {}
 
-/// The values of an option, for its help.
 private func names<Value: CaseIterable & RawRepresentable<String>>(_ type: Value.Type) -> String {
     type.allCases.map(\.rawValue).joined(separator: ", ")
 }

@@ -31,13 +31,8 @@ struct TrainCommand: ParsableCommand {
             valueName: "auto"))
     var resume: Resume?
 
-    @Option(
-        help: ArgumentHelp(
-            "With --resume: go back to the checkpoint of this step; what is later is set aside.", valueName: "n"))
-    var step: Int?
-
-    @Flag(help: "With --resume: keep the weights and the place in the data, start the optimizer's state from zero.")
-    var resetOptimizer = false
+    @OptionGroup var back: StepOption
+    @OptionGroup var reset: ResetOption
 
     @Flag(help: "Set a run that output.run_dir already holds aside (as <run_dir>.old-1) and begin anew.")
     var replace = false
@@ -46,8 +41,10 @@ struct TrainCommand: ParsableCommand {
         if resume != nil, replace {
             throw ValidationError("--resume continues a run, --replace begins anew: give one of them")
         }
-        if step != nil, resume == nil { throw ValidationError("--step goes with --resume") }
-        if resetOptimizer, resume == nil { throw ValidationError("--reset-optimizer goes with --resume") }
+        if back.step != nil, resume == nil { throw ValidationError("--step goes with --resume") }
+        if reset.resetOptimizer, resume == nil {
+            throw ValidationError("--reset-optimizer goes with --resume")
+        }
     }
 
     func run() throws {
@@ -55,7 +52,7 @@ struct TrainCommand: ParsableCommand {
         let isRun = RunFolder.holdsRun(configuration.output.runDirectory)
         let resumes = resume == .always || (resume == .auto && isRun)
         try train(
-            configuration, purpose: resumes ? .resume : replace ? .replace : .new, resetOptimizer: resetOptimizer,
-            step: step)
+            configuration, purpose: resumes ? .resume : replace ? .replace : .new,
+            resetOptimizer: reset.resetOptimizer, step: back.step)
     }
 }

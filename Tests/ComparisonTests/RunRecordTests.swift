@@ -69,7 +69,7 @@ import Testing
             try FileManager.default.copyItem(
                 atPath: folder.path + "/adamw-0.001-1", toPath: folder.path + "/adamw-0.001-1.old-1")
             let found = try findRuns([folder.path, folder.path + "/adamw-0.001-2/"])
-            #expect(found.map(\.name) == ["adamw-0.001-1", "adamw-0.001-2"])
+            #expect(found.map { URL(filePath: $0.path).lastPathComponent } == ["adamw-0.001-1", "adamw-0.001-2"])
         }
     }
 

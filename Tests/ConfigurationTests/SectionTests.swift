@@ -18,7 +18,7 @@ private struct Outer: ConfigurationSection, Equatable {
     var isOn = true
     var path = "runs/a b"
     var limit: Int?
-    var inner = Inner()
+    var inner: Inner? = Inner()
     init() {}
 
     static let fields: [Field<Outer>] = [
@@ -29,7 +29,7 @@ private struct Outer: ConfigurationSection, Equatable {
         .init("is_on", \.isOn, "whether it runs"),
         .init("path", \.path, "where", .path),
         .optional("limit", \.limit, "at most so many", .positive),
-        .section("inner", \.inner, "what is inside"),
+        .optionalSection("inner", \.inner, "what is inside"),
     ]
 
     func validate() throws {
@@ -54,7 +54,7 @@ struct SectionTests {
         expected.betas = [0, 0.5]
         expected.kind = .fancy
         expected.isOn = false
-        expected.inner.lr = 1
+        expected.inner?.lr = 1
         expected.limit = 6_000_000_000
         #expect(section == expected)
         #expect(try decoded("width: 1\ninner:\nlimit: ~\n").inner == Inner())

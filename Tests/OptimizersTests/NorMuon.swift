@@ -68,7 +68,7 @@ private struct NorMuonRule: MatrixRule {
             let root = Float(v.squareRoot() + settings.eps)
             o.apply { $0 / root }
         }
-        let size = 0.2 * Double(o.count).squareRoot() / (o.frobeniusNorm + settings.eps)
+        let size = 0.2 * Double(o.count).squareRoot() / (o.frobeniusNorm(on: context.pool) + settings.eps)
         try context.apply(o, scale: context.learningRate * size)
     }
 }

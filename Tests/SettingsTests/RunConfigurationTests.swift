@@ -35,7 +35,7 @@ struct RunConfigurationTests {
 
     @Test("What other programs call a setting leads to a setting that there is")
     func foreignNames() throws {
-        let known = try load().sections.flatMap { section in section.values.map { "\(section.name).\($0.key)" } }
+        let known = try load().values.map(\.key)
         for (name, path) in foreignKeys { #expect(known.contains(path), "\(name) leads to \(path)") }
         #expect(foreignKeys["learning_rate"] == "optimizer.lr" && foreignKeys["num_layers"] != nil)
     }

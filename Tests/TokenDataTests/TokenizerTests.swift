@@ -31,8 +31,7 @@ import TokenData
             #expect(tokenizer.endOfTextID == 1)
             #expect(tokenizer.unknownID == 2)
             #expect(tokenizer.beginOfTextID == nil)
-            #expect(tokenizer.id(ofPiece: "</s>") == 1)
-            #expect(tokenizer.id(ofPiece: "no such piece") == nil)
+            #expect(tokenizer.piece(1) == "</s>")
             #expect(try tokenizer.encode("\u{4E00}").contains(2))
         }
     }
