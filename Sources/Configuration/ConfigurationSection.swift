@@ -15,17 +15,19 @@ extension ConfigurationSection {
     public mutating func validate() throws {}
 }
 
-/// A value that is impossible beside the others of its section.
+/// What is wrong with a value. The decoder adds where it stands.
 public struct FieldError: Error {
+    /// Empty: the key whose value is being read.
     public let key: String
     public let problem: String
     public let hint: String?
 
-    /// `problem` continues "model.hidden_size: ", and gives the value.
+    /// A value by itself; `problem` continues "optimizer.lr: ".
+    public init(_ problem: String, hint: String? = nil) { self.init("", problem, hint: hint) }
+
+    /// A value that is impossible beside the others of its section.
     public init(_ key: String, _ problem: String, hint: String? = nil) {
-        self.key = key
-        self.problem = problem
-        self.hint = hint
+        (self.key, self.problem, self.hint) = (key, problem, hint)
     }
 }
 
@@ -54,13 +56,13 @@ public struct Field<Section>: Sendable {
                 if node.isNull, set(nil, &section) { return }
                 let value = try Value(configuration: node)
                 if let check, !check.holds(value) {
-                    throw FieldProblem("\(node.summary) must be \(check.requirement)")
+                    throw FieldError("\(node.summary) must be \(check.requirement)")
                 }
                 _ = set(value, &section)
-            } catch let problem as FieldProblem {
+            } catch let error as FieldError {
                 throw UserError(
-                    .usage, "\(node.source): \(path): \(problem.problem)",
-                    hint: problem.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
+                    .usage, "\(node.source): \(path): \(error.problem)",
+                    hint: error.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
             }
         }
         encode = { .value(get($0)) }

@@ -4,29 +4,17 @@ import Console
 public protocol ConfigurationValue: Sendable {
     /// For messages and documentation: "a whole number", "true or false".
     static var typeName: String { get }
-    /// Reads the value; throws `FieldProblem` saying what is wrong with it.
+    /// Reads the value; throws `FieldError` saying what is wrong with it.
     init(configuration node: ConfigurationNode) throws
     /// The value in YAML, so that reading it back gives the same value.
     var yaml: String { get }
 }
 
-/// What is wrong with a value, without where it stands, which the decoder adds.
-public struct FieldProblem: Error {
-    let problem: String
-    let hint: String?
-
-    /// `problem` continues "optimizer.lr: ".
-    public init(_ problem: String, hint: String? = nil) {
-        self.problem = problem
-        self.hint = hint
-    }
-}
-
 extension ConfigurationNode {
-    public func mismatch(_ typeName: String, hint: String? = nil) -> FieldProblem {
+    public func mismatch(_ typeName: String, hint: String? = nil) -> FieldError {
         isNull
-            ? FieldProblem("has no value", hint: "give \(typeName)")
-            : FieldProblem("\(summary) is not \(typeName)", hint: hint)
+            ? FieldError("has no value", hint: "give \(typeName)")
+            : FieldError("\(summary) is not \(typeName)", hint: hint)
     }
 
     /// The number written here, unquoted, finite, decimal; underscores between digits may group them.
@@ -41,7 +29,7 @@ extension ConfigurationNode {
     /// Refuses what one reader of YAML takes for decimal and another for octal: 020.
     func refuseLeadingZero() throws {
         guard number != nil, let text, text.contains(/^[-+]?0[0-9_]/) else { return }
-        throw FieldProblem("\(text) may be read as decimal or octal", hint: "write it without the leading zero")
+        throw FieldError("\(text) may be read as decimal or octal", hint: "write it without the leading zero")
     }
 }
 
@@ -72,7 +60,7 @@ extension Double: ConfigurationValue {
         try node.refuseLeadingZero()
         let (least, greatest) = (Double(Float.leastNormalMagnitude), Double(Float.greatestFiniteMagnitude))
         guard number == 0 || (least...greatest).contains(number.magnitude) else {
-            throw FieldProblem(
+            throw FieldError(
                 "\(node.summary) is outside the range of a float32, 1.2e-38 to 3.4e38")
         }
         self = number

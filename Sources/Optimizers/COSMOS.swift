@@ -98,7 +98,7 @@ public struct COSMOS: OrthogonalizingOptimizer {
             } else if let value = try? Double(configuration: node), value >= 0 {
                 self = .number(value)
             } else {
-                throw FieldProblem("\(node.text ?? "this") is not \(Self.typeName)")
+                throw node.mismatch(Self.typeName)
             }
         }
 

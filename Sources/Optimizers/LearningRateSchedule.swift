@@ -82,7 +82,7 @@ public enum StepSpan: ConfigurationValue, Equatable {
         } else if let steps = try? Int(configuration: node), (0...1 << 40).contains(steps) {
             self = .steps(steps)
         } else {
-            throw FieldProblem("\(node.text ?? "this") is not \(Self.typeName)")
+            throw node.mismatch(Self.typeName)
         }
     }
 

@@ -48,8 +48,8 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     /// The plan of a run with `workers` threads. `program`: the memory of the process before the run.
     public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int) throws {
         let (model, optimizer) = configuration.dryRun(pool: pool)
-        let tokenizer = try configuration.data.tokenizer.flatMap {
-            try sizeIfPresent { try FileBytes.size(of: $0) }($0)
+        let tokenizer = try configuration.data.tokenizer.flatMap { path in
+            try ifPresent { try FileBytes.size(of: path) }
         }
         self.init(
             model: model.memory, lanes: configuration.training.gradientLanes, optimizer: optimizer,
@@ -121,9 +121,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     }
 }
 
-/// A file's size, nil where it does not exist yet; other errors are the user's to see.
-func sizeIfPresent(_ size: @escaping (String) throws -> Int) -> (String) throws -> Int? {
-    { path in
-        do { return try size(path) } catch let error as UserError where error.kind == .inputOutput { return nil }
-    }
+/// What `size` gives, nil where its file does not exist yet; other errors are the user's to see.
+func ifPresent(_ size: () throws -> Int) throws -> Int? {
+    do { return try size() } catch let error as UserError where error.kind == .inputOutput { return nil }
 }

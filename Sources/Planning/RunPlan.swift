@@ -81,7 +81,8 @@ public struct RunPlan: Codable, Sendable {
         flopsPerToken =
             FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength).trainingPerToken
         runFlops = flopsPerToken * Double(steps) * Double(tokensPerStep)
-        let tokenizer = try configuration.data.tokenizer.flatMap(sizeIfPresent(FileBytes.size)) ?? 0
+        let tokenizer =
+            try configuration.data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0
         let checkpoint = model.memory.weights + optimizer.stateByteCount + tokenizer
         disk = Disk(
             checkpoint: checkpoint,

@@ -78,7 +78,7 @@ extension RunConfiguration {
         guard let path = data.validation else { return 0 }
         let length = data.sequenceLength
         let wanted = (evaluation.tokens + length - 1) / length * length
-        let present = try sizeIfPresent { try TokenDataset.targetCount(of: $0, sequenceLength: length) }(path)
+        let present = try ifPresent { try TokenDataset.targetCount(of: path, sequenceLength: length) }
         return min(wanted, present ?? wanted)
     }
 }
