@@ -9,7 +9,7 @@ public struct FileSummary: Codable, Equatable, Sendable {
 
     init(bytes: Int, crc32: UInt32) { (self.bytes, self.crc32) = (bytes, crc32) }
 
-    static let blockBytes = 1 << 20
+    static let chunkBytes = 1 << 20
 
     package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> FileSummary {
         try AtomicFile.write(bytes, to: path)
@@ -18,11 +18,11 @@ public struct FileSummary: Codable, Equatable, Sendable {
 
     package init(of path: String, progress: ProgressBar?) throws {
         let file = try RegularFile(path)
-        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.blockBytes, alignment: 64)
-        defer { block.deallocate() }
+        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunkBytes, alignment: 64)
+        defer { chunk.deallocate() }
         var crc = UInt32(0)
-        for start in stride(from: 0, to: file.size, by: Self.blockBytes) {
-            let part = UnsafeMutableRawBufferPointer(rebasing: block[..<min(Self.blockBytes, file.size - start)])
+        for start in stride(from: 0, to: file.size, by: Self.chunkBytes) {
+            let part = UnsafeMutableRawBufferPointer(rebasing: chunk[..<min(Self.chunkBytes, file.size - start)])
             try file.read(at: start, into: part)
             crc = TokenData.crc32(UnsafeRawBufferPointer(part), continuing: crc)
             progress?.advance(by: part.count)

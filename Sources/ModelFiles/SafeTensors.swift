@@ -61,9 +61,9 @@ public enum SafeTensors {
         try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
         try header.withUnsafeBytes { try append($0) }
         for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
-            // By blocks, so that the checksum and the write find them in the cache.
-            for start in stride(from: 0, to: tensor.count, by: FileSummary.blockBytes / 4) {
-                let part = tensor.elements[start..<min(start + FileSummary.blockBytes / 4, tensor.count)]
+            // By chunks, so that the checksum and the write find them in the cache.
+            for start in stride(from: 0, to: tensor.count, by: FileSummary.chunkBytes / 4) {
+                let part = tensor.elements[start..<min(start + FileSummary.chunkBytes / 4, tensor.count)]
                 if dtype == .bf16 {
                     let rounded = part.map { BFloat16($0) }
                     if let index = rounded.indices.first(where: {

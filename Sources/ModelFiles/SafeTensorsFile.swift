@@ -5,7 +5,7 @@ import Glibc
 import TensorCore
 
 /// A SafeTensors file open for reading. Everything its header says is checked against the file when
-/// it is opened; tensors are then read by blocks into the caller's memory.
+/// it is opened; tensors are then read by chunks into the caller's memory.
 public final class SafeTensorsFile {
     public struct Entry: Sendable {
         public let name: String
@@ -67,18 +67,18 @@ public final class SafeTensorsFile {
         if entry.dtype == .f32 {
             return try file.read(at: entry.range.lowerBound, into: target)
         }
-        var block = [UInt16](repeating: 0, count: min(tensor.count, FileSummary.blockBytes / 2))
-        for start in stride(from: 0, to: tensor.count, by: block.count) {
-            let count = min(block.count, tensor.count - start)
-            try block.withUnsafeMutableBytes { bytes in
+        var chunk = [UInt16](repeating: 0, count: min(tensor.count, FileSummary.chunkBytes / 2))
+        for start in stride(from: 0, to: tensor.count, by: chunk.count) {
+            let count = min(chunk.count, tensor.count - start)
+            try chunk.withUnsafeMutableBytes { bytes in
                 let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(2 * count)])
                 try file.read(at: entry.range.lowerBound + 2 * start, into: part)
             }
             let output = tensor.data + start
             if entry.dtype == .bf16 {
-                for i in 0..<count { output[i] = BFloat16(bits: block[i]).float }
+                for i in 0..<count { output[i] = BFloat16(bits: chunk[i]).float }
             } else {
-                for i in 0..<count { output[i] = Float(Float16(bitPattern: block[i])) }
+                for i in 0..<count { output[i] = Float(Float16(bitPattern: chunk[i])) }
             }
         }
     }

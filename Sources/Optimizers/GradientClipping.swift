@@ -3,21 +3,21 @@ import TensorCore
 /// The norm of all gradients together, and clipping to it, as `torch.nn.utils.clip_grad_norm_`.
 public enum GradientClipping {
     /// The elements that a worker takes at a time.
-    private static let blockSize = 1 << 18
+    private static let taskSize = 1 << 18
 
     /// The Euclidean norm of all gradients as one vector; the same bits for any number of workers.
     ///
     /// Throws `NumericalError` naming the first parameter whose gradient is not finite.
     public static func globalNorm(_ parameters: [Parameter], pool: WorkerPool) throws -> Double {
-        let blocks = blocks(of: parameters)
-        let sums = UnsafeMutableBufferPointer<Double>.allocate(capacity: blocks.count)
+        let tasks = tasks(of: parameters)
+        let sums = UnsafeMutableBufferPointer<Double>.allocate(capacity: tasks.count)
         defer { sums.deallocate() }
-        pool.forEach(blocks.count) { block, _ in
-            let (parameter, range) = blocks[block]
-            sums[block] = sumOfSquares(parameters[parameter].gradient.data + range.lowerBound, count: range.count)
+        pool.forEach(tasks.count) { task, _ in
+            let (parameter, range) = tasks[task]
+            sums[task] = sumOfSquares(parameters[parameter].gradient.data + range.lowerBound, count: range.count)
         }
-        if let block = sums.firstIndex(where: { !$0.isFinite }) {
-            throw NumericalError("the gradient is not finite", tensor: parameters[blocks[block].parameter].name)
+        if let task = sums.firstIndex(where: { !$0.isFinite }) {
+            throw NumericalError("the gradient is not finite", tensor: parameters[tasks[task].parameter].name)
         }
         return sums.reduce(0, +).squareRoot()
     }
@@ -27,9 +27,9 @@ public enum GradientClipping {
         let coefficient = maxNorm / (norm + 1e-6)
         guard coefficient < 1 else { return }
         let factor = Lanes(repeating: Float(coefficient))
-        let blocks = blocks(of: parameters)
-        pool.forEach(blocks.count) { block, _ in
-            let (parameter, range) = blocks[block]
+        let tasks = tasks(of: parameters)
+        pool.forEach(tasks.count) { task, _ in
+            let (parameter, range) = tasks[task]
             let gradient = parameters[parameter].gradient.data + range.lowerBound
             forEachLanes(range.count) { offset, count in
                 Float.store(Float.load(gradient + offset, count: count) * factor, gradient + offset, count: count)
@@ -37,10 +37,10 @@ public enum GradientClipping {
         }
     }
 
-    private static func blocks(of parameters: [Parameter]) -> [(parameter: Int, range: Range<Int>)] {
+    private static func tasks(of parameters: [Parameter]) -> [(parameter: Int, range: Range<Int>)] {
         parameters.indices.flatMap { index in
-            stride(from: 0, to: parameters[index].count, by: blockSize).map {
-                (index, $0..<min($0 + blockSize, parameters[index].count))
+            stride(from: 0, to: parameters[index].count, by: taskSize).map {
+                (index, $0..<min($0 + taskSize, parameters[index].count))
             }
         }
     }

@@ -150,7 +150,7 @@ public struct Scaling: Encodable, Sendable {
             })
     }
 
-    /// The shortest time of a call whose two blocks end when both workers have come: other programs only ever make it
+    /// The shortest time of a call whose two tasks end when both workers have come: other programs only ever make it
     /// longer.
     private static func handOver() -> Double {
         let pool = WorkerPool(threads: 2)

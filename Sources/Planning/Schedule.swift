@@ -1,8 +1,8 @@
 import TensorCore
 
-/// What a number of workers would make of recorded work, as `WorkerPool` shares it out: each takes the next block
-/// of a call when it is free, a call ends with its last block, and workers without a block take those of calls
-/// within blocks, the oldest call first.
+/// What a number of workers would make of recorded work, as `WorkerPool` shares it out: each takes the next task
+/// of a call when it is free, a call ends with its last task, and workers without a task take those of calls
+/// within tasks, the oldest call first.
 package struct Schedule {
     private final class Call {
         let tasks: [[TaskRecorder.Piece]]
@@ -13,12 +13,12 @@ package struct Schedule {
             tasks = phase.tasks
             self.leader = leader
         }
-        var hasBlocks: Bool { next < tasks.count }
+        var hasTasks: Bool { next < tasks.count }
         var isFinished: Bool { finished == tasks.count }
     }
 
     private enum Frame {
-        /// A block of a call, before its piece `next`.
+        /// A task of a call, before its piece `next`.
         case task(Call, index: Int, next: Int)
         case lead(Call)
     }
@@ -30,7 +30,7 @@ package struct Schedule {
     private var due: [Double]
     private var now = 0.0
 
-    /// The seconds of a call from outside of any block. `handOver`: those between the start or end of a call on one
+    /// The seconds of a call from outside of any task. `handOver`: those between the start or end of a call on one
     /// worker and its sight by another.
     package static func seconds(_ phase: TaskRecorder.Phase, workers: Int, handOver: Double) -> Double {
         if workers == 1 { return phase.tasks.reduce(0) { $0 + $1.seconds } }
@@ -59,12 +59,12 @@ package struct Schedule {
         let call = Call(phase, leader: worker)
         stacks[worker].append(.lead(call))
         guard phase.tasks.count > 1 else { return }
-        calls.removeAll { !$0.hasBlocks }
+        calls.removeAll { !$0.hasTasks }
         calls.append(call)
         for other in due.indices where due[other] == .infinity && isFree(other) { due[other] = now + handOver }
     }
 
-    /// Whether a worker that waits may take any block: it is not within one.
+    /// Whether a worker that waits may take any task: it is not within one.
     private func isFree(_ worker: Int) -> Bool { stacks[worker].isEmpty || (worker == 0 && stacks[0].count == 1) }
 
     /// Lets a worker go on until something takes time.
@@ -78,8 +78,8 @@ package struct Schedule {
                     if call.isFinished, call.leader != worker, due[call.leader] == .infinity {
                         due[call.leader] = now + handOver
                     }
-                    // A helper stays with a call as long as it has blocks.
-                    if call.leader != worker, call.hasBlocks { take(call, worker) }
+                    // A helper stays with a call as long as it has tasks.
+                    if call.leader != worker, call.hasTasks { take(call, worker) }
                     continue
                 }
                 stacks[worker].append(.task(call, index: index, next: next + 1))
@@ -89,12 +89,12 @@ package struct Schedule {
                     return
                 case .phase(let phase): open(phase, by: worker)
                 }
-            case .lead(let call)? where call.hasBlocks: take(call, worker)
+            case .lead(let call)? where call.hasTasks: take(call, worker)
             case .lead(let call)? where call.isFinished:
                 stacks[worker].removeLast()
                 if worker == 0, stacks[0].isEmpty { return }
             default:
-                guard isFree(worker), let call = calls.first(where: \.hasBlocks) else {
+                guard isFree(worker), let call = calls.first(where: \.hasTasks) else {
                     due[worker] = .infinity
                     return
                 }

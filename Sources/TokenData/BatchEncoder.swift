@@ -1,8 +1,8 @@
 import Synchronization
 import TensorCore
 
-/// The ids of a block of records.
-struct EncodedBlock {
+/// The ids of some records, the work of one task.
+struct EncodedRecords {
     var tokens: [UInt16] = []
     /// Where in `tokens` documents end; what follows the last is the start of one that goes on.
     var documentEnds: [Int] = []
@@ -16,66 +16,66 @@ final class BatchEncoder: @unchecked Sendable {
 
     init(tokenizer: Tokenizer) { self.tokenizer = tokenizer }
 
-    /// The blocks of `batch` in order, and the result of `readNext`, which one worker runs meanwhile.
+    /// The records of `batch`, encoded by parts in order, and the result of `readNext`, which one worker runs meanwhile.
     /// `isParsingOnly` looks for bad records alone.
     func encode(
         _ batch: DocumentBatch, with pool: WorkerPool, isParsingOnly: Bool,
         cancellation: CancellationFlag?, readNext: () throws -> Bool
-    ) throws -> ([EncodedBlock], Bool) {
-        let ranges = Self.blocks(of: batch.records)
-        var blocks = [EncodedBlock](repeating: EncodedBlock(), count: ranges.count)
+    ) throws -> ([EncodedRecords], Bool) {
+        let ranges = Self.parts(of: batch.records)
+        var parts = [EncodedRecords](repeating: EncodedRecords(), count: ranges.count)
         var hasNext = false
         try batch.bytes.withUnsafeBytes { bytes in
-            try blocks.withUnsafeMutableBufferPointer { blocks in
-                // The reading comes first: it takes longest, and the other blocks fill the time.
-                try pool.forEach(ranges.count + 1, cancellation: cancellation) { block, _ in
-                    if block == 0 {
+            try parts.withUnsafeMutableBufferPointer { parts in
+                // The reading comes first: it takes longest, and the other parts fill the time.
+                try pool.forEach(ranges.count + 1, cancellation: cancellation) { part, _ in
+                    if part == 0 {
                         hasNext = try readNext()
                     } else {
-                        blocks[block - 1] = try encode(
-                            batch.records[ranges[block - 1]], of: bytes, isParsingOnly: isParsingOnly)
+                        parts[part - 1] = try encode(
+                            batch.records[ranges[part - 1]], of: bytes, isParsingOnly: isParsingOnly)
                     }
                 }
             }
         }
-        return (blocks, hasNext)
+        return (parts, hasNext)
     }
 
     private func encode(
         _ records: ArraySlice<DocumentRecord>, of bytes: UnsafeRawBufferPointer, isParsingOnly: Bool
-    ) throws -> EncodedBlock {
-        var block = EncodedBlock()
+    ) throws -> EncodedRecords {
+        var part = EncodedRecords()
         for record in records {
             switch record.text(in: bytes) {
             case .failure(let bad):
-                block.bad.append(bad)
+                part.bad.append(bad)
                 continue
             case .success(var text):
                 if isParsingOnly { continue }
                 try text.withUTF8 { utf8 in
-                    block.textBytes += utf8.count
+                    part.textBytes += utf8.count
                     try tokenizer.encode(utf8, isContinuation: record.isContinuation) { ids in
-                        block.tokens.append(contentsOf: ids.lazy.map { UInt16($0) })
+                        part.tokens.append(contentsOf: ids.lazy.map { UInt16($0) })
                     }
                 }
             }
-            if record.kind != .text { block.documentEnds.append(block.tokens.count) }
+            if record.kind != .text { part.documentEnds.append(part.tokens.count) }
         }
-        return block
+        return part
     }
 
     /// Ranges of records of some 64 KiB each, whatever the number of workers.
-    private static func blocks(of records: [DocumentRecord]) -> [Range<Int>] {
-        var blocks: [Range<Int>] = []
+    private static func parts(of records: [DocumentRecord]) -> [Range<Int>] {
+        var parts: [Range<Int>] = []
         var (start, size) = (0, 0)
         for index in records.indices {
             size += records[index].range.count
             if size >= 1 << 16 {
-                blocks.append(start..<index + 1)
+                parts.append(start..<index + 1)
                 (start, size) = (index + 1, 0)
             }
         }
-        if start < records.count { blocks.append(start..<records.count) }
-        return blocks
+        if start < records.count { parts.append(start..<records.count) }
+        return parts
     }
 }

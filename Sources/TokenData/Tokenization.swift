@@ -4,8 +4,8 @@ import TensorCore
 
 /// Turns documents into token shards: each document's ids, then the end-of-text id.
 ///
-/// A batch of bytes is parsed and encoded by all workers, in blocks, while one of them already reads
-/// the next batch; the blocks' ids are written in the order of the documents. So the shards are the
+/// A batch of bytes is parsed and encoded by all workers, in parts, while one of them already reads
+/// the next batch; the parts' ids are written in the order of the documents. So the shards are the
 /// same for any number of threads, and memory does not grow with the input.
 public struct Tokenization: Sendable {
     /// Files, folders or globs.
@@ -63,14 +63,14 @@ public struct Tokenization: Sendable {
         var hasBatch = try reader.read(into: &batch, size: batchSize)
         var reported = 0
         while hasBatch {
-            let (blocks, hasNext) = try encoder.encode(
+            let (parts, hasNext) = try encoder.encode(
                 batch, with: pool, isParsingOnly: badLines.isStopping, cancellation: cancellation
             ) {
                 try reader.read(into: &next, size: batchSize)
             }
-            for block in blocks {
-                for bad in block.bad { try badLines.add(bad) }
-                if !badLines.isStopping { try state.add(block) }
+            for part in parts {
+                for bad in part.bad { try badLines.add(bad) }
+                if !badLines.isStopping { try state.add(part) }
             }
             // The first bad line ends the work, but all of its file's are counted for the message.
             if badLines.isStopping { reader.stopAfterCurrentFile() }
@@ -121,11 +121,11 @@ public struct Tokenization: Sendable {
         /// Tokens of the document that is being written; it may come in pieces.
         var documentTokens = 0
 
-        mutating func add(_ block: EncodedBlock) throws {
-            summary.textBytes += block.textBytes
+        mutating func add(_ part: EncodedRecords) throws {
+            summary.textBytes += part.textBytes
             var start = 0
-            for end in block.documentEnds {
-                try write(block.tokens[start..<end])
+            for end in part.documentEnds {
+                try write(part.tokens[start..<end])
                 start = end
                 if documentTokens == 0 {
                     summary.emptyDocuments += 1
@@ -135,7 +135,7 @@ public struct Tokenization: Sendable {
                 }
                 documentTokens = 0
             }
-            try write(block.tokens[start...])
+            try write(part.tokens[start...])
         }
 
         private mutating func write(_ tokens: ArraySlice<UInt16>) throws {

@@ -8,7 +8,7 @@ import TensorCore
 /// SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 ///
 /// A command whose work can go on later stops in good order (`stopInGoodOrder`): the first signal sets `flag`,
-/// which every long computation looks at between its blocks, and a second one ends the process at once. Any other
+/// which every long computation looks at between its tasks, and a second one ends the process at once. Any other
 /// command ends at once, of the signal itself, after what it had half written is removed.
 public enum Interruption {
     /// Set by the first signal of a command that stops in good order.
