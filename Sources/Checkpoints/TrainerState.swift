@@ -1,13 +1,11 @@
 import Foundation
 import TokenData
 
-/// `trainer.json`: all of a run's state that is no tensor. With the weights and the optimizer's tensors
-/// it continues the run bit for bit.
+/// `trainer.json`: all of a run's state that is neither a tensor nor a setting. With the weights, the optimizer's
+/// tensors and the settings (`run.cfg`) it continues the run bit for bit.
 public struct TrainerState: Codable, Equatable, Sendable {
     /// Where the run stands in its data, and what data that is.
     public struct DataState: Codable, Equatable, Sendable {
-        public var seed: UInt64
-        public var sequenceLength: Int
         public var windowCount: Int
         /// Of the training tokens: `TokenDataset.contentFingerprint`.
         public var contentFingerprint: UInt32
@@ -16,11 +14,9 @@ public struct TrainerState: Codable, Equatable, Sendable {
         public var position: BatchSampler.Position
 
         public init(
-            seed: UInt64, sequenceLength: Int, windowCount: Int, contentFingerprint: UInt32,
-            tokenizerFingerprint: UInt64? = nil, position: BatchSampler.Position
+            windowCount: Int, contentFingerprint: UInt32, tokenizerFingerprint: UInt64? = nil,
+            position: BatchSampler.Position
         ) {
-            self.seed = seed
-            self.sequenceLength = sequenceLength
             self.windowCount = windowCount
             self.contentFingerprint = contentFingerprint
             self.tokenizerFingerprint = tokenizerFingerprint
@@ -31,14 +27,11 @@ public struct TrainerState: Codable, Equatable, Sendable {
     /// The optimizer; its tensors are in `optimizer.safetensors`.
     public struct OptimizerState: Codable, Equatable, Sendable {
         public var name: String
-        public var hyperparameters: [String: String]
         /// Integers of the optimizer's state, such as the steps that it has made.
         public var counters: [String: Int]
 
-        public init(name: String, hyperparameters: [String: String], counters: [String: Int]) {
-            self.name = name
-            self.hyperparameters = hyperparameters
-            self.counters = counters
+        public init(name: String, counters: [String: Int]) {
+            (self.name, self.counters) = (name, counters)
         }
     }
 
@@ -62,7 +55,6 @@ public struct TrainerState: Codable, Equatable, Sendable {
         let counts = 0...1 << 53
         if !counts.contains(step) { return "step is \(step)" }
         if !counts.contains(tokens) { return "tokens is \(tokens)" }
-        if data.sequenceLength < 1 { return "data.sequenceLength is \(data.sequenceLength)" }
         if !counts.contains(data.position.epoch) { return "data.position.epoch is \(data.position.epoch)" }
         if !(0..<max(1, data.windowCount)).contains(data.position.index) {
             return "data.position.index is \(data.position.index), of \(data.windowCount) windows"
@@ -78,26 +70,17 @@ public struct TrainerState: Codable, Equatable, Sendable {
 
     public var step: Int
     public var tokens: Int
-    /// Of the initial weights.
-    public var seed: UInt64
     public var data: DataState
     public var optimizer: OptimizerState
-    public var schedule: [String: String]
     public var run: RunIdentity
     /// The log's row of the last step, where the run was stopped before its validation was complete.
     public var pendingRow: LogRow?
 
     public init(
-        step: Int, tokens: Int, seed: UInt64, data: DataState, optimizer: OptimizerState,
-        schedule: [String: String], run: RunIdentity, pendingRow: LogRow? = nil
+        step: Int, tokens: Int, data: DataState, optimizer: OptimizerState, run: RunIdentity,
+        pendingRow: LogRow? = nil
     ) {
-        self.step = step
-        self.tokens = tokens
-        self.seed = seed
-        self.data = data
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.run = run
-        self.pendingRow = pendingRow
+        (self.step, self.tokens, self.data, self.optimizer) = (step, tokens, data, optimizer)
+        (self.run, self.pendingRow) = (run, pendingRow)
     }
 }

@@ -210,16 +210,13 @@ public final class RunSetup {
             config: configuration.model, parameters: model.parameters, optimizerTensors: optimizer.state,
             tokenizer: tokenizer,
             state: TrainerState(
-                step: step, tokens: tokens, seed: UInt64(configuration.training.seed),
+                step: step, tokens: tokens,
                 data: TrainerState.DataState(
-                    seed: UInt64(configuration.data.seed), sequenceLength: configuration.data.sequenceLength,
                     windowCount: trainingData.windowCount, contentFingerprint: trainingData.contentFingerprint,
                     tokenizerFingerprint: trainingData.tokenizerFingerprint, position: position),
                 optimizer: TrainerState.OptimizerState(
-                    name: configuration.optimizer.name,
-                    hyperparameters: dictionary(configuration.optimizer.hyperparameters),
-                    counters: ["step": optimizer.stepCount]),
-                schedule: dictionary(configuration.schedule), run: identity, pendingRow: pendingRow))
+                    name: configuration.optimizer.name, counters: ["step": optimizer.stepCount]),
+                run: identity, pendingRow: pendingRow))
         contents.records = [
             (Checkpoint.settingsName, Data(configurationText.utf8)),
             (RunHistory.fileName, try history.encoded()),
@@ -243,8 +240,4 @@ public final class RunSetup {
         history.changes.map { "# Not from the first step on: \($0) (\(RunHistory.fileName)).\n" }.joined()
             + configuration.yaml
     }
-}
-
-private func dictionary(_ section: some ConfigurationSection) -> [String: String] {
-    Dictionary(uniqueKeysWithValues: section.values.map { ($0.key, $0.value) })
 }

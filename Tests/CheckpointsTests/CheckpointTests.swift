@@ -31,12 +31,11 @@ private struct Fixture {
         .init(
             config: config, parameters: parameters, optimizerTensors: optimizerTensors, tokenizer: nil,
             state: TrainerState(
-                step: step, tokens: tokens ?? 1024 * step, seed: 7,
+                step: step, tokens: tokens ?? 1024 * step,
                 data: .init(
-                    seed: .max, sequenceLength: 64, windowCount: 99, contentFingerprint: 0xdead_beef,
+                    windowCount: 99, contentFingerprint: 0xdead_beef, tokenizerFingerprint: .max,
                     position: .init(epoch: epoch, index: 2)),
-                optimizer: .init(name: "adamw", hyperparameters: ["lr": "0.001"], counters: ["step": step]),
-                schedule: ["name": "cosine"], run: Self.run))
+                optimizer: .init(name: "adamw", counters: ["step": step]), run: Self.run))
     }
 
     static let run = TrainerState.RunIdentity(name: "test")
@@ -165,7 +164,6 @@ private struct Fixture {
             ("optimizer.counters.step is 4, at step 3", { $0.optimizer.counters["step"] = 4 }),
             ("optimizer.counters.step is -1, at step 3", { $0.optimizer.counters["step"] = -1 }),
             ("data.position.index is 99, of 99 windows", { $0.data.position.index = 99 }),
-            ("data.sequenceLength is 0", { $0.data.sequenceLength = 0 }),
         ]
         for (message, damage) in damages {
             var contents = saved.contents(step: 3)

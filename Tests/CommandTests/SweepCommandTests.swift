@@ -181,7 +181,8 @@ import Testing
             let resumed = try run(program, arguments, in: folder)
             #expect(resumed.status == 0, "\(resumed.errorOutput)")
             #expect(try states(in: folder) == ["lr0.01": "finished", "lr0.02": "finished"])
-            let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+            let lines = try String(contentsOf: folder.appending(path: "sweep/lr0.01/log.csv"), encoding: .utf8)
+                .split(separator: "\n")
             #expect(lines.count == 3001)
         }
     }
