@@ -25,7 +25,7 @@ import Testing
                 #expect(
                     end.errors.contains("\nstopped by \(signal == SIGINT ? "SIGINT" : "SIGTERM"); "), "\(end.errors)")
             }
-            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 3)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 4)
         }
     }
 
