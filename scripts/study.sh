@@ -12,6 +12,7 @@
 #
 #   data       corpus, tokenizer, token shards
 #   short      six optimizers on 262,144 tokens: learning rates, then five seeds of the best ones
+#              (on the way the lr that embedding, head and norm gains have under Muon, SOAP and COSMOS)
 #   long       the same on 1,048,576 tokens
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
@@ -72,6 +73,7 @@ for part in "${parts[@]}"; do
         data) make_data ;;
         short)
             short short short-1.yaml --seeds 1
+            short adam-rate adam-rate.yaml --seeds 1
             ;;
         *) fail "$usage_error" "there is no part '$part'" "see $0 --help" ;;
     esac
