@@ -17,6 +17,7 @@
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
 #   ablations  the paper's
+#   times      seconds a step at the best settings, one run at a time: for a machine with nothing else to do
 #   report     tables, plots and summary.csv, into docs/results/study
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -36,7 +37,7 @@ while [[ "${1:-}" == --* ]]; do
     shift 2
 done
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations report); fi
+if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations times report); fi
 
 cd "$repository"
 program=.build/release/cosmos-train
@@ -68,13 +69,46 @@ make_data() {
     done
 }
 
+# table NAME FOLDER ... [OPTION ...]: compares runs, as a page, as plots and as a table for the text.
+table() {
+    mkdir -p "$out/tables"
+    "$program" compare "${@:2}" --format markdown --output "$out/tables/$1.md" --report "docs/results/study/$1.html" \
+        --plots "docs/results/study/$1" --replace
+}
+
+report() {
+    local name
+    for name in short long; do
+        if [[ -e "$out/$name/summary.csv" ]]; then table "$name" "$out/$name"; fi
+    done
+    if [[ -d "$out/variants" ]]; then
+        table variants "$out/short" "$out"/variants/* --variants optimizer.adam.lr optimizer.gamma optimizer.rank \
+            optimizer.update_proj_gap optimizer.scale optimizer.sides
+    fi
+    python3 scripts/study_report.py "$out" docs/results/study.md
+}
+
 for part in "${parts[@]}"; do
     case "$part" in
         data) make_data ;;
         short)
             short short short-1.yaml --seeds 1
             short adam-rate adam-rate.yaml --seeds 1
+            short short short-2.yaml --seeds 1
             ;;
+        long) long long long.yaml --seeds 1 ;;
+        variants)
+            for file in configs/studies/variants/*.yaml; do
+                name="$(basename "$file" .yaml)"
+                short "variants/$name" "variants/$name.yaml" --seeds 1
+            done
+            ;;
+        times)
+            for round in 1 2 3; do
+                jobs=1 grid "times/$round" times.yaml --seeds 1 --set training.steps=100 --set evaluation.every=0
+            done
+            ;;
+        report) report ;;
         *) fail "$usage_error" "there is no part '$part'" "see $0 --help" ;;
     esac
 done
