@@ -37,30 +37,33 @@ public final class Sweep {
     private let lock: FolderLock
     private let summary: SweepSummary
 
-    /// Makes the folder and looks at what it holds. Only one sweep at a time may work in it.
+    /// Makes the folder and looks at what it holds. Only one sweep at a time may work in it, or the shards of one.
     public init(_ plan: SweepPlan, jobsAtOnce: Int, cancellation: CancellationFlag) throws {
         self.plan = plan
         self.jobsAtOnce = jobsAtOnce
         self.cancellation = cancellation
-        lock = try FolderLock(plan.folder, option: "--out")
+        lock = try FolderLock(plan.folder, option: "--out", plan.isShard ? .shared : .alone)
         try makeOwnFolder(plan.folder + "/output")
         summary = try SweepSummary(of: plan)
-        jobs = try plan.runs.map { run in
-            // A run that was killed at its very beginning lacks one of them.
-            guard
-                ["log.csv", "config.resolved.cfg"].allSatisfy({
-                    FileManager.default.fileExists(atPath: "\(run.folder)/\($0)")
-                })
-            else { return Job(run: run, state: .planned) }
-            let record = try RunRecord(path: run.folder)
-            let state: State =
-                switch record.state {
-                case .finished: .finished
-                case .diverged: .diverged
-                case .unfinished: .stopped
-                }
-            return Job(run: run, state: state, record: record, stepsBefore: record.log.lastStep)
-        }
+        jobs = try plan.runs.map(Self.job)
+    }
+
+    /// How far a run is, by its folder.
+    private static func job(_ run: SweepPlan.Run) throws -> Job {
+        // A run that was killed at its very beginning lacks one of them.
+        guard
+            ["log.csv", "config.resolved.cfg"].allSatisfy({
+                FileManager.default.fileExists(atPath: "\(run.folder)/\($0)")
+            })
+        else { return Job(run: run, state: .planned) }
+        let record = try RunRecord(path: run.folder)
+        let state: State =
+            switch record.state {
+            case .finished: .finished
+            case .diverged: .diverged
+            case .unfinished: .stopped
+            }
+        return Job(run: run, state: state, record: record, stepsBefore: record.log.lastStep)
     }
 
     /// Makes all runs. Returns false where it was stopped before the end; throws where runs failed.
@@ -100,6 +103,11 @@ public final class Sweep {
 
     private func start(_ index: Int) throws {
         let run = jobs[index].run
+        if plan.isShard {
+            // Somebody else may have made it meanwhile: the same shard, or one of another count.
+            jobs[index] = try Self.job(run)
+            if [.finished, .diverged].contains(jobs[index].state) { return }
+        }
         let process = Process()
         process.executableURL = URL(
             filePath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))

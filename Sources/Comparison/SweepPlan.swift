@@ -26,6 +26,9 @@ public struct SweepPlan: Sendable {
 
     public let folder: String
     public let runs: [Run]
+    /// With those of other shards, which work in the same folder.
+    let allRuns: [Run]
+    let isShard: Bool
     let keys: [String]
     /// Whether optimizers are compared. The configuration's `optimizer` section is then ignored: it would favour its own
     /// optimizer.
@@ -88,6 +91,7 @@ public struct SweepPlan: Sendable {
                 }
             }
         }
+        (allRuns, isShard) = (runs, shard.count > 1)
         self.runs = runs.enumerated().filter { $0.offset % shard.count == shard.index - 1 }.map(\.element)
         for run in self.runs { try Self.checkExisting(run) }
     }

@@ -3,33 +3,47 @@ import Files
 import Foundation
 
 /// `summary.csv` of a sweep's folder: a line for each run of the plan, and for those that earlier plans made
-/// there.
+/// there. The shards of a sweep write it in turn.
 struct SweepSummary {
+    private let plan: SweepPlan
     private let path: String
-    private let keys: [String]
-    /// Lines of other plans, by column.
-    private let earlier: [[String: String]]
+    /// Lines of other plans, and of the plan's other shards, as they were at the start.
+    private let earlier: [Row]
+
+    typealias Row = [String: String]
+    typealias Entry = (run: SweepPlan.Run, state: Sweep.State, record: RunRecord?, message: String)
 
     static let name = "summary.csv"
 
-    /// Reads what earlier plans left. Runs whose folders were removed are forgotten.
+    /// Reads what is there. Runs whose folders were removed are forgotten.
     init(of plan: SweepPlan) throws {
+        self.plan = plan
         path = plan.folder + "/" + Self.name
-        let names = Set(plan.runs.map(\.name))
-        let rows = sweepRows(plan.folder).filter { row in
-            let isMade = row["run"].map { RunFolder.holdsRun(Files.path(of: $0, in: plan.folder)) } ?? false
-            return !names.contains(row["run"] ?? "") && (isMade || ["planned", "failed"].contains(row["state"]))
-        }
-        earlier = rows.map { row in
-            // Nothing runs in a folder that nobody holds.
-            row["state"] == "running" ? row.merging(["state": "stopped"]) { $1 } : row
-        }
-        let fixed = ["optimizer.name", "training.seed", "data.seed"]
-        let others = earlier.flatMap { $0.keys.filter { $0.contains(".") }.sorted() }
-        keys = (["optimizer.lr"] + plan.keys + others).unique.filter { !fixed.contains($0) }
+        earlier = Self.others(plan)
     }
 
-    func write(_ runs: [(run: SweepPlan.Run, state: Sweep.State, record: RunRecord?, message: String)]) throws {
+    /// The lines that are not of the plan's own runs.
+    private static func others(_ plan: SweepPlan) -> [Row] {
+        let names = Set(plan.runs.map(\.name))
+        let withoutFolder = ["planned", "failed"] + (plan.isShard ? ["running"] : [])
+        let rows = sweepRows(plan.folder).filter { row in
+            let isMade = row["run"].map { RunFolder.holdsRun(Files.path(of: $0, in: plan.folder)) } ?? false
+            return !names.contains(row["run"] ?? "") && (isMade || withoutFolder.contains(row["state"] ?? ""))
+        }
+        // Nothing runs in a folder that nobody else holds.
+        return plan.isShard
+            ? rows : rows.map { $0["state"] == "running" ? $0.merging(["state": "stopped"]) { $1 } : $0 }
+    }
+
+    func write(_ runs: [Entry]) throws {
+        let turn = plan.isShard ? try FolderLock(plan.folder + "/output", option: "--out", .inTurn) : nil
+        defer { withExtendedLifetime(turn) {} }
+        let earlier = plan.isShard ? Self.others(plan) : earlier
+        let known = Set(earlier.compactMap { $0["run"] } + runs.map(\.run.name))
+        let runs = runs + plan.allRuns.filter { !known.contains($0.name) }.map { ($0, .planned, nil, "") }
+        let fixed = ["optimizer.name", "training.seed", "data.seed"]
+        let others = earlier.flatMap { $0.keys.filter { $0.contains(".") }.sorted() }
+        let keys = (["optimizer.lr"] + plan.keys + others).unique.filter { !fixed.contains($0) }
         let columns =
             ["run", "state", "optimizer", "seed"] + keys
             + [
@@ -54,7 +68,12 @@ struct SweepSummary {
                 ]
         }
         let kept = earlier.map { row in columns.map { row[$0] ?? "" } }
-        let text = ([columns] + kept + rows).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
+        // In the order of the plan, whoever writes.
+        let place = Dictionary(uniqueKeysWithValues: zip(plan.allRuns.map(\.name), 0...))
+        let lines = (kept + rows).enumerated().sorted {
+            (place[$0.element[0]] ?? -1, $0.offset) < (place[$1.element[0]] ?? -1, $1.offset)
+        }
+        let text = ([columns] + lines.map(\.element)).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
         try AtomicFile.write(text, to: path)
     }
 }

@@ -2,21 +2,38 @@ import Console
 import Foundation
 import Glibc
 
-/// A folder in which this process alone works for as long as the object lives.
+/// A folder in which this process works for as long as the object lives: alone, unless it agreed to share it.
 ///
 /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
 package final class FolderLock {
+    package enum Sharing {
+        /// Nobody else may hold the folder.
+        case alone
+        /// Others who share it, too, may.
+        case shared
+        /// Alone, as soon as whoever holds it is done.
+        case inTurn
+
+        fileprivate var operation: Int32 {
+            switch self {
+            case .alone: LOCK_EX | LOCK_NB
+            case .shared: LOCK_SH | LOCK_NB
+            case .inTurn: LOCK_EX
+            }
+        }
+    }
+
     package let isNew: Bool
     private let descriptor: Int32
 
     /// Makes the folder where it is missing. Throws where another process holds it; `option` is how the user
     /// named it.
-    package init(_ folder: String, option: String = "output.run_dir") throws {
+    package init(_ folder: String, option: String = "output.run_dir", _ sharing: Sharing = .alone) throws {
         let file = folder + "/.lock"
         while true {
             let isNew = try makeFolder(folder)
             let descriptor = try openOwnFile(file, O_RDWR)
-            if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            if flock(descriptor, sharing.operation) != 0 {
                 let code = errno
                 close(descriptor)
                 guard code == EWOULDBLOCK else { throw UserError.system("lock", file, code: code) }
@@ -33,7 +50,8 @@ package final class FolderLock {
                 (locked.st_dev, locked.st_ino) == (present.st_dev, present.st_ino)
             {
                 ftruncate(descriptor, 0)
-                let owner = Array("\(getpid())\n".utf8)
+                // Of several who share it none is named.
+                let owner = sharing == .shared ? [] : Array("\(getpid())\n".utf8)
                 pwrite(descriptor, owner, owner.count, 0)
                 (self.isNew, self.descriptor) = (isNew, descriptor)
                 return

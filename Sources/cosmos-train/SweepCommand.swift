@@ -62,8 +62,8 @@ struct SweepCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Make only every n-th run, from the k-th on: the share of one of n machines. Copy their folders into one: the "
-                + "same command without --shard then finds all runs finished.",
+            "Make only every n-th run, from the k-th on: the share of one of n machines. They may share --out; else copy "
+                + "their folders into one, where the same command without --shard finds all runs finished.",
             valueName: "k/n"))
     var shard: String?
 

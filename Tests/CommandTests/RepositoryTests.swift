@@ -96,12 +96,14 @@ import Testing
     }
 
     @Test func everyScriptParsesAndHasHelp() throws {
-        let scripts = Self.files(in: "scripts", suffix: ".sh") + Self.files(in: ".ci", suffix: "run")
+        let scripts = [("scripts", ".sh"), ("scripts", ".sbatch"), ("Tests/Cluster", ".sh"), (".ci", "run")].flatMap {
+            Self.files(in: $0.0, suffix: $0.1)
+        }
         #expect(scripts.count >= 8)
         for script in scripts {
             let check = try run("bash", ["-n", script])
             #expect(check.status == 0, "\(check.errorOutput)")
-            guard script.hasPrefix("scripts/"), script != "scripts/common.sh" else { continue }
+            guard script.hasPrefix("scripts/"), script.hasSuffix(".sh"), !script.hasSuffix("/common.sh") else { continue }
             let help = try run(script, ["--help"])
             #expect(help.status == 0)
             #expect(help.output.contains("Usage: \(script)"), "\(script) --help: \(help.output)")

@@ -219,13 +219,51 @@ import Testing
                 try run(program, ["sweep", "--config", "run.cfg", "--out", "sweep"] + grid + arguments, in: folder)
             }
             #expect(try sweep("--shard", "2/2").status == 0)
-            #expect(try states(in: folder) == ["lr0.02": "finished"])
+            #expect(try states(in: folder) == ["lr0.01": "planned", "lr0.02": "finished", "lr0.03": "planned"])
             #expect(try sweep("--shard", "1/2").status == 0)
             let all = try sweep()
             #expect(all.status == 0 && all.errorOutput.matches(of: /finished before/).count == 3, "\(all.errorOutput)")
             let summary = try String(contentsOf: folder.appending(path: "sweep/summary.csv"), encoding: .utf8)
             #expect(summary.matches(of: /,cosmos-train [\d.]+,("[^"]+"|[^,"]+),\n/).count == 3, "\(summary)")
             for bad in ["0/2", "3/2", "2", "a/b", "1/2/3"] { #expect(try sweep("--shard", bad).status == 64) }
+        }
+    }
+
+    @Test func shardsWorkAtOnceInOneFolder() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 60)
+            func start(_ shard: [String]) throws -> Process {
+                let process = Process()
+                process.executableURL = URL(filePath: program)
+                process.arguments =
+                    [
+                        "sweep", "--config", "run.cfg", "--out", "sweep", "--vary", "optimizer.lr=1e-2,2e-2", "--seeds",
+                        "4",
+                    ]
+                    + shard
+                process.currentDirectoryURL = folder
+                process.standardInput = FileHandle.nullDevice
+                process.standardError = FileHandle.nullDevice
+                try process.run()
+                return process
+            }
+            let shards = try ["1/3", "2/3", "3/3"].map { try start(["--shard", $0]) }
+            while (try? states(in: folder)) == nil { usleep(1000) }
+            let whole = try start([])
+            whole.waitUntilExit()
+            #expect(whole.terminationStatus == 64)
+            for shard in shards {
+                shard.waitUntilExit()
+                #expect(shard.terminationStatus == 0)
+            }
+            #expect(try states(in: folder).values.allSatisfy { $0 == "finished" })
+            let summary = try String(contentsOf: folder.appending(path: "sweep/summary.csv"), encoding: .utf8)
+            let names = summary.split(separator: "\n").dropFirst().map { String($0.prefix { $0 != "," }) }
+            #expect(names == [0.01, 0.02].flatMap { lr in (1...4).map { "lr\(lr)-seed\($0)" } })
+            for name in names {
+                let log = try String(contentsOf: folder.appending(path: "sweep/\(name)/log.csv"), encoding: .utf8)
+                #expect(log.count { $0 == "\n" } == 61)
+            }
         }
     }
 
