@@ -95,6 +95,7 @@ for part in "${parts[@]}"; do
             short short short-1.yaml --seeds 1
             short adam-rate adam-rate.yaml --seeds 1
             short short short-2.yaml --seeds 1
+            short short short-seeds.yaml --seeds 5
             ;;
         long) long long long.yaml --seeds 1 ;;
         variants)
