@@ -92,12 +92,15 @@ for part in "${parts[@]}"; do
     case "$part" in
         data) make_data ;;
         short)
-            short short short-1.yaml --seeds 1
+            short short rates-1.yaml --seeds 1
             short adam-rate adam-rate.yaml --seeds 1
-            short short short-2.yaml --seeds 1
+            short short rates-2.yaml --seeds 1
             short short short-seeds.yaml --seeds 5
             ;;
-        long) long long long.yaml --seeds 1 ;;
+        long)
+            long long rates-1.yaml --seeds 1
+            long long rates-2.yaml --seeds 1
+            ;;
         variants)
             for file in configs/studies/variants/*.yaml; do
                 name="$(basename "$file" .yaml)"
