@@ -49,7 +49,7 @@ public struct CheckpointStore: Sendable {
         return checkpoint
     }
 
-    /// Writes a state that nobody should take for a good one.
+    /// Writes a state under a name that resuming passes over.
     package func saveAside(_ contents: Checkpoint.Contents, status: StatusLine) throws {
         _ = try write(contents, to: asidePath(step: contents.state.step), status)
     }

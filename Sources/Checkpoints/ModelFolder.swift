@@ -26,7 +26,7 @@ public struct ModelFolder: Sendable {
         if let checkpoint {
             self.path = checkpoint.path
         } else if RunFolder.holdsRun(path) {
-            // A copy may have no other.
+            // The copy of a run may have no other checkpoint.
             guard access(path + "/checkpoints/latest", F_OK) == 0 else {
                 throw UserError(.usage, "the run in \(path) has no checkpoint yet", hint: "let it reach one")
             }

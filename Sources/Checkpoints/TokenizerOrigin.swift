@@ -19,7 +19,7 @@ public struct TokenizerOrigin: Sendable {
         self.init(fingerprint, of: "the shards of \(path)")
     }
 
-    /// Of a model: its tokenizer's file, or what its checkpoint says of its data; nil where neither is known.
+    /// The origin of a model: its tokenizer's file, or what its checkpoint says of its data; nil where neither is known.
     package init?(_ folder: ModelFolder) throws {
         if let tokenizer = try folder.loadTokenizer() {
             self.init(tokenizer)

@@ -7,9 +7,9 @@ public struct TrainerState: Codable, Equatable, Sendable {
     /// Where the run stands in its data, and what data that is.
     public struct DataState: Codable, Equatable, Sendable {
         public var windowCount: Int
-        /// Of the training tokens: `TokenDataset.contentFingerprint`.
+        /// `TokenDataset.contentFingerprint` of the training tokens.
         public var contentFingerprint: UInt32
-        /// Of the tokenizer that made the training tokens, nil where their shards do not say.
+        /// The fingerprint of the tokenizer that made the training tokens; nil where their shards do not say.
         public var tokenizerFingerprint: UInt64?
         public var position: BatchSampler.Position
 
@@ -49,7 +49,7 @@ public struct TrainerState: Codable, Equatable, Sendable {
         }
     }
 
-    /// What is impossible in it, nil where nothing is.
+    /// What is impossible in this state; nil where nothing is.
     var problem: String? {
         // What lies beyond is no number of anything, and sums of it would overflow.
         let counts = 0...1 << 53

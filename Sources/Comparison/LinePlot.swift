@@ -13,7 +13,7 @@ struct LinePlot {
         var style = Style.lineAndMarks
         /// Single runs behind their mean.
         var faintPoints: [(x: Double, y: Double)] = []
-        /// Where there is no loss, because the run diverged: crosses at the top.
+        /// Crosses at the top, where a run diverged and has no loss.
         var diverged: [Double] = []
     }
 

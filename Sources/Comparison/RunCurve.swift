@@ -9,7 +9,7 @@ struct RunCurve {
     let name: String
     let folder: String
     let optimizer: String
-    /// Of each step; not finite where the log has no number.
+    /// The loss of each step; not finite where the log has no number.
     private(set) var train: [(x: Double, y: Double)] = []
     private(set) var validation: [(x: Double, y: Double)] = []
 

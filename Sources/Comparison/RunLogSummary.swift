@@ -62,7 +62,7 @@ public struct RunLogSummary: Sendable {
         }
     }
 
-    /// What a person should know who reads numbers of it.
+    /// What a reader of this log's numbers should know.
     func caveat(_ run: String) -> String? {
         if missingSteps == 0 { return nil }
         return

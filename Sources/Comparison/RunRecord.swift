@@ -56,7 +56,7 @@ public struct RunRecord: Sendable {
     /// Settings that make it one of several variants of its optimizer; see `tellApart`.
     fileprivate var variant: [String] = []
     public var learningRate: Double { configuration.optimizer.hyperparameters.lr }
-    /// Of the weights and of the data: what two runs of one setting differ in.
+    /// The seeds of the weights and of the data: what runs of one setting differ in.
     public var seed: String {
         let (weights, data) = (configuration.training.seed, configuration.data.seed)
         return weights == data ? "\(weights)" : "\(weights)/\(data)"
@@ -69,7 +69,7 @@ public struct RunRecord: Sendable {
         guard state == .finished, let last = log.validations.last, last.step == configuration.steps else { return nil }
         return last.loss
     }
-    /// Of all steps together: seldom, costly refreshes count with their share.
+    /// The mean over all steps, so that rare, costly ones count with their share.
     public var optimizerSecondsPerStep: Double { log.optimizerSeconds / Double(max(1, log.lastStep)) }
     public var tokensPerSecond: Double { Double(log.lastTokens) / max(log.seconds, 1e-9) }
 

@@ -1,7 +1,7 @@
 import Console
 import Foundation
 
-/// Where a run first had a validation loss, in between validations by a straight line.
+/// Where a run first had a validation loss, interpolated between validations.
 public struct TargetCrossing: Sendable {
     public let step: Double
     public let tokens: Double
@@ -44,7 +44,7 @@ public struct SpeedUp: Sendable {
     public let estimates: [Estimate]
     public let problem: String?
 
-    /// The curve has three parameters: it goes through three points whatever they are.
+    /// The curve has three parameters, so three points would never contradict it.
     public static let neededPoints = 4
 
     init(best: [Comparison.Setting], settings: [Comparison.Setting], adamwRuns: [RunRecord]) throws {

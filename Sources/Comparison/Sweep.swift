@@ -22,7 +22,7 @@ public final class Sweep {
         var process: Process?
         /// What it said when it failed.
         var message = ""
-        /// Of a run that has ended, or was stopped before.
+        /// The run's record, once it has ended or was stopped before.
         var record: RunRecord?
         /// Steps that were made before this call.
         var stepsBefore = 0

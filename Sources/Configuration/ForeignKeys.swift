@@ -1,4 +1,4 @@
-/// Where settings are that people know by the names of other programs (transformers, nanoGPT, llm.c, torchtitan,
+/// The keys of settings that people know under the names of other programs (transformers, nanoGPT, llm.c, torchtitan,
 /// Megatron), for "did you mean".
 package let foreignKeys: [String: String] = {
     let names = [

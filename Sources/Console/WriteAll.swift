@@ -22,6 +22,6 @@ package func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at 
 /// Prints what is not a command's result.
 public func printToStandardError(_ line: String) {
     var text = line.printable + "\n"
-    // Where nobody listens there is nobody to tell.
+    // There is nowhere left to report an error.
     _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
 }

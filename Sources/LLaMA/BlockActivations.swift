@@ -56,7 +56,7 @@ final class BackwardBuffers<Element: ActivationElement> {
     /// The norms' outputs and the gated activation, rebuilt for the weight gradients.
     let attentionInput, mlpInput: Tensor<Element>
     let gated: Tensor<Element>
-    /// Weight gradients whose operands stay as they are until the next phase, which is to take them.
+    /// Weight gradients that the next phase computes beside its own work. Their operands do not change until then.
     var waiting: [WeightGradientTile<Element>] = []
     /// One row of norm gain gradients for each tile of tokens.
     let gains: Tensor<Float>
@@ -71,7 +71,7 @@ final class BackwardBuffers<Element: ActivationElement> {
         gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenTile).count, config.hiddenSize)
     }
 
-    /// Those that wait, for whoever runs them now.
+    /// Hands over the weight gradients that wait.
     func takeWaiting() -> [WeightGradientTile<Element>] {
         defer { waiting = [] }
         return waiting

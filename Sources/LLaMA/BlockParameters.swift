@@ -1,6 +1,5 @@
 import TensorCore
 
-/// The parameters of one transformer block.
 struct BlockParameters {
     let query, key, value, output: Parameter
     let gate, up, down: Parameter
@@ -33,7 +32,7 @@ struct BlockParameters {
 /// A parameter as the right operand of products.
 final class Linear<Element: ActivationElement> {
     let parameter: Parameter
-    /// By tiles of rows, in order.
+    /// The weight in tiles of rows, in order.
     let tiles: [(rows: Range<Int>, weight: WeightOperand<Element>)]
 
     /// One tile, or tiles of `tileRows` output features.

@@ -24,7 +24,6 @@ public final class Decoder {
 
     /// The number of tokens the cache holds.
     public private(set) var position = 0
-    /// The most it can hold.
     public let maxLength: Int
 
     /// Prompt tokens that go through the model together.
@@ -55,7 +54,6 @@ public final class Decoder {
         lse = Tensor(config.numAttentionHeads * Self.chunk)
     }
 
-    /// Forgets the sequence.
     public func reset() { position = 0 }
 
     /// Appends tokens to the sequence and returns the logits that follow the last of them, one for

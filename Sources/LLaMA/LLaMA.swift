@@ -68,13 +68,12 @@ public final class LLaMA {
             }
     }
 
-    /// The number of scalars in all parameters.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
 
     /// What the model holds. Of a model made by `withoutMemory`: what it would hold.
     public var memory: LLaMAMemory { memory(forwardOnly: false) }
 
-    /// What of it is ever touched where nothing is trained.
+    /// The part of it that evaluation touches: no gradients, one layer's activations.
     public var forwardMemory: LLaMAMemory { memory(forwardOnly: true) }
 
     private func memory(forwardOnly: Bool) -> LLaMAMemory {

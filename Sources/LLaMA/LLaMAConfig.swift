@@ -23,7 +23,6 @@ public struct LLaMAConfig: ConfigurationSection, Equatable {
 
     public init() {}
 
-    /// The dimension of one attention head.
     public var headDim: Int { hiddenSize / numAttentionHeads }
 
     /// The longest sequence. This and the other bounds are far beyond any model that a CPU trains; with them no

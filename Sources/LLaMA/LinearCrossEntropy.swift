@@ -20,7 +20,6 @@ import TensorCore
 
 /// A loss summed over tokens: the exact mean over any number of batches is the ratio of the sums.
 public struct TokenLoss: Sendable {
-    /// The sum of the tokens' losses in nats.
     public var sum: Double
     /// The number of tokens that have a target.
     public var count: Int

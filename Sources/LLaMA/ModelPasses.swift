@@ -33,7 +33,6 @@ final class ModelPasses<Element: ActivationElement> {
     private let activations: [BlockActivations<Element>]
     /// The residual stream: the embedding on entry of the first block, the last block's output in the end.
     private let stream: Tensor<Float>
-    /// The final norm's output.
     private let normalized: Tensor<Element>
     private let buffers: BackwardBuffers<Element>
     private(set) var seconds = PassSeconds()

@@ -13,7 +13,6 @@
 import TensorCore
 
 enum RMSNorm {
-    /// Normalizes the rows of `x` into `y`.
     static func forward<Input: TensorElement, Output: TensorElement>(
         _ x: Matrix<Input>, gain: Tensor<Float>, eps: Float, into y: Matrix<Output>
     ) {

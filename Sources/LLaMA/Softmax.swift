@@ -12,7 +12,6 @@ enum Softmax {
         return (shift, exponentials(x, count: count, scale: scale, shift: shift))
     }
 
-    /// The largest x_j.
     @inline(__always)
     static func max(_ x: UnsafePointer<Float>, count: Int) -> Float {
         var largest = Lanes(repeating: -.infinity)

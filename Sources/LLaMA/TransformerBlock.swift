@@ -82,7 +82,6 @@ struct BlockContext {
     }
 }
 
-/// One block's two passes.
 final class TransformerBlock<Element: ActivationElement> {
     private let query, key, value, output: Linear<Element>
     private let gate, up, down: Linear<Element>

@@ -8,15 +8,15 @@ public struct Provenance: Codable, Equatable, Sendable {
 
     /// "cosmos-train 0.1.0"
     public var program: String
-    /// Of the source; "unknown" where it was built outside a git checkout.
+    /// The commit of the source; "unknown" where the program was built outside a git checkout.
     public var commit: String
     /// "release, native, Swift 6.3"
     public var build: String
-    /// With paths as seen from the folder in which it was given.
+    /// As it was given, absolute paths shortened to those from its folder.
     public var command: String
     public var host: String
     public var cpu: String
-    /// That the process may run on.
+    /// The cores that the process may run on.
     public var cores: Int
     public var threads: Int
     /// "0.3.21, kernels for SkylakeX"
@@ -24,7 +24,7 @@ public struct Provenance: Codable, Equatable, Sendable {
     public var lapacke: String
     public var oneDNN: String
 
-    /// Of this process.
+    /// Describes this process.
     public init(commit: String, threads: Int) {
         program = "cosmos-train \(Self.programVersion)"
         self.commit = commit

@@ -42,7 +42,7 @@ struct Adam {
 
     private struct Scalars {
         let meanWeight, squareDecay, squareWeight: Lanes
-        /// Of sqrt(v): a division less an element, for a rounding more.
+        /// The factor of sqrt(v): a multiplication in place of a division, for one rounding more.
         let inverseCorrection: Lanes
         let eps: Lanes
         let stepSize: Float

@@ -20,7 +20,7 @@ public struct AdamW: OptimizerSettings {
         "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101; torch.optim.AdamW"
     public static let stateFormula = "2mn"
 
-    /// Those of every parameter that has no other.
+    /// The settings of every parameter for which `adam` gives no others.
     public var own = AdamSettings()
     public var adam: AdamSettings?
 

@@ -63,8 +63,8 @@ public struct LearningRateSchedule: ConfigurationSection, Equatable {
         }
     }
 
-    /// The steps that a run of `steps` makes before its rate falls, up to which it can be made longer; nil where that
-    /// is no phase of its own.
+    /// The steps that a run of `steps` makes before its rate falls: from there it can be made longer. Nil where the rate
+    /// does not fall in a phase at the end.
     public func decayStart(of steps: Int) -> Int? { shape == .wsd ? steps - decay.steps(of: steps) : nil }
 }
 

@@ -17,7 +17,7 @@ struct LowRankBasis {
     var matrix: Matrix<Float> { vectors.matrix }
     var rank: Int { matrix.rows }
 
-    /// Of a renewal only: what is taken from the arena next lies over it.
+    /// Scratch of a renewal alone: what is taken from the arena next lies over it.
     func scratchOfRenewal(_ arena: Arena, _ rows: Int, _ columns: Int) -> SingularBasisScratch {
         arena.overlaid { SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank) }
     }

@@ -15,7 +15,7 @@ public final class Optimizer {
         let rule: any OptimizerRule
         /// The state, without the parameter's name.
         public let state: [NamedTensor]
-        /// The place among the parameters with that rule.
+        /// The parameter's place among those with the same rule.
         let index: Int
         let count: Int
 
@@ -93,7 +93,7 @@ public final class Optimizer {
         let order = matrices.map { (slot: $0, cost: slots[$0].flops(atStep: stepCount)) }
             .sorted { ($1.cost, $0.slot) < ($0.cost, $1.slot) }
         let next = Atomic<Int>(0)
-        // Of several failures the first parameter's is reported, whoever meets it first.
+        // Where several parameters fail, the first one is reported, whichever worker fails first.
         let failure = Mutex<(slot: Int, what: NumericalFailure)?>(nil)
         func run(_ slot: Int, _ units: Range<Int>, _ arena: Arena) throws {
             do {

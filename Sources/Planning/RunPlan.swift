@@ -27,7 +27,7 @@ public struct RunPlan: Codable, Sendable {
 
     /// How fast, from a probe on this machine.
     public struct Speed: Codable, Equatable, Sendable {
-        /// By the measurement in the middle; and by the slowest and the fastest.
+        /// By the median measurement, the slowest and the fastest.
         public let tokensPerSecond: Double
         public let slowestTokensPerSecond: Double
         public let fastestTokensPerSecond: Double

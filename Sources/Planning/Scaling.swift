@@ -23,7 +23,7 @@ public struct Scaling: Encodable, Sendable {
 
     public let predicted: [Int: Double]
     public private(set) var measured: [Int: Double] = [:]
-    /// Those that take longest on many workers first.
+    /// Sorted: those that take longest on many workers come first.
     public let phases: [Phase]
     /// Seconds until a second worker has come to a call and it has ended. Each further one is taken to cost as much
     /// again.

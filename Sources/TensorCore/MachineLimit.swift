@@ -14,7 +14,7 @@ public struct MachineLimit: Sendable {
     /// Products of bfloat16 summed in float32; nil where the CPU has no instruction for them.
     public let bf16: Rate?
 
-    /// Of products of that precision.
+    /// The limit for products of that precision.
     public func rate(bf16 isBF16: Bool) -> Rate { isBF16 ? bf16 ?? fp32 : fp32 }
 
     /// Measures each of the two for about `seconds`, on the pool's workers, but no more than there are cores: where they

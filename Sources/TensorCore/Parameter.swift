@@ -31,7 +31,7 @@ public enum ParameterRole: Hashable, Sendable {
 public final class Parameter: Sendable {
     public let name: String
     public let role: ParameterRole
-    /// The weight, for those who do not change it.
+    /// The weight, to be read only.
     package let values: Tensor<Float>
     public let gradient: Tensor<Float>
     private let lease = Mutex(Lease())

@@ -4,7 +4,7 @@ import TensorCore
 /// The ids of some records, the work of one task.
 struct EncodedRecords {
     var tokens: [UInt16] = []
-    /// Where in `tokens` documents end; what follows the last is the start of one that goes on.
+    /// Where in `tokens` documents end. Tokens after the last end are the start of a document that goes on.
     var documentEnds: [Int] = []
     var textBytes = 0
     var bad: [BadDocument] = []

@@ -18,8 +18,8 @@ struct DocumentIndex {
     let firstDocuments: [Int]
     let notices: [String]
     private let endOfTextID: UInt16
-    /// Of each shard's documents, where they begin (the number of the shard's tokens if in the next one) and how
-    /// many tokens their rows have, the end-of-text id included.
+    /// For each shard, where its documents begin (at the number of its tokens: in the next shard) and how many tokens
+    /// their rows have, the end-of-text id included.
     private let documents: [[(start: UInt32, count: UInt32)]]
 
     init(_ shards: [Shard], length: Int, pool: WorkerPool) throws {

@@ -64,7 +64,7 @@ package struct SentencePieceModel {
         if replacesCharacters { losses.append("characters are replaced (\(normalization))") }
         if removesSpaces { losses.append("spaces are joined and those at the ends dropped") }
         if !hasByteFallback { losses.append("characters outside the vocabulary become <unk>") }
-        // Only after all: nobody misses U+2581 where accents are gone.
+        // Of note only where nothing else is lost.
         if losses.isEmpty, prependsSpace || !escapesSpaces { losses.append("U+2581 becomes a space") }
         return losses
     }

@@ -156,7 +156,7 @@ struct ShardSet {
             }
             if first == nil { first = (shard.path, extras) }
         }
-        // 0: of a tokenizer that nobody knows.
+        // 0 stands for an unknown tokenizer.
         tokenizerFingerprint = first?.extras.tokenizerFingerprint == 0 ? nil : first?.extras.tokenizerFingerprint
         if isFolder { for set in sets.values { try Self.checkComplete(set) } }
         if sets.count > 1 {

@@ -54,7 +54,7 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// Opens and checks the shards of `path`: a folder, a file, or a glob of `.bin` files. Every
     /// token is looked at: its id must be below `vocabularySize`, and the checksums must be right.
-    /// `pool`: who looks; nil: one thread. `cancellation` ends that by `CancellationError`.
+    /// `pool` shares that work; nil: one thread. `cancellation` ends it by `CancellationError`.
     public init(
         path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil,
         cancellation: CancellationFlag? = nil

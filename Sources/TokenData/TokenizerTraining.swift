@@ -187,8 +187,8 @@ private final class SentenceSource {
     /// The text that is being split, and where the next sentence begins in it.
     private var text: [UInt8] = []
     private var position = 0
-    /// Where the line ends in which `position` lies, behind its line feed and those of empty lines after it;
-    /// not behind `position`: not known yet.
+    /// The end of the line in which `position` lies, after its line feed and empty lines that follow. At `position` or
+    /// before it: not known yet.
     private var lineEnd = 0
     /// What belongs before the next text.
     private var unfinishedLine: [UInt8] = []
