@@ -41,13 +41,11 @@ struct LinePlot {
 
     /// The SVG element; nil where there is nothing to draw.
     var svg: String? {
-        func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
-            point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
-                && point.x >= xLimits.low ?? -.infinity && point.x <= xLimits.high ?? .infinity
-        }
         let front = series.filter { $0.style != .faint }
-        let shown = (front.isEmpty ? series : front).flatMap { $0.points + $0.faintPoints }.filter(isDrawn)
-        let inside = shown.filter { $0.y >= yLimits.low ?? -.infinity && $0.y <= yLimits.high ?? .infinity }
+        let shown = (front.isEmpty ? series : front).flatMap { $0.points + $0.faintPoints }.filter {
+            isDrawn($0) && xLimits.contain($0.x)
+        }
+        let inside = shown.filter { yLimits.contain($0.y) }
         guard !inside.isEmpty else { return nil }
         let x = Axis(
             shown.map(\.x) + series.flatMap(\.diverged), xLimits, from: Self.frame.left, to: Self.frame.right,
@@ -103,10 +101,11 @@ struct LinePlot {
         }.joined()
     }
 
+    private func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
+        point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
+    }
+
     private func drawing(_ series: Series, _ x: Axis, _ y: Axis) -> String {
-        func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
-            point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
-        }
         var text = "<g clip-path=\"url(#\(clipName))\">"
         if series.style != .marks {
             for part in series.points.split(whereSeparator: { !isDrawn($0) }) where part.count > 1 {
@@ -172,6 +171,8 @@ public struct PlotLimits: Sendable {
     public var high: Double?
 
     public init(low: Double? = nil, high: Double? = nil) { (self.low, self.high) = (low, high) }
+
+    func contain(_ value: Double) -> Bool { value >= low ?? -.infinity && value <= high ?? .infinity }
 
     func divided(by scale: Double) -> PlotLimits {
         PlotLimits(low: low.map { $0 / scale }, high: high.map { $0 / scale })

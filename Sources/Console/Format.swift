@@ -4,14 +4,8 @@ import Foundation
 public enum Format {
     /// Bytes in binary units: "17 B", "4.50 GiB".
     public static func bytes(_ count: Int) -> String {
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-        var (value, unit) = (Double(count), 0)
-        // 1023.9996 would otherwise round to "1024 MiB".
-        while abs(value) >= 1023.5, unit < units.count - 1 {
-            value /= 1024
-            unit += 1
-        }
-        return unit == 0 ? "\(count) B" : "\(significant(value)) \(units[unit])"
+        let (value, unit) = scaled(Double(count), by: 1024, [" B", " KiB", " MiB", " GiB", " TiB", " PiB"])
+        return value + unit
     }
 
     /// A count in powers of a thousand: "950", "12.3 K", "4.56 M", "5.00 B".
@@ -20,13 +14,8 @@ public enum Format {
     /// As `count`, for a rate: "812", "3.42 K".
     public static func rate(_ value: Double) -> String {
         guard value.isFinite else { return "-" }
-        let units = ["", " K", " M", " B", " T"]
-        var (value, unit) = (value, 0)
-        while abs(value) >= 999.5, unit < units.count - 1 {
-            value /= 1000
-            unit += 1
-        }
-        return unit == 0 ? String(format: "%.0f", value) : significant(value) + units[unit]
+        let (value, unit) = scaled(value, by: 1000, ["", " K", " M", " B", " T"])
+        return value + unit
     }
 
     /// All digits in groups of three: "1,234,567".
@@ -53,8 +42,15 @@ public enum Format {
         }
     }
 
-    private static func significant(_ value: Double) -> String {
-        let size = abs(value)
-        return String(format: size < 9.995 ? "%.2f" : size < 99.95 ? "%.1f" : "%.0f", value)
+    /// A whole number of the first unit, or three significant digits of the largest in which they are below `base`.
+    private static func scaled(_ value: Double, by base: Double, _ units: [String]) -> (value: String, unit: String) {
+        var (value, unit) = (value, 0)
+        // 1023.9996 would otherwise round to "1024 MiB".
+        while abs(value) >= base - 0.5, unit < units.count - 1 {
+            value /= base
+            unit += 1
+        }
+        let digits = unit == 0 || abs(value) >= 99.95 ? "%.0f" : abs(value) >= 9.995 ? "%.1f" : "%.2f"
+        return (String(format: digits, value), units[unit])
     }
 }

@@ -26,13 +26,8 @@ public struct Sampling: Sendable {
         require(!logits.isEmpty, "a distribution over no tokens")
         let largest = Double(logits.max() ?? 0)
         guard temperature > 0 else {
-            return [
-                (
-                    Int32(
-                        logits.firstIndex(of: Float(largest)).map { logits.distance(from: logits.startIndex, to: $0) }
-                            ?? 0), 1
-                )
-            ]
+            let first = logits.enumerated().first { Double($0.element) == largest }
+            return [(Int32(first?.offset ?? 0), 1)]
         }
         var tokens = logits.enumerated().map {
             (token: Int32($0.offset), probability: exp((Double($0.element) - largest) / temperature))

@@ -15,7 +15,7 @@ public struct Elements {
     init(units: Range<Int>, size: Int, _ context: StepContext) {
         (self.units, self.size, self.context) = (units, size, context)
         (start, count) = (units.lowerBound * size, units.count * size)
-        weight = context.parameter.weight.data + start
+        weight = context.weight.data + start
         gradient = UnsafePointer(context.parameter.gradient.data + start)
         decayBefore = Lanes(repeating: Float(context.decayBefore))
         decayAfter = Lanes(repeating: Float(context.decayAfter))

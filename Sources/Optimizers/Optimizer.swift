@@ -27,7 +27,7 @@ public final class Optimizer {
         func isRenewal(at step: Int) -> Bool { settings.renewal?.isDue(at: step, index: index, of: count) ?? false }
 
         public func flops(atStep step: Int) -> Int {
-            let matrix = parameter.weight.matrix
+            let matrix = parameter.values.matrix
             return rule.flops(rows: matrix.rows, columns: matrix.columns, renewing: isRenewal(at: step))
         }
     }

@@ -26,7 +26,7 @@ public protocol ElementwiseRule: OptimizerRule {
 
 extension ElementwiseRule {
     /// A matrix falls into rows.
-    public func unitCount(of parameter: Parameter) -> Int { parameter.weight.matrix.rows }
+    public func unitCount(of parameter: Parameter) -> Int { parameter.values.matrix.rows }
     /// About a dozen FLOPs an element; time is that of memory.
     public func flops(rows: Int, columns: Int, renewing: Bool) -> Int { 12 * rows * columns }
     public func scratchByteCount(for parameter: Parameter) -> Int { 0 }
@@ -52,7 +52,7 @@ public protocol MatrixRule: OptimizerRule {
 extension MatrixRule {
     public func unitCount(of parameter: Parameter) -> Int { 1 }
     public func scratchByteCount(for parameter: Parameter) -> Int {
-        let matrix = parameter.weight.matrix
+        let matrix = parameter.values.matrix
         return Arena.byteCount { _ = scratch($0, matrix.rows, matrix.columns) }
     }
 

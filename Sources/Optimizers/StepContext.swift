@@ -11,12 +11,14 @@ public struct StepContext {
     /// The workers: idle ones share the products and passes of a matrix.
     public let pool: WorkerPool
     let parameter: Parameter
+    let weight: Tensor<Float>
     /// Factors of the weight, before and after the update is subtracted; one of them is 1.
     @usableFromInline let decayBefore: Double
     @usableFromInline let decayAfter: Double
 
     init(_ slot: Optimizer.Slot, step: Int, learningRateFactor: Double, pool: WorkerPool) {
         (self.step, self.pool, parameter, isRenewal) = (step, pool, slot.parameter, slot.isRenewal(at: step))
+        weight = parameter.weight
         learningRate = slot.learningRate * learningRateFactor
         let decay = 1 - learningRate * slot.settings.weightDecay(of: parameter.role)
         (decayBefore, decayAfter) = type(of: slot.settings).decayFollowsUpdate ? (1, decay) : (decay, 1)
@@ -34,7 +36,7 @@ public struct StepContext {
         let decay = Lanes(repeating: Float(decayBefore * decayAfter))
         // A decay that follows the update shrinks it, too.
         let scale = Lanes(repeating: Float(scale * decayAfter))
-        let weight = parameter.weight.matrix
+        let weight = weight.matrix
         let difference = weight.rowTiles.sum(on: pool) { rows in
             var difference = Lanes.zero
             weight.rows(rows).combine(with: update.rows(rows)) { weight, update in
@@ -51,7 +53,7 @@ public struct StepContext {
     /// The same for an update that is a product and never stored: W <- W - scale a b, and the decay after it.
     func apply(productOf a: Operand<Float>, _ b: Operand<Float>, scale: Float) {
         require(decayBefore == 1, "a decay before a product")
-        let weight = parameter.weight.matrix
+        let weight = weight.matrix
         multiply(a, b, into: weight, alpha: -scale, beta: 1, on: pool)
         guard decayAfter != 1 else { return }
         let decay = Lanes(repeating: Float(decayAfter))
