@@ -45,14 +45,14 @@ public struct MachineLimit: Sendable {
         let threads = threadCount(pool)
         let rates = Tensor<Float>(threads)
         for _ in 0..<slices {
-            pool.forEach(threads) { block, _ in
+            pool.forEach(threads) { task, _ in
                 let start = ContinuousClock.now
                 var (flops, elapsed) = (0.0, 0.0)
                 repeat {
                     flops += run(10_000)
                     elapsed = (ContinuousClock.now - start) / .seconds(1)
                 } while elapsed < seconds / Double(slices)
-                rates.data[block] = max(rates.data[block], Float(flops / elapsed))
+                rates.data[task] = max(rates.data[task], Float(flops / elapsed))
             }
         }
         return Rate(unit: String(cString: name), flopsPerSecond: rates.elements.reduce(0) { $0 + Double($1) })
@@ -61,15 +61,15 @@ public struct MachineLimit: Sendable {
     /// Bytes read and written a second, the best of some copies between two buffers far larger than any
     /// cache: 512 MB.
     public static func copyBandwidth(pool: WorkerPool) -> Double {
-        let (count, block) = (64 << 20, 1 << 18)
+        let (count, part) = (64 << 20, 1 << 18)
         let (source, target) = (Tensor<Float>(count), Tensor<Float>(count))
         // Untouched memory is one page of zeros, read again and again.
         for tensor in [source, target] { tensor.elements.update(repeating: 1) }
         var best = 0.0
         for _ in 0..<5 {
             let start = ContinuousClock.now
-            pool.forEach(count / block) { index, _ in
-                cosmos_stream_copy(target.data + index * block, source.data + index * block, block)
+            pool.forEach(count / part) { index, _ in
+                cosmos_stream_copy(target.data + index * part, source.data + index * part, part)
             }
             best = max(best, 8 * Double(count) / ((ContinuousClock.now - start) / .seconds(1)))
         }
