@@ -107,6 +107,19 @@ for part in "${parts[@]}"; do
                 short "variants/$name" "variants/$name.yaml" --seeds 1
             done
             ;;
+        lengths)
+            for steps in 128 512; do
+                grid "lengths/$steps" lengths.yaml --seeds 3 --set "training.steps=$steps" --set evaluation.every=0
+            done
+            ;;
+        ablations)
+            short ablations/rank-gamma rank-gamma.yaml --seeds 3
+            # As many tokens a batch at each length.
+            for length in 64 1024; do
+                short "ablations/sequence-$length" sequence.yaml --seeds 3 --set "data.sequence_length=$length" \
+                    --set "training.batch_size=$((1024 / length))" --set "training.micro_batch_size=$((1024 / length))"
+            done
+            ;;
         times)
             for round in 1 2 3; do
                 jobs=1 grid "times/$round" times.yaml --seeds 1 --set training.steps=100 --set evaluation.every=0
