@@ -14,6 +14,7 @@
 #   short      six optimizers on 262,144 tokens: learning rates, then five seeds of the best ones
 #              (on the way the lr that embedding, head and norm gains have under Muon, SOAP and COSMOS)
 #   long       the same on 1,048,576 tokens
+#   wide       the same on a model of twice the width, short
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
 #   ablations  the paper's
@@ -37,7 +38,7 @@ while [[ "${1:-}" == --* ]]; do
     shift 2
 done
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations times report); fi
+if ((${#parts[@]} == 0)); then parts=(data short long wide variants lengths ablations times report); fi
 
 cd "$repository"
 program=.build/release/cosmos-train
@@ -54,6 +55,11 @@ short() { grid "$@" --set training.steps=256 --set evaluation.every=0; }
 
 # long FOLDER FILE [OPTION ...]: 1,024 steps.
 long() { grid "$@" --set training.steps=1024; }
+
+# wide FOLDER FILE [OPTION ...]: 256 steps of the shapes of GaLore's smallest model (9m), 1.33 million parameters.
+wide() {
+    short "$@" --set model.hidden_size=128 --set model.intermediate_size=352 --set model.num_attention_heads=4
+}
 
 make_data() {
     scripts/make_corpus.sh --size large data/large/text
@@ -78,7 +84,7 @@ table() {
 
 report() {
     local name
-    for name in short long; do
+    for name in short long wide; do
         if [[ -e "$out/$name/summary.csv" ]]; then table "$name" "$out/$name"; fi
     done
     if [[ -d "$out/variants" ]]; then
@@ -100,6 +106,9 @@ for part in "${parts[@]}"; do
         long)
             long long rates-1.yaml --seeds 1
             long long rates-2.yaml --seeds 1
+            ;;
+        wide)
+            wide wide wide-rates.yaml --seeds 1
             ;;
         variants)
             for file in configs/studies/variants/*.yaml; do

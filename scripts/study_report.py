@@ -76,5 +76,6 @@ content = re.sub(
     content,
     flags=re.DOTALL,
 )
-text.write_text(content)
-print(f"{text}, {text.parent / text.stem / 'summary.csv'}: {sum(row['state'] == 'finished' for row in rows)} finished runs")
+finished = sum(row["state"] == "finished" for row in rows)
+text.write_text(re.sub(r"\*\*\d+ finished runs\*\*", f"**{finished} finished runs**", content))
+print(f"{text}, {text.parent / text.stem / 'summary.csv'}: {finished} finished runs")
