@@ -25,6 +25,7 @@ let package = Package(
         .systemLibrary(name: "CVector"),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
+        .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CMachineLimit"),
         .target(name: "CPlatform"),
@@ -38,7 +39,7 @@ let package = Package(
         .target(name: "Configuration", dependencies: ["Files", .product(name: "Yams", package: "Yams")]),
         .target(
             name: "TensorCore",
-            dependencies: ["CPlatform", "CVector", "CMachineLimit", "COpenBLAS", "CLAPACKE", "COneDNN"],
+            dependencies: ["CPlatform", "CVector", "CMachineLimit", "CHwloc", "COpenBLAS", "CLAPACKE", "COneDNN"],
             swiftSettings: kernelSettings),
         .target(
             name: "LLaMA", dependencies: ["TensorCore", "Configuration"], swiftSettings: kernelSettings),

@@ -4,7 +4,7 @@
 #
 # Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus]
 #
-#   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, zlib, a C++ library
+#   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, hwloc, zlib, a C++ library
 #   plot       for plots as PNG and PDF: rsvg-convert
 #   download   for scripts/download_c4.sh: curl
 #   corpus     for scripts/make_corpus.sh --size large: Perl's HTML::Parser
@@ -55,7 +55,7 @@ packages=()
 for purpose in "${@:-build}"; do
     case "$purpose" in
         # g++ brings the C++ standard library that the SentencePiece shim is compiled against.
-        build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev zlib1g-dev pkg-config g++ git) ;;
+        build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev libhwloc-dev zlib1g-dev pkg-config g++ git) ;;
         plot) packages+=(librsvg2-bin) ;;
         download) packages+=(curl) ;;
         corpus) packages+=(libhtml-parser-perl) ;;
@@ -70,7 +70,7 @@ if command -v dpkg-query > /dev/null && command -v apt-get > /dev/null; then
 else
     missing=()
     if [[ " ${packages[*]} " == *" libopenblas-dev "* ]]; then
-        for library in openblas lapacke sentencepiece zlib; do
+        for library in openblas lapacke sentencepiece hwloc zlib; do
             pkg-config --exists "$library" 2> /dev/null || missing+=("$library (with headers and pkg-config file)")
         done
     fi

@@ -78,7 +78,7 @@ public struct RunRecord: Sendable {
     public var conditions: [(key: String, value: String)] {
         let free = [
             "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
-            "training.micro_batch_size", "training.gradient_lanes", "training.recompute",
+            "training.bind_threads", "training.micro_batch_size", "training.gradient_lanes", "training.recompute",
             "training.optimizer_scratch_mib",
             "training.gradient_clip", "evaluation.every",
         ]

@@ -244,7 +244,7 @@ public struct SweepPlan: Sendable {
         }
         let file = run.folder + "/config.resolved.cfg"
         guard FileManager.default.fileExists(atPath: file) else { return }
-        let free = ["training.threads", "evaluation.every"]
+        let free = ["training.threads", "training.bind_threads", "evaluation.every"]
         let changes = run.configuration.differences(from: try RunConfiguration(file: file)).filter {
             !$0.key.hasPrefix("output.") && !free.contains($0.key)
         }

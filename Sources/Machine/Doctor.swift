@@ -23,7 +23,7 @@ public struct Finding: Equatable, Sendable {
 public enum Doctor {
     public static func examine() -> [Finding] {
         [build, cpu(CPUFeature.all), bfloat16(CPUFeature.all)] + libraries + [kernels, matrixProduct]
-            + resources(SystemLimits()) + [disk(".")]
+            + resources(Topology.current, MachineMemory.current) + [disk(".")]
     }
 
     // MARK: - The program
@@ -73,6 +73,7 @@ public enum Doctor {
         let rows = [
             ("OpenBLAS", "openblas", LinearAlgebraLibrary.version),
             ("LAPACKE", "lapacke", "interface \(lapackVersion)"), ("oneDNN", "libdnnl", BFloat16Library.version),
+            ("hwloc", "libhwloc", nil),
             ("SentencePiece", "sentencepiece", nil),
             ("zlib", "libz", zlibRuntimeVersion),
         ]
@@ -191,22 +192,21 @@ public enum Doctor {
 
     // MARK: - The machine
 
-    package static func resources(_ limits: SystemLimits) -> [Finding] {
-        var cores = "\(limits.allowedCores) of \(limits.onlineCores) may be used"
-        if let quota = limits.coreQuota { cores += String(format: ", time of %.1f by the control group", quota) }
-        let processor: Finding
-        if let quota = limits.coreQuota, quota < Double(limits.allowedCores) {
-            let threads = max(1, Int(quota))
-            processor = Finding(
-                .warn, "cores", cores,
-                remedy: "set training.threads: \(threads), so that threads do not wait for each other")
-        } else if limits.allowedCores < limits.onlineCores {
-            processor = Finding(
-                .warn, "cores", cores, remedy: "the others are withheld by `taskset`, a batch system or a container")
-        } else {
-            processor = Finding(.ok, "cores", cores)
+    package static func resources(_ topology: Topology, _ memory: MachineMemory?) -> [Finding] {
+        let workers = topology.workerCount
+        var remedies: [String] = []
+        if topology.cores.count < topology.machineCoreCount {
+            remedies.append("the others are withheld by `taskset`, a batch system or a container")
         }
-        guard let memory = limits.memory else { return [processor] }
+        if workers < topology.cores.count {
+            remedies.append("the control group's quota holds more workers back: raise it (`--cpus` of a container)")
+        }
+        remedies += topology.nodeNotice.map { [$0] } ?? []
+        let remedy = remedies.isEmpty ? nil : remedies.joined(separator: "; ")
+        let processor = Finding(
+            remedy == nil ? .ok : .warn, "cores",
+            "\(topology.summary); a run has \(workers) worker\(workers == 1 ? "" : "s")", remedy: remedy)
+        guard let memory else { return [processor] }
         let detail = "\(Format.bytes(memory.available)) are available of \(Format.bytes(memory.limit)), \(memory.owner)"
         return [
             processor,

@@ -1,4 +1,5 @@
 import Foundation
+import TensorCore
 
 /// The memory that this machine, or the control group (container, batch job) that the process runs in,
 /// has and can give.
@@ -19,7 +20,40 @@ public struct MachineMemory: Codable, Equatable, Sendable {
     }
 
     /// This process's, now; nil where the kernel does not say.
-    public static var current: MachineMemory? { SystemLimits().memory }
+    public static var current: MachineMemory? { MachineMemory(root: "") }
+
+    /// Reads the kernel's files; `root` stands before their paths.
+    package init?(root: String) {
+        func number(_ path: String) -> Int? {
+            kernelText(root + path).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        }
+        let info = Self.memoryInfo(kernelText(root + "/proc/meminfo") ?? "")
+        guard let total = info["MemTotal"], let available = info["MemAvailable"] else { return nil }
+        self.init(limit: total + (info["SwapTotal"] ?? 0), available: available)
+        for group in ControlGroups(root: root).folders {
+            // The names of version 2, then of version 1. "max" means no limit.
+            guard let most = number(group + "/memory.max") ?? number(group + "/memory.limit_in_bytes"),
+                let used = number(group + "/memory.current") ?? number(group + "/memory.usage_in_bytes")
+            else { continue }
+            // Cached files count as used, but give way.
+            let lines = (kernelText(root + group + "/memory.stat") ?? "").split(separator: "\n")
+                .map { $0.split(separator: " ") }
+            let cached = ["total_inactive_file", "inactive_file"].compactMap { key in
+                lines.first { $0.count == 2 && $0[0] == key }.flatMap { Int($0[1]) }
+            }
+            restrict(to: most, available: max(0, most - max(0, used - (cached.first ?? 0))))
+        }
+    }
+
+    /// "MemTotal:  24684096 kB" lines, in bytes.
+    package static func memoryInfo(_ text: String) -> [String: Int] {
+        var bytes: [String: Int] = [:]
+        for line in text.split(separator: "\n") {
+            let words = line.split(whereSeparator: { $0 == " " || $0 == ":" })
+            if words.count >= 2, let count = Int(words[1]) { bytes[String(words[0])] = count * 1024 }
+        }
+        return bytes
+    }
 
     mutating func restrict(to most: Int, available: Int) {
         self.available = min(self.available, available)

@@ -59,6 +59,8 @@ public struct RunPlan: Codable, Sendable {
     public let flopsPerToken: Double
     public let runFlops: Double
     public let disk: Disk
+    /// How many, and the cores that they have.
+    public let workers: String
     public internal(set) var speed: Speed?
     /// Why there is no speed although it was measured.
     public internal(set) var speedProblem: String?
@@ -80,6 +82,7 @@ public struct RunPlan: Codable, Sendable {
         (steps, tokensPerStep) = (configuration.steps, configuration.tokensPerStep)
         flopsPerToken =
             FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength).trainingPerToken
+        workers = ([pool.summary] + (Topology.current.nodeNotice.map { [$0] } ?? [])).joined(separator: "; ")
         runFlops = flopsPerToken * Double(steps) * Double(tokensPerStep)
         let tokenizer =
             try configuration.data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0

@@ -45,6 +45,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var seed = 1
     public var initFrom: String?
     public var threads = 0
+    public var bindThreads = true
     public var optimizerScratchMiB = Optimizer.defaultScratchBudget >> 20
 
     private var givenMicroBatchSize: Int?
@@ -73,7 +74,10 @@ public struct TrainingSettings: ConfigurationSection {
         .optional(
             "init_from", \.initFrom,
             "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .path),
-        .init("threads", \.threads, "worker threads; 0: all cores", .range(0...1024)),
+        .init(
+            "threads", \.threads, "worker threads; 0: as many as physical cores may be used, by the quota of a container",
+            .range(0...1024)),
+        .init("bind_threads", \.bindThreads, "keep each worker to a core of its own where they take all cores"),
         .init(
             "optimizer_scratch_mib", \.optimizerScratchMiB,
             "scratch memory in MiB for matrices that the optimizer works on at once, one at least: memory, not mathematics",

@@ -22,9 +22,6 @@ public struct CPUFeature: Sendable {
     }
 }
 
-/// The cores the operating system lets this process use.
-public var availableCoreCount: Int { max(1, Int(cosmos_available_cores())) }
-
 /// The threads that this user may have, as `ulimit -u` says it.
 var processLimit: String {
     let limit = cosmos_process_limit()

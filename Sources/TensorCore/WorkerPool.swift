@@ -48,13 +48,19 @@ public final class WorkerPool: @unchecked Sendable {
     }
 
     private var threads: [pthread_t] = []
+    /// Whether each worker keeps to a core of its own.
+    public let isBound: Bool
+    private let maker = pthread_self()
     /// A thread's number as a worker of this pool, plus 1.
     private var key = pthread_key_t()
 
-    /// `threads` workers; 0 means one for each core this process may run on.
-    public init(threads count: Int = 0) {
+    /// `threads` workers; 0 means one for each core that this process may use. Where they take all of these, and it is
+    /// `binding`, each keeps to its own, the calling thread too, as long as there is the pool; fewer would be in the way
+    /// of another process that chose the same ones.
+    public init(threads count: Int = 0, binding: Bool = false) {
         require(count >= 0, "worker pool of \(count) threads")
         workerCount = count == 0 ? availableCoreCount : count
+        isBound = binding && workerCount == Topology.current.cores.count && !DryAllocation.isOn
         spinLimit = workerCount <= availableCoreCount ? .microseconds(100) : .zero
         tiles = Tensor(workerCount, tileOrder * tileOrder)
         jobs = .allocate(capacity: workerCount * Self.nesting)
@@ -78,6 +84,10 @@ public final class WorkerPool: @unchecked Sendable {
             if status != 0 { endWithoutThreads(worker, of: workerCount) }
             threads.append(thread)
         }
+        guard isBound else { return }
+        Topology.current.bind(to: 0)
+        // What it first touches are the weights, which all workers read.
+        Topology.current.spreadMemory()
     }
 
     deinit {
@@ -85,6 +95,7 @@ public final class WorkerPool: @unchecked Sendable {
         calls.add(1)
         calls.wake(workerCount)
         for thread in threads { pthread_join(thread, nil) }
+        if isBound, pthread_equal(maker, pthread_self()) != 0 { Topology.current.release() }
         jobs.deinitialize(count: workerCount * Self.nesting)
         jobs.deallocate()
         leading.deallocate()
@@ -162,6 +173,7 @@ public final class WorkerPool: @unchecked Sendable {
 
     private func work(as worker: Int) {
         pthread_setspecific(key, UnsafeRawPointer(bitPattern: worker + 1))
+        if isBound { Topology.current.bind(to: worker) }
         while !isShuttingDown.load(ordering: .acquiring) {
             if spin(until: { openJobs.load(ordering: .acquiring) > 0 || isShuttingDown.load(ordering: .relaxed) }) {
                 help(as: worker)
@@ -276,6 +288,14 @@ private struct Job: ~Copyable {
     private static func block(_ ticket: UInt64) -> Int? {
         let (count, next) = (ticket >> 32, ticket & 0xFFFF_FFFF)
         return next < count ? Int(next) : nil
+    }
+}
+
+extension WorkerPool {
+    /// "4 workers, each bound to a core, on 4 cores on 1 socket, 1 NUMA node"
+    public var summary: String {
+        "\(workerCount) worker\(workerCount == 1 ? "" : "s")" + (isBound ? ", each bound to a core," : "") + " on "
+            + Topology.current.summary
     }
 }
 

@@ -61,7 +61,7 @@ extension RunSetup {
             ],
             [
                 "workers",
-                "\(pool.workerCount) threads, OpenBLAS for \(LinearAlgebraLibrary.coreName)"
+                "\(pool.summary), OpenBLAS for \(LinearAlgebraLibrary.coreName)"
                     + (training.precision == .bf16 ? ", oneDNN \(BFloat16Library.version)" : ""),
             ],
             [
@@ -131,9 +131,11 @@ extension RunSetup {
                 "evaluation.tokens is \(configuration.evaluation.tokens), the validation data has only "
                     + "\(evaluator.tokenCount) in whole windows")
         }
+        if pool.isBound, let notice = Topology.current.nodeNotice { notes.append(notice) }
         if configuration.training.threads > availableCoreCount {
             notes.append(
-                "training.threads is \(configuration.training.threads), but there are only \(availableCoreCount) cores")
+                "training.threads is \(configuration.training.threads), but there are only \(availableCoreCount) cores "
+                    + "for this process (\(Topology.current.summary))")
         }
         return notes
     }

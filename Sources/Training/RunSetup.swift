@@ -54,7 +54,7 @@ public final class RunSetup {
         let program = residentBytes()
         let (data, training) = (configuration.data, configuration.training)
         try RunDirectory.check(configuration.output.runDirectory, for: purpose)
-        let pool = WorkerPool(threads: training.threads)
+        let pool = configuration.makePool()
         self.pool = pool
 
         if let error = configuration.unsupportedPrecision { throw error }

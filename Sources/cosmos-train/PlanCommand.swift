@@ -48,7 +48,7 @@ struct PlanCommand: ParsableCommand {
         let configuration = try given.configuration()
         if let workers { return try predict(configuration, workers: workers) }
         let (program, machine) = (residentBytes(), MachineMemory.current)
-        let pool = WorkerPool(threads: configuration.training.threads)
+        let pool = configuration.makePool()
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
         var plans = try configurations.map {
             try RunPlan($0, pool: pool, program: program, machine: machine)

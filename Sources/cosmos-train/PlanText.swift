@@ -38,6 +38,7 @@ enum PlanText {
                     + (plan.disk.most > plan.disk.free ? ": NOT ENOUGH" : "")
             ),
         ]
+        run.append(("workers", plan.workers))
         if let speed = plan.speed { run += rows(speed) }
         if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
@@ -109,7 +110,7 @@ enum PlanText {
     static func sweep(_ sweep: SweepPlan, jobs: Int, probe: Bool) throws -> String {
         let (program, machine, status) = (residentBytes(), MachineMemory.current, StatusLine())
         defer { status.finish() }
-        let pool = WorkerPool(threads: sweep.runs[0].configuration.training.threads)
+        let pool = sweep.runs[0].configuration.makePool()
         var (plans, probes) = ([String: RunPlan](), [String: SpeedProbe]())
         var rows: [[String]] = []
         var (memory, seconds) = ([Int](), 0.0)

@@ -1,5 +1,5 @@
 #pragma once
-// What Swift cannot say: how threads wait for each other, the CPUs a process may use, and the CPU's features against
+// What Swift cannot say: how threads wait for each other, the threads a user may have, and the CPU's features against
 // those this build uses.
 #include <linux/futex.h>
 #include <stdbool.h>
@@ -37,17 +37,6 @@ static inline void cosmos_futex_wake(const void *word, int count) {
 static inline uint64_t cosmos_process_limit(void) {
     struct rlimit limit;
     return getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : UINT64_MAX;
-}
-
-/// The number of CPUs the calling process may run on (the affinity mask, not what the machine has);
-/// 0 if it cannot be read. glibc's wrapper is hidden from Swift behind _GNU_SOURCE.
-static inline int cosmos_available_cores(void) {
-    extern long syscall(long number, ...);
-    uint64_t mask[128] = {0};
-    int cores = 0;
-    if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) <= 0) return 0;
-    for (int i = 0; i < 128; i++) cores += __builtin_popcountll(mask[i]);
-    return cores;
 }
 
 /// A CPU feature that matters for speed: whether this build's code needs it and whether the CPU has it.
