@@ -35,10 +35,12 @@ struct ScalingCommand: ParsableCommand {
             encoder.keyEncodingStrategy = .convertToSnakeCase
             return say(String(decoding: try encoder.encode(scaling), as: UTF8.self))
         }
+        let calls = scaling.callSeconds.sorted { $0.key < $1.key }.map {
+            String(format: "%.1f with %ld", $0.value * 1e6, $0.key)
+        }
         say(
-            String(
-                format: "a call that one more worker comes to takes %.1f microseconds longer\n", scaling.handOver * 1e6)
-        )
+            "microseconds of a call that all workers come to: \(calls.joined(separator: ", "))"
+                + String(format: "; %.2f for each more\n", scaling.handOver * 1e6))
         let teams = scaling.predicted.keys.sorted()
         func row(_ name: String, _ cells: [String]) {
             say(

@@ -12,13 +12,14 @@ namespace {
 
 /// Everything that a matmul primitive is made for; two calls with the same key share it.
 struct Key {
+    cosmos_dnnl_type type;
     int64_t m, n, k, a_stride, b_stride, c_stride;
     cosmos_dnnl_layout a_layout, b_layout;
     bool bf16_output;
     float beta;
 
     bool operator==(const Key &other) const {
-        return m == other.m && n == other.n && k == other.k && a_stride == other.a_stride
+        return type == other.type && m == other.m && n == other.n && k == other.k && a_stride == other.a_stride
             && b_stride == other.b_stride && c_stride == other.c_stride && a_layout == other.a_layout
             && b_layout == other.b_layout && bf16_output == other.bf16_output
             && beta == other.beta;
@@ -29,7 +30,7 @@ struct KeyHash {
     size_t operator()(const Key &key) const {
         size_t hash = 0;
         for (int64_t part : {key.m, key.n, key.k, key.a_stride, key.b_stride, key.c_stride,
-                 int64_t(key.a_layout) | key.b_layout << 2 | key.bf16_output << 4, int64_t(key.beta * 0x1p16)})
+                 int64_t(key.a_layout) | key.b_layout << 2 | key.bf16_output << 4 | key.type << 5, int64_t(key.beta * 0x1p16)})
             hash = (hash ^ size_t(part)) * 0x9e3779b97f4a7c15u;
         return hash ^ (hash >> 32);
     }
@@ -44,6 +45,16 @@ struct Product {
 
 memory::desc matrix(int64_t rows, int64_t columns, memory::data_type type, int64_t stride, bool transposed) {
     return memory::desc({rows, columns}, type, transposed ? memory::dims {1, stride} : memory::dims {stride, 1});
+}
+
+memory::data_type data_type(cosmos_dnnl_type type) {
+    return type == COSMOS_DNNL_F32 ? memory::data_type::f32 : memory::data_type::bf16;
+}
+
+/// The layout of packed operands.
+memory::desc panels(cosmos_dnnl_type type, int64_t k, int64_t n) {
+    auto tag = type == COSMOS_DNNL_F32 ? memory::format_tag::BA16a64b : memory::format_tag::BA16a64b2a;
+    return memory::desc({k, n}, data_type(type), tag);
 }
 
 dnnl::matmul::primitive_desc matmul(const dnnl::engine &engine, const memory::desc &a, const memory::desc &b,
@@ -69,22 +80,24 @@ struct Thread {
         if (auto set = reinterpret_cast<set_threads>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(1);
     }
 
-    /// What oneDNN chooses for a k x n right operand beside the model's usual block of rows.
-    memory::desc packed(int64_t k, int64_t n) {
-        constexpr int64_t rows = 256;
-        auto type = memory::data_type::bf16;
-        memory::desc any({k, n}, type, memory::format_tag::any);
-        return matmul(engine, matrix(rows, k, type, k, false), any, matrix(rows, n, type, n, false), {}).weights_desc();
+    /// Whether panels are what oneDNN itself chooses for float32 on this CPU.
+    bool likes_panels() {
+        constexpr int64_t order = 256;
+        auto type = memory::data_type::f32;
+        memory::desc any({order, order}, type, memory::format_tag::any);
+        auto plain = matrix(order, order, type, order, false);
+        return matmul(engine, plain, any, plain, {}).weights_desc() == panels(COSMOS_DNNL_F32, order, order);
     }
 
     Product &product(const Key &key) {
         auto found = products.find(key);
         if (found != products.end()) return found->second;
         auto output = key.bf16_output ? memory::data_type::bf16 : memory::data_type::f32;
-        auto a = matrix(key.m, key.k, memory::data_type::bf16, key.a_stride, key.a_layout == COSMOS_DNNL_TRANSPOSED);
+        auto type = data_type(key.type);
+        auto a = matrix(key.m, key.k, type, key.a_stride, key.a_layout == COSMOS_DNNL_TRANSPOSED);
         auto b = key.b_layout == COSMOS_DNNL_PACKED
-            ? packed(key.k, key.n)
-            : matrix(key.k, key.n, memory::data_type::bf16, key.b_stride, key.b_layout == COSMOS_DNNL_TRANSPOSED);
+            ? panels(key.type, key.k, key.n)
+            : matrix(key.k, key.n, type, key.b_stride, key.b_layout == COSMOS_DNNL_TRANSPOSED);
         auto c = matrix(key.m, key.n, output, key.c_stride, false);
         dnnl::primitive_attr attributes;
         if (key.beta != 0) {
@@ -92,6 +105,8 @@ struct Thread {
             sum.append_sum(key.beta);
             attributes.set_post_ops(sum);
         }
+        // A model has some dozens of shapes; what has more must not fill the memory.
+        if (products.size() >= 512) products.clear();
         Product product {dnnl::matmul(matmul(engine, a, b, c, attributes)), memory(a, engine, nullptr), memory(b, engine, nullptr),
             memory(c, engine, nullptr), {}};
         product.arguments = {
@@ -107,19 +122,18 @@ Thread &thread() {
 
 }  // namespace
 
-int64_t cosmos_dnnl_packed_bytes(int64_t k, int64_t n) {
-    try {
-        return int64_t(thread().packed(k, n).get_size());
-    } catch (const std::exception &) { return 0; }
+int64_t cosmos_dnnl_packed_bytes(cosmos_dnnl_type type, int64_t k, int64_t n) {
+    static const bool is_float_packed = thread().likes_panels();
+    return type == COSMOS_DNNL_BF16 || is_float_packed ? int64_t(panels(type, k, n).get_size()) : 0;
 }
 
 const char *cosmos_dnnl_pack(
-    int64_t k, int64_t n, const float *values, int64_t stride, bool transposed, uint16_t *packed) {
+    cosmos_dnnl_type type, int64_t k, int64_t n, const float *values, int64_t stride, bool transposed, void *packed) {
     Thread &thread = ::thread();
     try {
         memory source(matrix(k, n, memory::data_type::f32, stride, transposed), thread.engine,
             const_cast<float *>(values));
-        memory target(thread.packed(k, n), thread.engine, packed);
+        memory target(panels(type, k, n), thread.engine, packed);
         dnnl::reorder(source, target).execute(thread.stream, source, target);
         thread.stream.wait();
         return nullptr;
@@ -130,14 +144,14 @@ const char *cosmos_dnnl_pack(
 }
 
 const char *cosmos_dnnl_multiply(
-    int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c, int64_t stride,
-    bool bf16_output, float beta) {
+    cosmos_dnnl_type type, int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c,
+    int64_t stride, bool bf16_output, float beta) {
     Thread &thread = ::thread();
     try {
         Product &product = thread.product(
-            {m, n, k, a.stride, b.stride, stride, a.layout, b.layout, bf16_output, beta});
-        product.a.set_data_handle(const_cast<uint16_t *>(a.data));
-        product.b.set_data_handle(const_cast<uint16_t *>(b.data));
+            {type, m, n, k, a.stride, b.stride, stride, a.layout, b.layout, bf16_output, beta});
+        product.a.set_data_handle(const_cast<void *>(a.data));
+        product.b.set_data_handle(const_cast<void *>(b.data));
         product.c.set_data_handle(c);
         product.primitive.execute(thread.stream, product.arguments);
         thread.stream.wait();

@@ -94,7 +94,7 @@ public struct ModelFolder: Sendable {
             try Checkpoint.verify(path, Self.isOfModel)
         }
         try ModelWeights(folder: path).load(into: model.parameters)
-        if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }) {
+        if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }, on: model.pool) {
             throw UserError(
                 .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")
         }

@@ -57,7 +57,7 @@ final class BackwardBuffers<Element: ActivationElement> {
     let attentionInput, mlpInput: Tensor<Element>
     let gated: Tensor<Element>
     /// Weight gradients that the next phase computes beside its own work. Their operands do not change until then.
-    var waiting: [WeightGradientTile<Element>] = []
+    var waiting: [SideTask<Element>] = []
     /// One row of norm gain gradients for each tile of tokens.
     let gains: Tensor<Float>
 
@@ -68,11 +68,12 @@ final class BackwardBuffers<Element: ActivationElement> {
         attentionInput = Tensor(maxTokens, config.hiddenSize)
         mlpInput = Tensor(maxTokens, config.hiddenSize)
         gated = Tensor(maxTokens, config.intermediateSize)
-        gains = Tensor(ranges(of: maxTokens, size: BlockContext.tokenTile).count, config.hiddenSize)
+        gains = Tensor(
+            ranges(of: maxTokens, size: BlockContext.tokenTile(maxTokens, Element.self)).count, config.hiddenSize)
     }
 
     /// Hands over the weight gradients that wait.
-    func takeWaiting() -> [WeightGradientTile<Element>] {
+    func takeWaiting() -> [SideTask<Element>] {
         defer { waiting = [] }
         return waiting
     }

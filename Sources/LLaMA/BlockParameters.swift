@@ -36,11 +36,11 @@ final class Linear<Element: ActivationElement> {
     let tiles: [(rows: Range<Int>, weight: WeightOperand<Element>)]
 
     /// One tile, or tiles of `tileRows` output features.
-    init(_ parameter: Parameter, tileRows: Int? = nil) {
+    init(_ parameter: Parameter, tileRows: Int? = nil, memory: WeightOperand<Element>.Memory = .own) {
         self.parameter = parameter
         let weight = parameter.values.matrix
         tiles = ranges(of: weight.rows, size: tileRows ?? weight.rows).map {
-            ($0, WeightOperand(weight.rows($0)))
+            ($0, WeightOperand(weight.rows($0), memory: memory))
         }
     }
 

@@ -4,7 +4,8 @@
 import TensorCore
 
 /// Every kernel for micro-batches of `microBatchSize` sequences of `length` tokens.
-public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask] {
+public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask]
+{
     switch precision {
     case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).all
     case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).all
@@ -17,6 +18,7 @@ private struct KernelTasks<Element: ActivationElement> {
     let length: Int
 
     private var tokens: Int { microBatchSize * length }
+    private var tokenTile: Int { BlockContext.tokenTile(tokens, Element.self) }
     private var hidden: Int { config.hiddenSize }
     private var intermediate: Int { config.intermediateSize }
     private var vocabulary: Int { config.vocabSize }
@@ -32,7 +34,7 @@ private struct KernelTasks<Element: ActivationElement> {
 
     /// Work cut into the model's tiles of tokens.
     private func forEachTile(_ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ tile: Int) -> Void) {
-        let tiles = ranges(of: tokens, size: BlockContext.tokenTile)
+        let tiles = ranges(of: tokens, size: tokenTile)
         pool.forEach(tiles.count) { tile, _ in body(tiles[tile], tile) }
     }
 
@@ -55,7 +57,7 @@ private struct KernelTasks<Element: ActivationElement> {
                     noise(tokens, hidden), noise(tokens, hidden, of: Element.self), noise(tokens, hidden),
                     noise(hidden)
                 )
-                let dgain = Tensor<Float>(tokens / BlockContext.tokenTile + 1, hidden)
+                let dgain = Tensor<Float>(tokens / tokenTile + 1, hidden)
                 return .init {
                     forEachTile(pool) { rows, tile in
                         RMSNorm.backward(
@@ -282,7 +284,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 // The tiles are views.
                 return .init {
                     withExtendedLifetime((linear, dy, x)) {
-                        pool.forEach(tiles.count) { index, _ in tiles[index].add() }
+                        pool.forEach(tiles.count) { index, _ in tiles[index].run() }
                     }
                 }
             },

@@ -100,7 +100,7 @@ public final class LLaMA {
         let parts = parameters.flatMap { parameter in
             ranges(of: parameter.count, size: 1 << 17).map { (parameter.gradient, $0) }
         }
-        pool.forEach(parts.count) { index, _ in
+        pool.forEach(parts.count, phase: "gradients to zero") { index, _ in
             let (gradient, range) = parts[index]
             (gradient.data + range.lowerBound).update(repeating: 0, count: range.count)
         }

@@ -46,6 +46,8 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     private let partialGradients: [Tensor<Float>]
     private let chunkRows: Int
     private let pool: WorkerPool
+    /// For a tile of W, where it is packed task by task.
+    private let workspace: Workspace
 
     /// Rows of W in one tile of logits.
     static var vocabularyTile: Int { 1024 }
@@ -70,11 +72,17 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             Tensor(chunkRows, lmHead.parameter.values.matrix.columns)
         }
         self.pool = pool
+        workspace = Workspace(workers: pool.workerCount) { arena in
+            for direction in [WeightOperand<Element>.Direction.forward, .backward] {
+                arena.overlaid { lmHead.tiles.first?.weight.scratch(direction, arena) }
+            }
+        }
     }
 
     /// What training alone touches.
     var gradientByteCount: Int { partialGradients.reduce(0) { $0 + $1.byteCount } }
     var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
+    var scratchByteCount: Int { workspace.byteCount }
 
     /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
     private func tile<Number>(_ vocabulary: Range<Int>, rows: Int, of whole: Matrix<Number>) -> Matrix<Number> {
@@ -97,10 +105,11 @@ final class LinearCrossEntropy<Element: ActivationElement> {
             let dz = tiles.map { tile($0.rows, rows: rows.count, of: logits.operand) }
             let logitRows = ranges(of: rows.count, size: Self.logitRows)
             try pool.forEach(tiles.count * logitRows.count, phase: "lm_head: logits", cancellation: cancellation) {
-                task, _ in
+                task, worker in
                 let (index, part) = task.quotientAndRemainder(dividingBy: logitRows.count)
                 multiply(
-                    chunk.rows(logitRows[part]).plain, tiles[index].weight.transposed,
+                    chunk.rows(logitRows[part]).plain,
+                    tiles[index].weight.operand(.forward, workspace.arena(of: worker)),
                     into: z[index].rows(logitRows[part]), accumulating: false)
             }
             let lossRows = ranges(of: rows.count, size: Self.lossRows)
@@ -135,14 +144,15 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         }
         let dhTasks = groups.count * tokenTiles.count
         try pool.forEach(dhTasks + weightTasks.count, phase: "lm_head: gradients", cancellation: cancellation) {
-            task, _ in
+            task, worker in
             if task < dhTasks {
                 let (group, tile) = task.quotientAndRemainder(dividingBy: tokenTiles.count)
                 let rows = tokenTiles[tile]
                 let part = partialGradients[group].matrix.rows(rows)
                 for index in groups[group] {
                     multiply(
-                        dz[index].rows(rows).plain, tiles[index].weight.plain, into: part,
+                        dz[index].rows(rows).plain,
+                        tiles[index].weight.operand(.backward, workspace.arena(of: worker)), into: part,
                         accumulating: index > groups[group].lowerBound)
                 }
             } else {

@@ -25,6 +25,7 @@ final class ModelPasses<Element: ActivationElement> {
     private let finalNorm: Parameter
     private let lmHead: Linear<Element>
     private let linears: [Linear<Element>]
+    private let tokenTile: Int
 
     private let rope: RoPE
     private let workspace: Workspace
@@ -44,15 +45,21 @@ final class ModelPasses<Element: ActivationElement> {
         self.microBatchSize = microBatchSize
         self.length = length
         embedding = model.embedding
-        blocks = model.blocks.map(TransformerBlock.init)
+        blocks = model.blocks.reduce(into: []) { $0.append(TransformerBlock($1, first: $0.first)) }
         finalNorm = model.finalNorm
-        lmHead = Linear(model.lmHead, tileRows: LinearCrossEntropy<Element>.vocabularyTile)
+        // It is read chunk by chunk, so in float32, too, it is packed once a step where memory does not come first.
+        lmHead = Linear(
+            model.lmHead, tileRows: LinearCrossEntropy<Element>.vocabularyTile,
+            memory: Element.packsForEachPass && recompute == .block ? .scratch : .own)
         linears = [lmHead] + blocks.flatMap(\.linears)
 
         let maxTokens = microBatchSize * length
+        let tokenTile = BlockContext.tokenTile(maxTokens, Element.self)
+        self.tokenTile = tokenTile
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
         workspace = Workspace(workers: pool.workerCount) {
-            BlockContext.scratch(Element.self, $0, config, CausalSelfAttention(config, length: length))
+            BlockContext.scratch(
+                Element.self, $0, config, CausalSelfAttention(config, length: length), tokenTile: tokenTile)
         }
         loss = LinearCrossEntropy(maxRows: maxTokens, lmHead: lmHead, pool: pool)
         self.recompute = recompute
@@ -75,15 +82,16 @@ final class ModelPasses<Element: ActivationElement> {
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
             activations: kept.reduce(stream.byteCount + normalized.byteCount) { $0 + $1.byteCount },
             activationGradients: forwardOnly ? 0 : buffers.byteCount + loss.gradientByteCount, logits: loss.byteCount,
-            workspace: workspace.byteCount + rope.byteCount)
+            workspace: workspace.byteCount + loss.scratchByteCount + rope.byteCount)
     }
 
     /// Brings the operands up to date with the weights.
     func roundWeights() {
-        let changed = linears.filter { $0.parameter.takeChange() }
-        if changed.isEmpty { return }
-        let weights = changed.flatMap { $0.tiles.map(\.weight) }
-        pool.forEach(weights.count) { index, _ in weights[index].update() }
+        let changed = (Element.packsForEachPass ? [lmHead] : linears).filter { $0.parameter.takeChange() }
+        let tasks = changed.flatMap { linear in
+            linear.tiles.flatMap { $0.weight.packing(.forward) + $0.weight.packing(.backward) }
+        }
+        pool.forEach(tasks.count, phase: "packing of weights") { index, _ in tasks[index].run() }
     }
 
     func accumulateGradients(
@@ -97,8 +105,7 @@ final class ModelPasses<Element: ActivationElement> {
         buffers.waiting = []
         return try batch.tokens.withUnsafeBufferPointer { tokens in
             try embed(tokens, context)
-            for (block, saved) in zip(blocks, activations) { try block.forward(stream.matrix, saved, context) }
-            try normalize(context)
+            try forward(saving: activations, context)
             let forwardDone = clock.now
             let dh = buffers.middle.values.matrix.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
@@ -109,7 +116,8 @@ final class ModelPasses<Element: ActivationElement> {
             let headDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
             buffers.gains.zero()
-            try context.forEachTokenTile(phase: "backward: final norm") { rows, tile, _ in
+            let packing = blocks.last?.packing(.others, for: .backward) ?? []
+            try context.forEachTokenTile(phase: "backward: final norm", alongside: packing) { rows, tile, _ in
                 let dx = dx.rows(rows)
                 for i in 0..<dx.rows { dx.row(i).update(repeating: 0, count: dx.columns) }
                 RMSNorm.backward(
@@ -124,7 +132,8 @@ final class ModelPasses<Element: ActivationElement> {
                     if recompute == .block { try context.forEach(0, alongside: buffers.takeWaiting()) { _, _ in } }
                     try block.restore(activations[layer], recompute, context)
                 }
-                try block.backward(activations[layer], buffers, context)
+                let next = recompute == .none && layer > 0 ? blocks[layer - 1] : nil
+                try block.backward(activations[layer], buffers, next: next, context)
             }
             let columnTiles = ranges(of: config.hiddenSize, size: 32)
             try context.forEach(
@@ -169,12 +178,21 @@ final class ModelPasses<Element: ActivationElement> {
     /// Leaves the final norm's output in `normalized`.
     private func forwardOnly(_ tokens: [Int32], _ context: BlockContext) throws {
         try tokens.withUnsafeBufferPointer { try embed($0, context) }
-        for block in blocks { try block.forward(stream.matrix, activations[0], context) }
+        try forward(saving: blocks.map { _ in activations[0] }, context)
+    }
+
+    /// From the embedding to the final norm.
+    private func forward(saving saved: [BlockActivations<Element>], _ context: BlockContext) throws {
+        for (layer, block) in blocks.enumerated() {
+            let next = layer + 1 < blocks.count ? blocks[layer + 1] : nil
+            try block.forward(stream.matrix, saved[layer], next: next, context)
+        }
         try normalize(context)
     }
 
     private func embed(_ tokens: UnsafeBufferPointer<Int32>, _ context: BlockContext) throws {
-        try context.forEachTokenTile(phase: "forward: embedding") { rows, _, _ in
+        let packing = blocks.first?.packing(.headProjections, for: .forward) ?? []
+        try context.forEachTokenTile(phase: "forward: embedding", alongside: packing) { rows, _, _ in
             Embedding.forward(
                 UnsafeBufferPointer(rebasing: tokens[rows]), weight: embedding.values.matrix,
                 into: stream.matrix.rows(rows))
@@ -204,6 +222,6 @@ final class ModelPasses<Element: ActivationElement> {
         roundWeights()
         return BlockContext(
             config: config, pool: pool, workspace: workspace, rope: rope, cancellation: cancellation,
-            sequences: batch.sequences, length: length)
+            sequences: batch.sequences, length: length, tokenTile: tokenTile)
     }
 }

@@ -33,19 +33,23 @@ struct BlockContext {
     /// Sequences in this micro-batch and tokens in each.
     let sequences: Int
     let length: Int
+    /// Tokens in a tile of rows.
+    let tokenTile: Int
 
     var tokens: Int { sequences * length }
     var eps: Float { Float(config.rmsNormEps) }
     var attention: CausalSelfAttention { CausalSelfAttention(config, length: length) }
 
-    /// Tokens in a tile: enough that a product runs near its full speed.
-    static let tokenTile = 256
+    /// Of a micro-batch of so many tokens: enough that a product runs near its full speed. Where weights are packed few
+    /// rows do; more mean that a weight is read from memory less often.
+    static func tokenTile<Element: ActivationElement>(_ tokens: Int, _: Element.Type) -> Int {
+        Element.packsWeights && tokens < 16384 ? tokens < 4096 ? 64 : 128 : 256
+    }
 
     /// Scratch of one worker: what the largest task takes.
     static func scratch<Element: ActivationElement>(
-        _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention
+        _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention, tokenTile rows: Int
     ) {
-        let rows = tokenTile
         // Two norms' outputs; or one, and the gated activation or its gradient.
         for width in [config.hiddenSize, config.intermediateSize] {
             arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
@@ -53,30 +57,30 @@ struct BlockContext {
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
-    var tokenTiles: [Range<Int>] { ranges(of: tokens, size: Self.tokenTile) }
+    var tokenTiles: [Range<Int>] { ranges(of: tokens, size: tokenTile) }
 
-    /// Runs `body` for each tile of tokens, and the weight gradients that wait.
+    /// Runs `body` for each tile of tokens, and what may be done meanwhile.
     func forEachTokenTile<Element>(
         phase: StaticString = #function,
-        alongside gradients: [WeightGradientTile<Element>] = [WeightGradientTile<Float>](),
+        alongside others: [SideTask<Element>] = [SideTask<Float>](),
         _ body: (_ rows: Range<Int>, _ tile: Int, _ arena: Arena) -> Void
     ) throws {
         let tokenTiles = tokenTiles
-        try forEach(tokenTiles.count, phase: phase, alongside: gradients) { tile, arena in
+        try forEach(tokenTiles.count, phase: phase, alongside: others) { tile, arena in
             body(tokenTiles[tile], tile, arena)
         }
     }
 
-    /// Runs `body` for so many tasks, and the weight gradients that wait.
+    /// Runs `body` for so many tasks, and what may be done meanwhile.
     func forEach<Element>(
-        _ count: Int, phase: StaticString = #function, alongside gradients: [WeightGradientTile<Element>],
+        _ count: Int, phase: StaticString = #function, alongside others: [SideTask<Element>],
         _ body: (_ task: Int, _ arena: Arena) -> Void
     ) throws {
-        try pool.forEach(gradients.count + count, phase: phase, cancellation: cancellation) { task, worker in
-            if task < gradients.count {
-                gradients[task].add()
+        try pool.forEach(others.count + count, phase: phase, cancellation: cancellation) { task, worker in
+            if task < others.count {
+                others[task].run()
             } else {
-                body(task - gradients.count, workspace.arena(of: worker))
+                body(task - others.count, workspace.arena(of: worker))
             }
         }
     }
@@ -87,28 +91,47 @@ final class TransformerBlock<Element: ActivationElement> {
     private let gate, up, down: Linear<Element>
     private let inputNorm, postAttentionNorm: Parameter
 
-    init(_ parameters: BlockParameters) {
-        query = Linear(parameters.query)
-        key = Linear(parameters.key)
-        value = Linear(parameters.value)
-        output = Linear(parameters.output)
-        gate = Linear(parameters.gate)
-        up = Linear(parameters.up)
-        down = Linear(parameters.down)
+    /// Weights that are packed for each pass lie where those of the `first` block do.
+    init(_ parameters: BlockParameters, first: TransformerBlock?) {
+        func linear(_ parameter: Parameter, _ other: Linear<Element>?) -> Linear<Element> {
+            Linear(parameter, memory: Element.packsForEachPass ? .shared(other?.weight) : .own)
+        }
+        query = linear(parameters.query, first?.query)
+        key = linear(parameters.key, first?.key)
+        value = linear(parameters.value, first?.value)
+        output = linear(parameters.output, first?.output)
+        gate = linear(parameters.gate, first?.gate)
+        up = linear(parameters.up, first?.up)
+        down = linear(parameters.down, first?.down)
         inputNorm = parameters.inputNorm
         postAttentionNorm = parameters.postAttentionNorm
     }
 
     var linears: [Linear<Element>] { [query, key, value, output, gate, up, down] }
 
-    /// Takes `stream` from x to the block's output; fills `saved`.
-    func forward(_ stream: Matrix<Float>, _ saved: BlockActivations<Element>, _ context: BlockContext) throws {
+    /// The weights that one phase of a pass reads, or the other: before attention in the forward pass, after it in the
+    /// backward pass; and the rest.
+    enum Weights { case headProjections, others }
+
+    /// What must be done before that phase, where weights are packed for each pass.
+    func packing(_ weights: Weights, for direction: WeightOperand<Element>.Direction) -> [SideTask<Element>] {
+        guard Element.packsForEachPass else { return [] }
+        let linears = weights == .headProjections ? [query, key, value] : [output, gate, up, down]
+        return linears.flatMap { $0.weight.packing(direction).map(SideTask.packing) }
+    }
+
+    /// Takes `stream` from x to the block's output; fills `saved`. The `next` block's weights are packed meanwhile, as
+    /// this one's must be.
+    func forward(
+        _ stream: Matrix<Float>, _ saved: BlockActivations<Element>, next: TransformerBlock?, _ context: BlockContext
+    ) throws {
         try context.forEachTokenTile(phase: "forward: q, k, v") { rows, _, arena in
             copy(stream.rows(rows), to: saved.residual.matrix.rows(rows))
             projectHeads(saved, rows, context, arena)
         }
-        try attend(saved, context)
-        try context.forEachTokenTile(phase: "forward: output, MLP") { rows, _, arena in
+        try attend(saved, alongside: packing(.others, for: .forward), context)
+        let packing = next?.packing(.headProjections, for: .forward) ?? []
+        try context.forEachTokenTile(phase: "forward: output, MLP", alongside: packing) { rows, _, arena in
             let stream = stream.rows(rows)
             multiply(
                 saved.attention.matrix.rows(rows).plain, output.weight.transposed, into: stream, accumulating: true,
@@ -125,11 +148,15 @@ final class TransformerBlock<Element: ActivationElement> {
     /// Makes what `recompute` says was not kept, to the same bits.
     func restore(_ saved: BlockActivations<Element>, _ recompute: Recompute, _ context: BlockContext) throws {
         if recompute == .none { return }
+        let weights =
+            (recompute == .block ? packing(.headProjections, for: .forward) : []) + packing(.others, for: .forward)
+        try context.forEach(0, phase: "recompute: weights", alongside: weights) { _, _ in }
         try context.forEachTokenTile(phase: "recompute") { rows, _, arena in
             if recompute == .block { projectHeads(saved, rows, context, arena) }
             project(saved, rows, context, arena)
         }
-        if recompute == .block { try attend(saved, context) }
+        if recompute == .block { try attend(saved, alongside: [], context) }
+        try context.forEach(0, phase: "recompute: weights", alongside: packing(.others, for: .backward)) { _, _ in }
     }
 
     /// q, k and v of x, rotated.
@@ -151,19 +178,21 @@ final class TransformerBlock<Element: ActivationElement> {
     }
 
     /// Attention's output, of q, k and v.
-    private func attend(_ saved: BlockActivations<Element>, _ context: BlockContext) throws {
+    private func attend(
+        _ saved: BlockActivations<Element>, alongside others: [SideTask<Element>], _ context: BlockContext
+    ) throws {
         let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         let attention = context.attention
-        try context.pool.forEach(
-            context.sequences * attention.heads, phase: "attention forward", cancellation: context.cancellation
-        ) { task, worker in
+        try context.forEach(
+            context.sequences * attention.heads, phase: "forward: attention", alongside: others
+        ) { task, arena in
             let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
             attention.forward(
                 head: head, q: q.rows(rows), k: k.rows(rows), v: v.rows(rows),
                 into: saved.attention.matrix.rows(rows),
                 lse: saved.lse.data + task * context.length,
-                arena: context.workspace.arena(of: worker))
+                arena: arena)
         }
     }
 
@@ -182,13 +211,15 @@ final class TransformerBlock<Element: ActivationElement> {
     }
 
     /// Turns `buffers.residual` from the gradient of this block's output into that of its input, and
-    /// adds to the gradients of its parameters. Spends `saved`.
-    func backward(_ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext)
-        throws
-    {
+    /// adds to the gradients of its parameters. Spends `saved`. The weights of the `next` block to go backward are packed
+    /// meanwhile, as this one's must be.
+    func backward(
+        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, next: TransformerBlock?,
+        _ context: BlockContext
+    ) throws {
         try backwardMLP(saved, buffers, context)
         try backwardAttention(saved, buffers, context)
-        try backwardProjections(saved, buffers, context)
+        try backwardProjections(saved, buffers, next: next, context)
     }
 
     private func backwardMLP(
@@ -232,7 +263,8 @@ final class TransformerBlock<Element: ActivationElement> {
             weightGradientTiles(down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens))
             + weightGradientTiles(output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens))
         try context.forEach(
-            context.sequences * attention.keyValueHeads, phase: "backward: attention", alongside: gradients
+            context.sequences * attention.keyValueHeads, phase: "backward: attention",
+            alongside: gradients + packing(.headProjections, for: .backward)
         ) { task, arena in
             let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
             let rows = sequence * context.length..<(sequence + 1) * context.length
@@ -247,7 +279,8 @@ final class TransformerBlock<Element: ActivationElement> {
     }
 
     private func backwardProjections(
-        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
+        _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, next: TransformerBlock?,
+        _ context: BlockContext
     ) throws {
         let (dq, dk, dv) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         let (tokens, pool) = (0..<context.tokens, context.pool)
@@ -255,7 +288,8 @@ final class TransformerBlock<Element: ActivationElement> {
             weightGradientTiles(gate, saved.gate.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
             + weightGradientTiles(up, saved.up.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
         buffers.gains.zero()
-        try context.forEachTokenTile(phase: "backward: q, k, v", alongside: gradients) { rows, tile, arena in
+        let packing = next?.packing(.others, for: .backward) ?? []
+        try context.forEachTokenTile(phase: "backward: q, k, v", alongside: gradients + packing) { rows, tile, arena in
             let x = saved.residual.matrix.rows(rows)
             for heads in [dq, dk] {
                 context.rope.rotate(

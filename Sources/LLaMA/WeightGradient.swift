@@ -1,5 +1,19 @@
 import TensorCore
 
+/// Work that may be done beside a phase's own, to keep its idle workers busy.
+enum SideTask<Element: ActivationElement> {
+    case gradient(WeightGradientTile<Element>)
+    /// Of a weight that the next phase reads.
+    case packing(WeightOperand<Element>.PackingTask)
+
+    func run() {
+        switch self {
+        case .gradient(let tile): tile.add()
+        case .packing(let task): task.run()
+        }
+    }
+}
+
 /// A tile of dW += dy' x, over all tokens of a micro-batch.
 struct WeightGradientTile<Element: ActivationElement> {
     /// [tokens, rows of the tile].
@@ -15,7 +29,7 @@ struct WeightGradientTile<Element: ActivationElement> {
 /// same time, and 512 columns; of a small weight 256, which is a little slower and twice as many.
 func weightGradientTiles<Element: ActivationElement>(
     _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: Matrix<Element>
-) -> [WeightGradientTile<Element>] {
+) -> [SideTask<Element>] {
     let gradient = linear.parameter.gradient.matrix
     let parts = 2 * ((gradient.rows + 511) / 512)
     let rows = ranges(of: gradient.rows, size: ((gradient.rows + parts - 1) / parts + 15) & ~15)
@@ -23,8 +37,9 @@ func weightGradientTiles<Element: ActivationElement>(
     return rows.flatMap { rows in
         (0..<columns.count).map {
             let columns = columns[$0]
-            return WeightGradientTile(
-                dy: dy.columns(rows), x: x.columns(columns), gradient: gradient.rows(rows).columns(columns))
+            return .gradient(
+                WeightGradientTile(
+                    dy: dy.columns(rows), x: x.columns(columns), gradient: gradient.rows(rows).columns(columns)))
         }
     }
 }

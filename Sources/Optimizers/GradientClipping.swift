@@ -12,7 +12,7 @@ public enum GradientClipping {
         let tasks = tasks(of: parameters)
         let sums = UnsafeMutableBufferPointer<Double>.allocate(capacity: tasks.count)
         defer { sums.deallocate() }
-        pool.forEach(tasks.count) { task, _ in
+        pool.forEach(tasks.count, phase: "norm of gradients") { task, _ in
             let (parameter, range) = tasks[task]
             sums[task] = sumOfSquares(parameters[parameter].gradient.data + range.lowerBound, count: range.count)
         }
@@ -28,7 +28,7 @@ public enum GradientClipping {
         guard coefficient < 1 else { return }
         let factor = Lanes(repeating: Float(coefficient))
         let tasks = tasks(of: parameters)
-        pool.forEach(tasks.count) { task, _ in
+        pool.forEach(tasks.count, phase: "clipping of gradients") { task, _ in
             let (parameter, range) = tasks[task]
             let gradient = parameters[parameter].gradient.data + range.lowerBound
             forEachLanes(range.count) { offset, count in

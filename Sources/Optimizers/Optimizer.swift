@@ -57,7 +57,7 @@ public final class Optimizer {
     /// always is. `taskSize`: the elements that a worker takes at a time where a parameter falls into units.
     public init(
         _ configuration: OptimizerConfiguration, parameters: [Parameter], pool: WorkerPool,
-        scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 18
+        scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 17
     ) {
         self.configuration = configuration
         self.pool = pool
@@ -104,7 +104,7 @@ public final class Optimizer {
                 failure.withLock { if slot < $0?.slot ?? .max { $0 = (slot, what) } }
             }
         }
-        try pool.forEach(arenaCount + tasks.count, cancellation: nil) { number, _ in
+        try pool.forEach(arenaCount + tasks.count, phase: "optimizer", cancellation: nil) { number, _ in
             guard number < arenaCount else {
                 let task = tasks[number - arenaCount]
                 return try run(task.slot, task.units, noScratch)

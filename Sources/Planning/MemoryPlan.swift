@@ -82,7 +82,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
             ("weights", model.weights), ("gradients", model.gradients),
         ]
             + (partialGradients > 0 ? [("partial sums of gradients", partialGradients)] : [])
-            + (model.weightOperands > 0 ? [("weights in bfloat16", model.weightOperands)] : [])
+            + (model.weightOperands > 0 ? [("packed weights", model.weightOperands)] : [])
             + optimizerState.map { ("optimizer state: \($0.rule) \($0.tensor)", $0.bytes) } + [
                 ("optimizer scratch", optimizerScratch), ("activations", model.activations),
                 ("gradients of activations", model.activationGradients), ("logits chunk", model.logits),

@@ -82,7 +82,7 @@ public struct RunPlan: Codable, Sendable {
         (steps, tokensPerStep) = (configuration.steps, configuration.tokensPerStep)
         flopsPerToken =
             FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength).trainingPerToken
-        workers = ([pool.summary] + (Topology.current.nodeNotice.map { [$0] } ?? [])).joined(separator: "; ")
+        workers = pool.summary
         runFlops = flopsPerToken * Double(steps) * Double(tokensPerStep)
         let tokenizer =
             try configuration.data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0

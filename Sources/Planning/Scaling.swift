@@ -1,4 +1,5 @@
 import Console
+import Glibc
 import LLaMA
 import Machine
 import Optimizers
@@ -25,8 +26,9 @@ public struct Scaling: Encodable, Sendable {
     public private(set) var measured: [Int: Double] = [:]
     /// Sorted: those that take longest on many workers come first.
     public let phases: [Phase]
-    /// Seconds until a second worker has come to a call and it has ended. Each further one is taken to cost as much
-    /// again.
+    /// Seconds of a call to which all workers come, by their number, as measured here.
+    public let callSeconds: [Int: Double]
+    /// What each worker but the first adds to that where there is a core for each: by the team that was disturbed least.
     public let handOver: Double
 
     public static let usualWorkers = [1, 2, 4, 8, 16, 32, 64, 128]
@@ -34,7 +36,9 @@ public struct Scaling: Encodable, Sendable {
     /// `workers`: for whom to predict. `measuring`: whether to time this machine's own numbers of workers too.
     public init(_ configuration: RunConfiguration, workers: [Int] = usualWorkers, measuring: Bool) throws {
         let teams = Array(Set(workers + [1])).sorted()
-        handOver = Self.handOver()
+        let calls = Self.callSeconds()
+        callSeconds = calls
+        handOver = calls.filter { $0.key <= max(2, availableCoreCount) }.map { $0.value / Double($0.key - 1) }.min()!
 
         var times: [String: Times] = [:]
         for (share, pieces) in try Self.recordings(configuration) {
@@ -150,22 +154,31 @@ public struct Scaling: Encodable, Sendable {
             })
     }
 
-    /// The shortest time of a call whose two tasks end when both workers have come: other programs only ever make it
-    /// longer.
-    private static func handOver() -> Double {
-        let pool = WorkerPool(threads: 2)
-        var shortest = Double.infinity
-        let end = ContinuousClock.now + .milliseconds(300)
-        while ContinuousClock.now < end {
-            let arrived = Atomic<Int>(0)
-            let start = ContinuousClock.now
-            pool.forEach(2) { _, _ in
-                arrived.add(1, ordering: .sequentiallyConsistent)
-                while arrived.load(ordering: .sequentiallyConsistent) < 2 {}
+    /// Seconds of a call that ends when all workers of a team have come to it, by their number: the median over many. Of
+    /// a team that has a core for each worker, calls in which another program took one are left out.
+    private static func callSeconds() -> [Int: Double] {
+        func seconds(_ workers: Int) -> Double {
+            let pool = WorkerPool(threads: workers)
+            let limit = workers <= availableCoreCount ? 1e-4 : .infinity
+            var (undisturbed, shortest) = ([Double](), Double.infinity)
+            let end = StatusLine.now() + 1
+            while undisturbed.count < 1000, StatusLine.now() < end {
+                let arrived = Atomic<Int>(0)
+                let start = StatusLine.now()
+                pool.forEach(workers) { _, _ in
+                    arrived.add(1, ordering: .sequentiallyConsistent)
+                    while arrived.load(ordering: .sequentiallyConsistent) < workers {
+                        if StatusLine.now() - start > limit || limit == .infinity { sched_yield() }
+                    }
+                }
+                let seconds = StatusLine.now() - start
+                shortest = min(shortest, seconds)
+                if seconds < limit { undisturbed.append(seconds) }
             }
-            shortest = min(shortest, (ContinuousClock.now - start) / .seconds(1))
+            return undisturbed.isEmpty ? shortest : median(undisturbed)
         }
-        return shortest
+        let teams = [2, 4, availableCoreCount, 4 * availableCoreCount].filter { $0 > 1 }
+        return Dictionary(uniqueKeysWithValues: Set(teams).map { ($0, seconds($0)) })
     }
 }
 

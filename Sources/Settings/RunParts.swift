@@ -3,15 +3,10 @@ import Optimizers
 import TensorCore
 
 extension RunConfiguration {
-<<<<<<< HEAD
-    /// The model of a run, its weights zero; for measurements, of fewer `layers` or for another micro-batch.
-=======
     /// The workers of a run.
     public func makePool() -> WorkerPool { WorkerPool(threads: training.threads, binding: training.bindThreads) }
 
-    /// The model of a run, its weights zero. Who measures a part of it makes it of fewer `layers` or for another
-    /// micro-batch.
->>>>>>> aa41fa1 (Take the cores that a process may use from hwloc, bind workers to them)
+    /// The model of a run, its weights zero; for measurements, of fewer `layers` or for another micro-batch.
     package func makeModel(pool: WorkerPool, layers: Int? = nil, microBatchSize: Int? = nil) -> LLaMA {
         var config = model
         config.numHiddenLayers = layers ?? config.numHiddenLayers

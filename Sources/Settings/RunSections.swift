@@ -75,7 +75,8 @@ public struct TrainingSettings: ConfigurationSection {
             "init_from", \.initFrom,
             "initial weights: a run, a checkpoint or a Hugging Face LLaMA; then `model` may be left away", .path),
         .init(
-            "threads", \.threads, "worker threads; 0: as many as physical cores may be used, by the quota of a container",
+            "threads", \.threads,
+            "worker threads; 0: as many as physical cores may be used, by the quota of a container",
             .range(0...1024)),
         .init("bind_threads", \.bindThreads, "keep each worker to a core of its own where they take all cores"),
         .init(

@@ -15,10 +15,12 @@ public protocol ActivationElement: TensorElement {
     static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
     /// The elements of a right operand of this shape when it is packed; 0 where packing is no use.
     static func packedCount(rows: Int, columns: Int) -> Int
-    /// `values` as a right operand: what `pack` left in `storage`, or, in float32, `values` themselves.
-    static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>) -> Operand<Self>
-    /// Packs `values` into `storage`; nothing to do in float32.
+    /// Packs `values`, or whole panels of 64 columns of them, into `storage`.
     static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
+    /// Whether weights are packed for each pass, not once a step.
+    static var packsForEachPass: Bool { get }
+    /// `values` as a right operand that is not packed.
+    static func operand(_ values: Operand<Float>) -> Operand<Self>
 }
 
 /// A float32 tensor and a copy of it as operands of products. Where operands are float32 the copy is never touched
@@ -60,32 +62,22 @@ public func multiply<Element: ActivationElement>(
     Element.product(a, b, into: c)
 }
 
+extension ActivationElement {
+    /// Whether a weight is packed, so that few rows of a product with it cost no more than many.
+    public static var packsWeights: Bool { packedCount(rows: packedPanel, columns: packedPanel) > 0 }
+}
+
+/// The columns of a panel of a packed operand.
+let packedPanel = 64
+
 extension Float: ActivationElement {
-    @inlinable
-    public static func product(
-        _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, accumulating: Bool
-    ) {
-        multiply(a, b, into: c, alpha: 1, beta: accumulating ? 1 : 0)
-    }
-
-    @inlinable
-    public static func product(_ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>) {
-        multiply(a, b, into: c, alpha: 1, beta: 0)
-    }
-
     @inlinable
     public static func operand(_ values: Matrix<Float>, storage: Matrix<Float>) -> Matrix<Float> { values }
 
     @inlinable
     public static func round(_ values: Matrix<Float>, storage: Matrix<Float>) {}
 
-    public static func packedCount(rows: Int, columns: Int) -> Int { 0 }
-
-    public static func packed(_ values: Operand<Float>, storage: UnsafeMutablePointer<Float>) -> Operand<Float> {
-        values
-    }
-
-    public static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Float>) {}
+    public static func operand(_ values: Operand<Float>) -> Operand<Float> { values }
 }
 
 /// Copies rows of equal length, rounding where the target holds less.

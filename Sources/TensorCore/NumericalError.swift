@@ -23,14 +23,10 @@ public struct NumericalFailure: Error, Sendable {
 }
 
 /// The first tensor with a value that is not finite.
-package func firstNonFinite(_ tensors: [(name: String, tensor: Tensor<Float>)]) -> NumericalError? {
-    for (name, tensor) in tensors {
-        // Zero times anything finite is zero.
-        var products = Lanes(repeating: 0)
-        forEachLanes(tensor.count) { offset, count in
-            products += Float.load(tensor.data + offset, count: count) * Lanes(repeating: 0)
-        }
-        guard products.laneSum == 0 else { return NumericalError("a value is not finite", tensor: name) }
+package func firstNonFinite(
+    _ tensors: [(name: String, tensor: Tensor<Float>)], on pool: WorkerPool
+) -> NumericalError? {
+    tensors.first { !$0.tensor.matrix.isFinite(on: pool) }.map {
+        NumericalError("a value is not finite", tensor: $0.name)
     }
-    return nil
 }

@@ -35,12 +35,12 @@ public func multiply<Element: ActivationElement>(
     }
 }
 
-/// Some rows, or some columns, of a product with a weight. A packed operand can't be cut, but costs few rows nothing.
+/// Some rows, or some columns, of a product with a weight. Where it is packed, few rows cost no more than many.
 private func forEachPanel<Element>(
     of c: Matrix<Element>, isPacked: Bool, on pool: WorkerPool,
     _ body: (_ rows: Range<Int>?, _ columns: Range<Int>?) -> Void
 ) {
-    let panels = isPacked ? EvenRanges(c.rows, atMost: 128) : EvenRanges(c.columns, atMost: 512)
+    let panels = isPacked ? EvenRanges(c.rows, atMost: 64) : EvenRanges(c.columns, atMost: 512)
     if panels.count <= 1 { return body(nil, nil) }
     pool.forEach(panels.count) { panel, _ in
         body(isPacked ? panels[panel] : nil, isPacked ? nil : panels[panel])

@@ -71,14 +71,13 @@ public final class WorkerPool: @unchecked Sendable {
         // A plan counts the memory of a team that may be larger than this machine's.
         if DryAllocation.isOn { return }
         for worker in 1..<max(workerCount, 1) {
-            let start = Unmanaged.passRetained(ThreadStart(pool: self, worker: worker))
+            let start = Unmanaged.passRetained(ThreadStart(pool: .passUnretained(self), worker: worker))
             var thread = pthread_t()
             let status = pthread_create(
                 &thread, nil,
                 { argument in
                     let start = Unmanaged<ThreadStart>.fromOpaque(argument!).takeRetainedValue()
-                    let (pool, worker) = (start.pool, start.worker)
-                    pool.work(as: worker)
+                    start.pool._withUnsafeGuaranteedRef { $0.work(as: start.worker) }
                     return nil
                 }, start.toOpaque())
             if status != 0 { endWithoutThreads(worker, of: workerCount) }
@@ -292,9 +291,9 @@ private struct Job: ~Copyable {
 }
 
 extension WorkerPool {
-    /// "4 workers, each bound to a core, on 4 cores on 1 socket, 1 NUMA node"
+    /// "4 workers, each bound to a core: 4 cores on 1 socket, 1 NUMA node"
     public var summary: String {
-        "\(workerCount) worker\(workerCount == 1 ? "" : "s")" + (isBound ? ", each bound to a core," : "") + " on "
+        "\(workerCount) worker\(workerCount == 1 ? "" : "s")" + (isBound ? ", each bound to a core" : "") + ": "
             + Topology.current.summary
     }
 }
@@ -304,12 +303,11 @@ public func ranges(of count: Int, size: Int) -> [Range<Int>] {
     stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
 }
 
-/// What a new thread is told. The pool is unowned: a thread must not keep its pool alive, and the
-/// pool joins its threads before it goes.
+/// What a new thread is told. It must not keep its pool alive, and the pool joins its threads before it goes.
 private final class ThreadStart {
-    unowned(unsafe) let pool: WorkerPool
+    let pool: Unmanaged<WorkerPool>
     let worker: Int
-    init(pool: WorkerPool, worker: Int) {
+    init(pool: Unmanaged<WorkerPool>, worker: Int) {
         self.pool = pool
         self.worker = worker
     }

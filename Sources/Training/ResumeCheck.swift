@@ -34,7 +34,8 @@ func resumableState(
             hint: "ask for at least as many, or choose another output.run_dir")
     }
     var free = [
-        "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib", "output.", "evaluation.every",
+        "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib", "output.",
+        "evaluation.every",
         "data.train", "data.validation",
         "data.tokenizer",
     ]

@@ -120,7 +120,7 @@ public final class Trainer {
             progress.show(tokensOfStep: $0)
         }
         if !loss.sum.isFinite {
-            throw firstNonFinite(model.parameters.map { ($0.name, $0.weight) })
+            throw firstNonFinite(model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
                 ?? NumericalError("is not finite, though all weights are", tensor: "training loss")
         }
         let norm = try GradientClipping.globalNorm(model.parameters, pool: setup.pool)
@@ -178,7 +178,7 @@ public final class Trainer {
             }
             progress.finishValidation()
             guard loss.sum.isFinite else {
-                throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) })
+                throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
                     ?? NumericalError("is not finite, though all weights are", tensor: "validation loss")
             }
             row.validationLoss = loss.mean
@@ -208,7 +208,8 @@ public final class Trainer {
         let contents = try setup.checkpointContents(
             step: step, tokens: tokens, position: sampler.position, pendingRow: pendingRow)
         let states = contents.optimizerTensors.map { ($0.name, $0.tensor) }
-        if let error = firstNonFinite(contents.parameters.map { ($0.name, $0.weight) } + states) { throw error }
+        let weights = contents.parameters.map { ($0.name, $0.weight) }
+        if let error = firstNonFinite(weights + states, on: setup.pool) { throw error }
         return contents
     }
 

@@ -39,6 +39,7 @@ enum PlanText {
             ),
         ]
         run.append(("workers", plan.workers))
+        run += Topology.current.nodeNotice.map { [("note", $0)] } ?? []
         if let speed = plan.speed { run += rows(speed) }
         if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)

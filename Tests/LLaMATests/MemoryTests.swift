@@ -23,13 +23,14 @@ import Testing
             if type(of: value) is AnyClass {
                 guard visited.insert(ObjectIdentifier(value as AnyObject)).inserted else { return 0 }
             }
+            let mirror = Mirror(reflecting: value)
+            if mirror.displayStyle == .optional { return mirror.children.reduce(0) { $0 + visit($1.value) } }
             switch value {
             case is WorkerPool: return 0
             case let arena as Arena:
                 return Mirror(reflecting: arena).children.first { $0.label == "capacity" }?.value as? Int ?? 0
             case let operand as OperandTensor<Float>: return visit(operand.values)
-            // The weight itself is the operand.
-            case is WeightOperand<Float>: return 0
+            // Several owners may share a tensor.
             case let tensor as Tensor<Float>: return tensor.byteCount
             case let tensor as Tensor<BFloat16>: return tensor.byteCount
             default: return Mirror(reflecting: value).children.reduce(0) { $0 + visit($1.value) }

@@ -36,38 +36,43 @@ import Testing
         #expect(Doctor.bfloat16(features(false)).detail.hasPrefix("not on this CPU"))
     }
 
-    private func limits(allowed: Int = 8, quota: Double? = nil, available: Int = 16 << 30) -> [Finding.Verdict] {
+    private func verdicts(_ machine: String, quota: Double? = nil, available: Int = 16 << 30) -> [Finding.Verdict] {
         Doctor.resources(
-            SystemLimits(
-                onlineCores: 8, allowedCores: allowed, coreQuota: quota,
-                memory: MachineMemory(limit: 32 << 30, available: available))
+            Topology(description: machine, coreQuota: quota), MachineMemory(limit: 32 << 30, available: available)
         ).map(\.verdict)
     }
 
     @Test func limitsOfCoresAndMemoryAreWarnings() {
-        #expect(limits() == [.ok, .ok])
-        #expect(limits(quota: 8) == [.ok, .ok])
-        #expect(limits(quota: 2.5) == [.warn, .ok])
-        #expect(limits(allowed: 4) == [.warn, .ok])
-        #expect(limits(available: 1 << 29) == [.ok, .warn])
+        let desktop = "pack:1 core:8 pu:2"
+        #expect(verdicts(desktop) == [.ok, .ok])
+        #expect(verdicts(desktop, quota: 8) == [.ok, .ok])
+        #expect(verdicts(desktop, quota: 2.5) == [.warn, .ok])
+        #expect(verdicts("pack:2 [numa] core:8 pu:2") == [.warn, .ok])
+        #expect(verdicts(desktop, available: 1 << 29) == [.ok, .warn])
+        #expect(
+            Doctor.resources(Topology(description: desktop, coreQuota: 2.5), nil).map(\.detail) == [
+                "8 cores on 1 socket, 1 NUMA node, 2 hardware threads each, time of 2.5 by the control group; a run has 2 "
+                    + "workers"
+            ])
     }
 
     @Test func theKernelsTextsAreRead() {
         #expect(
-            SystemLimits.memoryInfo("MemTotal:       24684096 kB\nHugePages_Total:       0\n\n")
+            MachineMemory.memoryInfo("MemTotal:       24684096 kB\nHugePages_Total:       0\n\n")
                 == ["MemTotal": 24_684_096 * 1024, "HugePages_Total": 0])
         #expect(
-            SystemLimits.controlGroups("0::/a/b\n") == ["/sys/fs/cgroup", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a/b"])
+            ControlGroups.folders("0::/a/b\n") == ["/sys/fs/cgroup", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a/b"])
         #expect(
-            SystemLimits.controlGroups("9:name=systemd:/\n4:memory:/x\n2:cpu,cpuacct:/\n") == [
+            ControlGroups.folders("9:name=systemd:/\n4:memory:/x\n2:cpu,cpuacct:/\n") == [
                 "/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/x", "/sys/fs/cgroup/cpu,cpuacct",
             ])
     }
 
     @Test func thisMachineHasCoresAndMemory() throws {
-        let limits = SystemLimits()
-        #expect(limits.onlineCores >= limits.allowedCores && limits.allowedCores >= 1)
-        let memory = try #require(limits.memory)
+        let machine = Topology.current
+        #expect(machine.machineCoreCount >= machine.cores.count && machine.cores.count >= machine.workerCount)
+        #expect(machine.workerCount == availableCoreCount && availableCoreCount >= 1)
+        let memory = try #require(MachineMemory.current)
         #expect(memory.limit > memory.available && memory.available > 0)
         #expect(Doctor.examine().allSatisfy { $0.verdict == .ok || $0.remedy != nil })
     }

@@ -16,7 +16,7 @@ import Testing
                     at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try Data(text.utf8).write(to: file)
             }
-            return SystemLimits(root: root.path).memory
+            return MachineMemory(root: root.path)
         }
     }
 

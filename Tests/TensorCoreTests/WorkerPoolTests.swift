@@ -85,7 +85,13 @@ import Testing
         }
         #expect(total.load(ordering: .relaxed) == (0..<300).reduce(0) { $0 + $1 % 40 })
         // A pool that nobody needs any more ends its threads, asleep or not.
-        for _ in 0..<50 { _ = WorkerPool(threads: threads) }
+        weak var last: WorkerPool?
+        for round in 0..<50 {
+            let pool = WorkerPool(threads: threads)
+            if round % 2 == 0 { pool.forEach(threads) { _, _ in } }
+            last = pool
+        }
+        #expect(last == nil)
     }
 
     /// Two blocks at a time never get the same worker's scratch memory.
