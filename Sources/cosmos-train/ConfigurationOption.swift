@@ -61,7 +61,7 @@ struct ThreadsOption: ParsableArguments {
 struct StepOption: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Of a run that is continued: go back to the checkpoint of this step; what is later is set aside.",
+            "When continuing a run: go back to the checkpoint of this step; what is later is set aside.",
             valueName: "n"))
     var step: Int?
 }
@@ -69,7 +69,7 @@ struct StepOption: ParsableArguments {
 struct ResetOption: ParsableArguments {
     @Flag(
         help:
-            "Of a run that is continued: keep the weights and the place in the data, start the optimizer's state from zero."
+            "When continuing a run: keep the weights and the place in the data, start the optimizer's state from zero."
     )
     var resetOptimizer = false
 }
