@@ -66,10 +66,9 @@ import Testing
                     "--set", "training.batch_size=1",
                 ], in: folder
             ) { process in
-                while process.isRunning, !FileManager.default.fileExists(atPath: folder.path + "/run/log.csv") {
-                    usleep(10_000)
-                }
-                usleep(700_000)
+                // Early in the second step, nearly all of which is the optimizer's.
+                waitForRows(1, of: "run", in: folder)
+                usleep(200_000)
                 kill(process.processIdentifier, SIGTERM)
             }
             #expect(end.reason == .exit && end.status == 75, "\(end)")
