@@ -268,36 +268,32 @@ private final class SentenceSource {
     }
 }
 
-/// Says now and then that a call is still at work that itself says nothing.
+/// Says now and then that a call is still at work that itself says nothing. Started and stopped by one thread.
 private final class Heartbeat: @unchecked Sendable {
     private let text: String
     private let line: StatusLine
-    private let timer = DispatchSource.makeTimerSource(queue: .global())
-    private var hasStarted = false
+    private var timer: (any DispatchSourceTimer)?
 
     init(_ text: String, line: StatusLine) {
         self.text = text
         self.line = line
     }
 
-    deinit { if !hasStarted { timer.resume() } }
-
-    /// Called once, by the thread that made it, as `stop` is.
     func start() {
-        if hasStarted { return }
-        hasStarted = true
-        let begin = StatusLine.now()
+        guard timer == nil else { return }
+        let (begin, timer) = (StatusLine.now(), DispatchSource.makeTimerSource(queue: .global()))
         timer.setEventHandler { [text, line] in
             line.show("\(text)  \(Format.duration(StatusLine.now() - begin))")
         }
         timer.schedule(deadline: .now() + 2, repeating: 0.5)
         timer.resume()
+        self.timer = timer
     }
 
     func stop() {
-        if hasStarted, !timer.isCancelled {
-            timer.cancel()
-            line.finish()
-        }
+        guard let timer else { return }
+        timer.cancel()
+        line.finish()
+        self.timer = nil
     }
 }
