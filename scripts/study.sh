@@ -87,13 +87,21 @@ table() {
 }
 
 report() {
-    local name
+    local name variants="$out/variants"
     for name in short long wide; do
         if [[ -e "$out/$name/summary.csv" ]]; then table "$name" "$out/$name"; fi
     done
-    if [[ -d "$out/variants" ]]; then
-        table variants "$out/short" "$out"/variants/* --variants optimizer.adam.lr optimizer.gamma optimizer.rank \
-            optimizer.update_proj_gap optimizer.scale optimizer.sides
+    if [[ -d $variants ]]; then
+        table equal "$variants"/{adamw,adam_mini,galore}-adam "$out"/short/{muon,soap,cosmos}-*
+        table galore "$out"/short/galore-* "$variants"/galore-* \
+            --variants optimizer.adam.lr optimizer.rank optimizer.update_proj_gap
+        table cosmos "$out"/short/cosmos-* "$variants"/cosmos-* --variants optimizer.gamma optimizer.rank
+        table soap "$out"/short/soap-* "$variants"/soap-* --variants optimizer.sides
+        table muon "$out"/short/muon-* "$variants"/muon-* --variants optimizer.scale
+    fi
+    if [[ -d "$out/ablations" ]]; then
+        table rank-gamma "$out/ablations/rank-gamma" --variants optimizer.rank optimizer.gamma
+        for name in 64 1024; do table "sequence-$name" "$out/ablations/sequence-$name"; done
     fi
     python3 scripts/study_report.py "$out" docs/results/study.md
 }
@@ -119,6 +127,9 @@ for part in "${parts[@]}"; do
             for file in configs/studies/variants/*.yaml; do
                 name="$(basename "$file" .yaml)"
                 short "variants/$name" "variants/$name.yaml" --seeds 1
+                if [[ -e "configs/studies/variants/seeds/$name.yaml" ]]; then
+                    short "variants/$name" "variants/seeds/$name.yaml" --seeds 5
+                fi
             done
             ;;
         lengths)

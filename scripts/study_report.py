@@ -45,7 +45,7 @@ def time_table():
 
 
 def table(name):
-    """The lines of a table, without the columns of times, and without what follows the remarks on the ranking."""
+    """The ranking and the tests of a comparison, without the columns of times; of many contestants the ranking alone."""
     lines = (runs / "tables" / f"{name}.md").read_text().split("### ")
     kept = []
     for section in lines[1:]:
@@ -53,6 +53,8 @@ def table(name):
         if not re.match("Optimizers at|Differences of", title):
             continue
         cells = [line.split(" | ") for line in body.strip().split("\n") if line.startswith("|")]
+        if title.startswith("Differences") and len(cells) > 24:
+            continue
         drop = [i for i, cell in enumerate(cells[0]) if re.match(r"optimizer s/step|tokens/s", cell)]
         for row in cells:
             shown = " | ".join(cell for i, cell in enumerate(row) if i not in drop)
