@@ -1,14 +1,13 @@
 import Console
 import LLaMA
 import Machine
-import Optimizers
 import Settings
 import TensorCore
 
 /// Measures the forward and backward pass on models of the same widths with few layers.
 ///
 /// A micro-batch goes through a model of one layer and a model of a few, in turns. The difference is what a layer costs:
-/// t(L) = t(1) + (L - 1) (t(l) - t(1)) / (l - 1). Head and loss are timed by themselves, at their full size. The first
+/// t(L) = t(1) + (L - 1) (t(l) - t(1)) / (l - 1). lm_head and loss are timed by themselves, at their full size. The first
 /// pass of each model touches its memory and does not count.
 package struct GradientProbe {
     /// Layers of the larger of the two models.
@@ -49,14 +48,6 @@ package struct GradientProbe {
             }
             return models.0.memory.total + models.1.memory.total <= machine.available
         }
-        func pass(_ model: LLaMA, microBatchSize: Int) throws -> PassSeconds {
-            var random = Random(seed: 1, stream: "probe")
-            let tokens = (0..<microBatchSize * length).map { _ in Int32(random.below(configuration.model.vocabSize)) }
-            let before = model.passSeconds
-            _ = try model.accumulateGradients(
-                TokenBatch(tokens: tokens, targets: tokens, sequences: microBatchSize), tokenWeight: 1e-6)
-            return model.passSeconds - before
-        }
 
         guard fits(layers: min(2, allLayers), microBatchSize: least) else {
             throw UserError(
@@ -64,10 +55,8 @@ package struct GradientProbe {
                 hint: "plan without it: --no-probe")
         }
         func secondsOfOneLayer() throws -> Double {
-            let model = model(layers: 1, microBatchSize: least)
-            model.initialize(seed: 1)
-            return try repeated(seconds: 0, atLeast: 1) { try pass(model, microBatchSize: least) }[0].total
-                / Double(least)
+            let step = PartialStep(configuration, layers: 1, microBatchSize: least, pool: pool)
+            return try repeated(seconds: 0, atLeast: 1) { try step.microBatch() }[0].total / Double(least)
         }
         let single = try secondsOfOneLayer()
 
@@ -79,31 +68,22 @@ package struct GradientProbe {
         while microBatchSize > least, !fits(layers: layers, microBatchSize: microBatchSize) { microBatchSize -= 1 }
         (self.layers, self.microBatchSize) = (layers, microBatchSize)
 
-        let models = [1, layers].map { model(layers: $0, microBatchSize: microBatchSize) }
-        for model in models { model.initialize(seed: 1) }
+        let steps = [1, layers].map {
+            PartialStep(configuration, layers: $0, microBatchSize: microBatchSize, pool: pool)
+        }
         let extraFlops = (flops(layers: layers) - flops(layers: 1)) * Double(microBatchSize * length)
         rounds = try repeated(seconds: seconds, atLeast: 3) {
-            let first = try pass(models[0], microBatchSize: microBatchSize)
-            let last = layers > 1 ? try pass(models[1], microBatchSize: microBatchSize) : first
+            let first = try steps[0].microBatch()
+            let last = layers > 1 ? try steps[1].microBatch() : first
             return Self.whole(
                 first, last, layers: layers, allLayers: allLayers, extraFlops: extraFlops, limit: limit
             ).map { $0 / Double(microBatchSize * length) }
         }.compactMap(\.self)
 
-        let parameters = models[1].parameters
-        let share = Double(parameters.reduce(0) { $0 + $1.count })
         let all = withoutMemory { model(layers: allLayers, microBatchSize: 1).parameterCount }
         secondsPerStep =
-            try median(
-                repeated(seconds: 0.1 * seconds, atLeast: 2) {
-                    let started = StatusLine.now()
-                    models[1].zeroGradients()
-                    let norm = try GradientClipping.globalNorm(parameters, pool: pool)
-                    GradientClipping.clip(parameters, norm: norm + 2, maxNorm: 1, pool: pool)
-                    for parameter in parameters { _ = parameter.weight }
-                    models[1].roundWeights()
-                    return StatusLine.now() - started
-                }) * Double(all) / share
+            try medianTime(seconds: 0.1 * seconds) { try steps[1].surroundings() } * Double(all)
+            / Double(steps[1].model.parameterCount)
     }
 
     /// The passes of `allLayers` layers, by those of one and of `layers`; nil where the further layers, of `extraFlops`
@@ -121,20 +101,6 @@ package struct GradientProbe {
         whole.forward += further * extra.forward
         whole.backward += further * extra.backward
         return whole
-    }
-}
-
-extension PassSeconds {
-    var total: Double { forward + lmHead + backward }
-    /// A forward pass with its loss: lm_head and loss take a third of what they take with their gradients.
-    var evaluation: Double { forward + lmHead / 3 }
-
-    static func - (a: PassSeconds, b: PassSeconds) -> PassSeconds {
-        PassSeconds(forward: a.forward - b.forward, lmHead: a.lmHead - b.lmHead, backward: a.backward - b.backward)
-    }
-
-    static func / (a: PassSeconds, divisor: Double) -> PassSeconds {
-        PassSeconds(forward: a.forward / divisor, lmHead: a.lmHead / divisor, backward: a.backward / divisor)
     }
 }
 

@@ -96,17 +96,17 @@ public struct Scaling: Encodable, Sendable {
         let layers = configuration.model.numHiddenLayers
         let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
         let step = PartialStep(configuration, layers: min(2, layers), pool: alone)
-        let passes = try step.record(step.microBatch)
+        let passes = try step.record { try step.microBatch() }
         var shares: [String: Double] = [:]
         if layers > 2 {
             let single = PartialStep(configuration, layers: 1, pool: alone)
-            let few = try single.record(single.microBatch, rounds: 1).callCounts
+            let few = try single.record({ try single.microBatch() }, rounds: 1).callCounts
             for (name, count) in passes.callCounts {
                 let first = Double(few[name] ?? 0)
                 shares[name] = (first + Double(layers - 1) * (Double(count) - first)) / Double(count)
             }
         }
-        let size = Double(configuration.dryRun(pool: alone).model.parameterCount) / Double(step.parameterCount)
+        let size = Double(configuration.dryRun(pool: alone).model.parameterCount) / Double(step.model.parameterCount)
         let optimizer = OptimizerStep(configuration, pool: alone)
         return [
             ({ [shares] in microBatches * (shares[$0] ?? 1) }, passes),
@@ -135,7 +135,7 @@ public struct Scaling: Encodable, Sendable {
         let pools = teams.map { WorkerPool(threads: $0) }
         for (count, share) in layers <= 2 ? [(layers, 1.0)] : [(1, Double(2 - layers)), (2, Double(layers - 1))] {
             let steps = pools.map { PartialStep(configuration, layers: count, pool: $0) }
-            try add(share * microBatches, steps.map { $0.microBatch })
+            try add(share * microBatches, steps.map { step in { try step.microBatch() } })
             try add(share, steps.map { $0.surroundings })
         }
         // One after the other: their state may be large.
@@ -202,40 +202,8 @@ extension Recordable {
     }
 }
 
-/// A step of some layers of the model, without its optimizer.
-private struct PartialStep: Recordable {
-    let pool: WorkerPool
-    private let model: LLaMA
-    private let sequences: Int
-    private let tokens: [Int32]
-
-    init(_ configuration: RunConfiguration, layers: Int, pool: WorkerPool) {
-        self.pool = pool
-        sequences = configuration.training.microBatchSize
-        model = configuration.makeModel(pool: pool, layers: layers)
-        model.initialize(seed: 1)
-        var random = Random(seed: 1, stream: "scaling")
-        let vocabulary = configuration.model.vocabSize
-        let count = sequences * configuration.data.sequenceLength
-        tokens = (0..<count).map { _ in Int32(random.below(vocabulary)) }
-    }
-
-    var parameterCount: Int { model.parameterCount }
-
-    /// Forward and backward over one micro-batch.
-    func microBatch() throws {
-        _ = try model.accumulateGradients(
-            TokenBatch(tokens: tokens, targets: tokens, sequences: sequences), tokenWeight: 1e-6)
-    }
-
-    /// What a step does once, the optimizer apart.
-    func surroundings() throws {
-        model.zeroGradients()
-        let norm = try GradientClipping.globalNorm(model.parameters, pool: pool)
-        GradientClipping.clip(model.parameters, norm: norm + 1, maxNorm: 0.5, pool: pool)
-        for parameter in model.parameters { _ = parameter.weight }
-        model.roundWeights()
-    }
+extension PartialStep: Recordable {
+    fileprivate var pool: WorkerPool { model.pool }
 }
 
 /// An ordinary step of the optimizer on all parameters; on those of fewer layers where memory is short.
