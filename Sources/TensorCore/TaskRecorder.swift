@@ -31,14 +31,14 @@ package final class TaskRecorder {
         return open[0]
     }
 
-    func record(_ count: Int, _ name: String, _ body: (_ block: Int) -> Void) {
+    func record(_ count: Int, _ name: String, _ body: (_ task: Int) -> Void) {
         endPiece()
         var tasks: [[Piece]] = []
         tasks.reserveCapacity(count)
-        for block in 0..<count {
+        for task in 0..<count {
             open.append([])
             mark = threadSeconds()
-            body(block)
+            body(task)
             endPiece()
             tasks.append(open.removeLast())
         }
