@@ -118,6 +118,7 @@ for part in "${parts[@]}"; do
         long)
             long long rates-1.yaml --seeds 1
             long long rates-2.yaml --seeds 1
+            long long long-best.yaml --seeds 5
             long long long-seeds.yaml --seeds 5
             ;;
         wide)
