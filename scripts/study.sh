@@ -18,6 +18,7 @@
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
 #   ablations  the paper's
+#   neighbours five seeds of the long runs' neighbouring learning rates
 #   times      seconds a step at the best settings, one run at a time: for a machine with nothing else to do
 #   report     tables, plots and summary.csv, into docs/results/study
 set -euo pipefail
@@ -38,7 +39,7 @@ while [[ "${1:-}" == --* ]]; do
     shift 2
 done
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(data short long wide variants lengths ablations times report); fi
+if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations neighbours wide times report); fi
 
 cd "$repository"
 program=.build/release/cosmos-train
@@ -119,7 +120,6 @@ for part in "${parts[@]}"; do
             long long rates-1.yaml --seeds 1
             long long rates-2.yaml --seeds 1
             long long long-best.yaml --seeds 5
-            long long long-seeds.yaml --seeds 5
             ;;
         wide)
             wide wide wide-rates.yaml --seeds 1
@@ -134,18 +134,24 @@ for part in "${parts[@]}"; do
             done
             ;;
         lengths)
-            for steps in 128 512; do
-                grid "lengths/$steps" lengths.yaml --seeds 3 --set "training.steps=$steps" --set evaluation.every=0
+            for seeds in 1 3; do
+                for steps in 128 512; do
+                    grid "lengths/$steps" lengths.yaml --seeds $seeds --set "training.steps=$steps" --set evaluation.every=0
+                done
             done
             ;;
         ablations)
-            short ablations/rank-gamma rank-gamma.yaml --seeds 3
-            # As many tokens a batch at each length.
-            for length in 64 1024; do
-                short "ablations/sequence-$length" sequence.yaml --seeds 3 --set "data.sequence_length=$length" \
-                    --set "training.batch_size=$((1024 / length))" --set "training.micro_batch_size=$((1024 / length))"
+            for seeds in 1 3; do
+                short ablations/rank-gamma rank-gamma.yaml --seeds $seeds
+                # As many tokens a batch at each length.
+                for length in 64 1024; do
+                    short "ablations/sequence-$length" sequence.yaml --seeds $seeds --set "data.sequence_length=$length" \
+                        --set "training.batch_size=$((1024 / length))" \
+                        --set "training.micro_batch_size=$((1024 / length))"
+                done
             done
             ;;
+        neighbours) long long long-seeds.yaml --seeds 5 ;;
         times)
             for round in 1 2 3; do
                 jobs=1 grid "times/$round" times.yaml --seeds 1 --set training.steps=100 --set evaluation.every=0
