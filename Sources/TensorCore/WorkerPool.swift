@@ -2,15 +2,15 @@ import Glibc
 import Synchronization
 
 /// A request to stop, set from a signal handler and seen between blocks of work.
-public final class CancellationFlag: Sendable {
+open class CancellationFlag: @unchecked Sendable {
     private let requested = Atomic<Bool>(false)
 
     public init() {}
 
-    public var isRequested: Bool { requested.load(ordering: .relaxed) }
+    open var isRequested: Bool { requested.load(ordering: .relaxed) }
 
     /// Async-signal-safe.
-    public func request() { requested.store(true, ordering: .relaxed) }
+    public final func request() { requested.store(true, ordering: .relaxed) }
 }
 
 /// A fixed team of threads that share out numbered blocks of work.
@@ -67,7 +67,7 @@ public final class WorkerPool: @unchecked Sendable {
         for index in 0..<workerCount * Self.nesting { (jobs + index).initialize(to: Job()) }
         leading = .allocate(capacity: workerCount)
         leading.initialize(repeating: 0, count: workerCount)
-        pthread_key_create(&key, nil)
+        require(pthread_key_create(&key, nil) == 0, "there are as many worker pools as a process can have")
         // A plan counts the memory of a team that may be larger than this machine's.
         if DryAllocation.isOn { return }
         for worker in 1..<max(workerCount, 1) {

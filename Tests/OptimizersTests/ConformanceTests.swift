@@ -340,10 +340,14 @@ import Testing
         for name in ["gate", "down", "query", "norm", "embedding"] {
             for badStep in [1, 4] {
                 let parameters = Self.parameters()
-                let optimizer = Optimizer(
-                    try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
                 let bad = try #require(parameters.first { $0.name == name })
+                // A failure leaves no threads behind.
+                weak var remaining: WorkerPool?
+                defer { #expect(remaining == nil, "the pool of \(name) at step \(badStep) remains") }
                 do {
+                    let pool = WorkerPool(threads: 2)
+                    remaining = pool
+                    let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: pool)
                     for step in 1...badStep {
                         Self.setGradients(parameters, step: step)
                         if step == badStep { bad.gradient.data[bad.count / 2] = value }

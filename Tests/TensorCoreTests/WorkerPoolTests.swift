@@ -95,6 +95,23 @@ import Testing
     }
 
     /// Two blocks at a time never get the same worker's scratch memory.
+    /// With its threads, which sleep by then.
+    @Test func aPoolEndsWithItsLastUser() {
+        weak var remaining: WorkerPool?
+        do {
+            let pool = WorkerPool(threads: 2)
+            remaining = pool
+            // Each block waits for the other, so that both workers are at work.
+            let begun = Atomic<Int>(0)
+            pool.forEach(2) { _, _ in
+                begun.add(1, ordering: .relaxed)
+                while begun.load(ordering: .relaxed) < 2 { usleep(100) }
+            }
+            usleep(10_000)
+        }
+        #expect(remaining == nil)
+    }
+
     @Test func workersAreExclusive() {
         let pool = WorkerPool(threads: 4)
         let inUse = (0..<4).map { _ in Counter() }

@@ -38,6 +38,27 @@ struct EvaluatorTests {
         #expect(abs(loss.sum - expected) < 1e-6 * expected)
     }
 
+    @Test("A wish to stop ends an evaluation in the middle, and the next one gives the whole loss")
+    func cancelled() throws {
+        let run = try TinyRun()
+        let dataset = try TokenDataset(
+            path: run.folder.file("validation.bin"), sequenceLength: 16, vocabularySize: 32)
+        let model = LLaMA(
+            config: try run.configuration([]).model, pool: WorkerPool(threads: 2), microBatchSize: 4, sequenceLength: 16
+        )
+        model.initialize(seed: 1)
+        let evaluator = Evaluator(model: model, dataset: dataset, tokens: nil, microBatchSize: 4)
+        let flag = CountingFlag()
+        let whole = try evaluator.loss(cancellation: flag).sum
+        for part in 1..<8 {
+            var done = 0
+            let cancellation = CountingFlag(limit: part * flag.looks / 8)
+            #expect(throws: CancellationError.self) { try evaluator.loss(cancellation: cancellation) { done = $0 } }
+            #expect(done < evaluator.tokenCount && (part == 1 || done > 0))
+            #expect(try evaluator.loss().sum == whole)
+        }
+    }
+
     @Test("Fewer tokens are whole windows spread over the data, the same ones each time")
     func subset() throws {
         let run = try TinyRun()

@@ -50,25 +50,26 @@ struct TrainerTests {
     @Test("A run stopped again and again, in steps and validations, ends in the same bits")
     func stopped() throws {
         let run = try TinyRun()
-        try run.train("straight", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000")
-        var stops = 0
+        let settings = ["training.steps=8", "evaluation.every=1", "evaluation.tokens=1000"]
+        let whole = CountingFlag()
+        try run.train("straight", settings[0], settings[1], settings[2], cancellation: whole)
+        var (inSteps, inValidations) = (0, 0)
         var isFinished = false
         var purpose = RunDirectory.Purpose.new
-        // Stops ever later, so that they fall everywhere, until the run gets through: on a busy machine, too.
-        for attempt in 0..<400 where !isFinished {
-            let cancellation = CancellationFlag()
-            let timer = Thread {
-                usleep(UInt32(200 * attempt + 10 * attempt * attempt))
-                cancellation.request()
-            }
-            timer.start()
+        // Stops ever later, so that they fall everywhere, until the run gets through.
+        for part in 1...100 where !isFinished {
             let outcome = try run.train(
-                "stopped", "training.steps=8", "evaluation.every=1", "evaluation.tokens=1000", purpose: purpose,
-                cancellation: cancellation)
+                "stopped", settings[0], settings[1], settings[2], purpose: purpose,
+                cancellation: CountingFlag(limit: part * whole.looks / 50))
             purpose = .resume
-            if case .finished = outcome { isFinished = true } else { stops += 1 }
+            switch outcome {
+            case .finished: isFinished = true
+            case .stopped(let step):
+                let path = run.folder.file("stopped/checkpoints/step-0000000\(step)")
+                if try Checkpoint(verifying: path).state.pendingRow == nil { inSteps += 1 } else { inValidations += 1 }
+            }
         }
-        #expect(isFinished && stops > 0)
+        #expect(isFinished && inSteps > 0 && inValidations > 0, "\(inSteps), \(inValidations)")
         try run.expectEqual("straight", "stopped")
     }
 
