@@ -17,7 +17,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-packages=(transformers sentencepiece protobuf tokenizers)
+packages=(transformers sentencepiece protobuf tokenizers numpy pyarrow)
 venv="$repository/.venv"
 install=false
 only_tokenizers=false

@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 import sentencepiece
+import tokenizers
 import transformers
 from transformers import AutoTokenizer
 
@@ -69,9 +70,12 @@ def shard_ids(path, end):
     return documents
 
 
-def run_with(tokenizer, work):
-    """A checkpoint and an export of a model with a tokenizer whose shards are in work/shards."""
-    size = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer)).get_piece_size()
+def pieces(tokenizer):
+    return sentencepiece.SentencePieceProcessor(model_file=str(tokenizer)).get_piece_size()
+
+
+def run_with(tokenizer, size, work):
+    """A checkpoint and an export of a model with a tokenizer of `size` ids whose shards are in work/shards."""
     configuration = f"""
         model: {{hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 1,
                 vocab_size: {size}, max_position_embeddings: 16}}
@@ -96,7 +100,7 @@ def check(name, tokenizer, texts, work, back=lambda text: text):
     tokenize(tokenizer, texts, work)
     end = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer)).eos_id()
     ours = shard_ids(work / "shards/train_000000.bin", end)
-    for folder in run_with(tokenizer, work):
+    for folder in run_with(tokenizer, pieces(tokenizer), work):
         theirs = AutoTokenizer.from_pretrained(folder)
         ids = [theirs.encode(text) for text in texts]
         wrong = [text for text, a, b in zip(texts, ids, ours, strict=True) if a != b]
@@ -110,9 +114,32 @@ def check(name, tokenizer, texts, work, back=lambda text: text):
             print(f"        {text[:100]!r}")
 
 
+def check_json(name, texts, work):
+    """A tokenizer.json that SentencePiece cannot read: shards by import_data.py, ids in transformers."""
+    work.mkdir(exist_ok=True)
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(texts, vocab_size=1000, special_tokens=["<|endoftext|>"], show_progress=False)
+    tokenizer.save(str(work / "tokenizer.json"))
+    (work / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    script = pathlib.Path(__file__).parent / "import_data.py"
+    subprocess.run(
+        [sys.executable, script, "--input", "texts.jsonl", "--tokenizer", "tokenizer.json", "--output", "shards"],
+        cwd=work, check=True, capture_output=True)
+    end = tokenizer.token_to_id("<|endoftext|>")
+    ours = shard_ids(work / "shards/train_000000.bin", end)
+    for folder in run_with("tokenizer.json", tokenizer.get_vocab_size(), work):
+        theirs = AutoTokenizer.from_pretrained(folder)
+        wrong = [text for text, ids in zip(texts, ours, strict=True) if theirs.encode(text) != ids]
+        report(
+            f"{name}: {folder.name}", not wrong and theirs.eos_token_id == end,
+            f"{len(texts) - len(wrong)} of {len(texts)} texts have the same ids")
+        for text in wrong[:5]:
+            print(f"        {text[:100]!r}")
+
+
 def check_refused(name, tokenizer, texts, work, words):
     tokenize(tokenizer, texts, work)
-    for folder in run_with(tokenizer, work):
+    for folder in run_with(tokenizer, pieces(tokenizer), work):
         try:
             AutoTokenizer.from_pretrained(folder)
             said = "it loads without a word"
@@ -156,6 +183,7 @@ with tempfile.TemporaryDirectory() as work:
         byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True, split_digits=True, minloglevel=2)
     check("LLaMA's kind", work / "llama.model", short, work / "llama", back=lambda text: text.replace("▁", " "))
+    check_json("a tokenizer.json of bytes", [text for text in texts if text], work / "json")
     if options.model:
         folder = options.model / "checkpoints/latest" if (options.model / "checkpoints").exists() else options.model
         check(str(options.model), (folder / "tokenizer.model").resolve(), texts, work / "model")

@@ -11,12 +11,14 @@
 
 Text is .parquet, .jsonl, .json (JSON lines) or .txt, the last three also with .gz. Tokens are .bin, with the header of
 llm.c and modded-nanogpt or raw uint16 as nanoGPT has them, and .npy. Everything is read as a stream. Files appear when
-all of them are complete. It needs pyarrow, tokenizers and numpy, which --venv installs.
+all of them are complete. It needs pyarrow for Parquet, numpy for tokens, tokenizers for a tokenizer.json; --venv
+installs all three.
 """
 
 import argparse
 import glob
 import gzip
+import importlib
 import json
 import os
 import pathlib
@@ -311,11 +313,6 @@ def main():
         if pathlib.Path(sys.prefix).resolve() != options.venv.resolve():
             subprocess.run([python, "-m", "pip", "install", "--quiet", "pyarrow", "tokenizers", "numpy"], check=True)
             os.execv(python, [python, *sys.argv])
-    try:
-        import numpy, pyarrow, tokenizers  # noqa: E401, F401
-    except ImportError as error:
-        fail(69, f"{error}", "let --venv .venv make an environment with pyarrow, tokenizers and numpy")
-
     paths = []
     for name in options.input:
         path = pathlib.Path(name)
@@ -330,17 +327,28 @@ def main():
             fail(USAGE, f"{file}: what kind of file is this?", f"its name should end in {', '.join(TEXT + TOKENS)}")
     if len(are_tokens) > 1:
         fail(USAGE, "the input has files of text and of tokens", "import the ones, then the others")
+    needed = [("pyarrow", any(file.suffix == ".parquet" for file in paths)), ("tokenizers", bool(options.tokenizer)),
+              ("numpy", True in are_tokens or bool(options.tokenizer))]
+    for package in [name for name, is_needed in needed if is_needed]:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            fail(69, f"{error}", "let --venv .venv make an environment with pyarrow, tokenizers and numpy")
     if options.shard_tokens < 1 or options.shard_tokens > 2**31 - 1:
         fail(USAGE, f"--shard-tokens {options.shard_tokens}: 1 to {2**31 - 1}")
 
     vocabulary, end, fingerprint, tokenizer = options.vocab_size, options.end_of_text_id, 0, None
     if options.tokenizer:
+        import tokenizers
+
         data = options.tokenizer.read_bytes()
         fingerprint = fnv1a(data)
         try:
             tokenizer = tokenizers.Tokenizer.from_str(data.decode())
         except Exception as error:  # The package raises no other type.
             fail(DATA, f"{options.tokenizer} is not a tokenizer.json: {error}")
+        # Text that spells a special piece is text.
+        tokenizer.encode_special_tokens = True
         vocabulary = tokenizer.get_vocab_size()
         if end is None:
             end = next((id for id in map(tokenizer.token_to_id, END_NAMES) if id is not None), None)

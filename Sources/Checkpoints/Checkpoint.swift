@@ -9,7 +9,7 @@ import TensorCore
 ///
 ///     config.json             the model's shape
 ///     model.safetensors       the weights, float32
-///     tokenizer.model         the tokenizer
+///     tokenizer.model         the tokenizer, where SentencePiece reads it
 ///     tokenizer.json          the same for Hugging Face
 ///     tokenizer_config.json   which class of Hugging Face's reads it
 ///     optimizer.safetensors   the optimizer's tensors
@@ -24,7 +24,7 @@ public struct Checkpoint: Sendable {
     public let state: TrainerState
 
     package static let manifestName = "MANIFEST.json"
-    package static let settingsName = "run.cfg"
+    public static let settingsName = "run.cfg"
 
     /// What is saved: the state of a run between two steps.
     public struct Contents {
@@ -51,8 +51,7 @@ public struct Checkpoint: Sendable {
         /// What the folder will take on the disk, but for some kilobytes of headers.
         public var byteCount: Int {
             parameters.reduce(0) { $0 + $1.weight.byteCount }
-                + optimizerTensors.reduce(0) { $0 + $1.tensor.byteCount }
-                + (tokenizer?.files.reduce(0) { $0 + $1.bytes.count } ?? 0)
+                + optimizerTensors.reduce(0) { $0 + $1.tensor.byteCount } + (tokenizer?.byteCount ?? 0)
         }
     }
 
@@ -68,7 +67,7 @@ public struct Checkpoint: Sendable {
             }
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
             try write(contents.parameters.map { NamedTensor($0.name, $0.weight) }, "model.safetensors")
-            for (name, bytes) in (contents.tokenizer?.files ?? []) + contents.records { try write(bytes, name) }
+            for (name, bytes) in try (contents.tokenizer?.files ?? []) + contents.records { try write(bytes, name) }
             try write(contents.optimizerTensors, "optimizer.safetensors")
             try write(JSONFile.encode(contents.state), "trainer.json")
             try write(JSONFile.encode(manifest), manifestName)

@@ -27,8 +27,14 @@ extension ModelFolder {
             "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)
         defer { bar.finish() }
         return try AtomicFile.writeFolder(folder) { temporary in
-            let file = try SafeTensors.write(
-                weights, as: dtype, to: temporary + "/model.safetensors", progress: bar)
+            let file: FileSummary
+            do {
+                file = try SafeTensors.write(weights, as: dtype, to: temporary + "/model.safetensors", progress: bar)
+            } catch let error as UserError where error.kind == .data {
+                let source = path + "/model.safetensors"
+                throw UserError(
+                    .data, "\(RegularFile.exists(source) ? source : path): \(error.message)", hint: error.hint)
+            }
             let json = try HuggingFaceConfig.encode(
                 contentsOf: path + "/config.json", dtype: dtype == .bf16 ? "bfloat16" : "float32")
             try json.withUnsafeBytes { try AtomicFile.write($0, to: temporary + "/config.json") }
@@ -37,7 +43,8 @@ extension ModelFolder {
                 try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
             }
             // A checkpoint may be older than this way of writing them.
-            for (name, bytes) in isCheckpoint ? try tokenizer.map(TokenizerFile.init)?.files ?? [] : [] {
+            let own = isCheckpoint ? try tokenizer.map { try TokenizerFile($0).files } : nil
+            for (name, bytes) in own ?? [] {
                 try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
             }
             return file.bytes

@@ -67,7 +67,8 @@ public struct ModelFolder: Sendable {
         let names = ["tokenizer.model", "spiece.model"]
         guard let name = names.first(where: { access("\(path)/\($0)", F_OK) == 0 }) else { return nil }
         let tokenizer = try Tokenizer(modelFile: "\(path)/\(name)")
-        try tokenizer.check(for: config, of: "the model of \(path)")
+        try config.check(
+            vocabulary: tokenizer.vocabularySize, of: tokenizer.modelFile, owner: "the model of \(path)")
         return tokenizer
     }
 

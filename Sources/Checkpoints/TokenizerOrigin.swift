@@ -1,5 +1,5 @@
 import Console
-import LLaMA
+import ModelFiles
 import TokenData
 
 /// The tokenizer that ids mean text by, as far as it is known, and what it is the tokenizer of. The same ids
@@ -12,6 +12,8 @@ public struct TokenizerOrigin: Sendable {
     private init(_ fingerprint: UInt64, of owner: String) { (self.fingerprint, self.owner) = (fingerprint, owner) }
 
     public init(_ tokenizer: Tokenizer) { self.init(tokenizer.fingerprint, of: tokenizer.modelFile) }
+
+    public init(_ tokenizer: TokenizerFile) { self.init(tokenizer.fingerprint, of: tokenizer.path) }
 
     /// Nil where the shards do not say.
     public init?(_ dataset: TokenDataset, at path: String) {

@@ -29,15 +29,15 @@ func rankingCaveats(settings: [Comparison.Setting], best: [Comparison.Setting]) 
 
 /// The runs whose settings changed on the way, and those of which that is not known.
 func changeRemarks(_ runs: [RunRecord]) -> [String] {
-    let unknown = runs.filter { $0.history?.isWhole != true }.map(\.path)
+    let unknown = runs.filter { !$0.history.isWhole }.map(\.path)
     return runs.filter { !$0.changes.isEmpty }.map {
         "\($0.path) gets no rank, for it is not of one setting: " + $0.changes.joined(separator: "; ")
     }
         + (unknown.isEmpty
             ? []
             : [
-                "whether settings changed on the way is not known of \(abridged(unknown)): an older version began "
-                    + (unknown.count == 1 ? "it" : "them") + ", without \(RunHistory.fileName)"
+                "whether settings changed on the way is not known of \(abridged(unknown)): there is no whole "
+                    + "\(RunHistory.fileName), as where an older version began the run"
             ])
 }
 
@@ -78,7 +78,7 @@ func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
             "training.threads differs (\(threads.sorted().map(String.init).joined(separator: ", "))): "
                 + "times and tokens/s cannot be compared")
     }
-    let makers = runs.compactMap { $0.history?.madeBy?.rows.filter { $0.name != "threads" } }
+    let makers = runs.compactMap { $0.history.madeBy?.rows.filter { $0.name != "threads" } }
     let differing = (makers.first ?? []).map(\.name).compactMap { name -> String? in
         let values = makers.compactMap { $0.first { $0.name == name }?.value }.unique
         return values.count > 1 ? "\(name): \(values.joined(separator: " or "))" : nil

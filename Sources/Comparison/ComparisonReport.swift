@@ -65,7 +65,7 @@ extension Comparison {
 
     /// Program, machine and libraries, with the number of runs of each where they differ.
     private var makers: Table {
-        let all = runs.compactMap { $0.history?.madeBy?.rows }
+        let all = runs.compactMap { $0.history.madeBy?.rows }
         var table = Table(title: "What made the runs", header: ["", "value"])
         table.textColumns = [0, 1]
         table.rows = (all.first ?? []).map { name, _ in
@@ -82,15 +82,12 @@ extension Comparison {
         var table = Table(
             title: "How the runs were made", header: ["folder", "started", "resumed after step", "command"])
         table.textColumns = [0, 1, 2, 3]
-        table.rows = runs.compactMap { run in
-            run.history.map { history in
-                let resumed = history.events.filter { $0.kind == .resume }.map { "\($0.step)" }
-                return [
-                    run.path, history.events.first?.time ?? "-",
-                    resumed.isEmpty ? "-" : resumed.joined(separator: ", "),
-                    withoutFolders(history.madeBy?.command ?? "-"),
-                ]
-            }
+        table.rows = runs.filter { !$0.history.events.isEmpty }.map { run in
+            let resumed = run.history.events.filter { $0.kind == .resume }.map { "\($0.step)" }
+            return [
+                run.path, run.history.events[0].time, resumed.isEmpty ? "-" : resumed.joined(separator: ", "),
+                withoutFolders(run.history.madeBy?.command ?? "-"),
+            ]
         }
         return table
     }

@@ -22,8 +22,8 @@ public struct RunRecord: Sendable {
     public let state: State
     /// The windows of the training data, where a checkpoint says so.
     public let windowCount: Int?
-    /// What made the run, and what changed on the way; nil of a run that an older version made.
-    public let history: RunHistory?
+    /// What made the run, and what changed on the way; without events where an older version made it.
+    public let history: RunHistory
     /// Bytes of the optimizer's state, from its formula.
     public let stateBytes: Int
 
@@ -44,10 +44,11 @@ public struct RunRecord: Sendable {
         } else {
             state = .unfinished(step: log.lastStep)
         }
-        let store = CheckpointStore(folder: path + "/checkpoints")
-        windowCount = newestWindowCount(store)
-        let newest = try store.steps().last.map(store.path(step:))
-        history = try RunHistory(in: path) ?? newest.flatMap { try RunHistory(in: $0) }
+        // Of the newest checkpoint what is small; a run without one is a run as well.
+        let newest = try? CheckpointStore(folder: path + "/checkpoints").newestGood(
+            { ["trainer.json", RunHistory.fileName].contains($0) }, warn: { _ in })
+        windowCount = newest?.state.data.windowCount
+        history = try RunHistory(of: path, at: newest?.path) { StatusLine().print("warning: \($0)") }
         stateBytes = configuration.optimizerStateBytes
     }
 
@@ -63,7 +64,7 @@ public struct RunRecord: Sendable {
     }
 
     /// What changed between two of its steps: the run then belongs to no one setting.
-    public var changes: [String] { history?.changes ?? [] }
+    public var changes: [String] { history.changes }
 
     public var finalLoss: Double? {
         guard state == .finished, let last = log.validations.last, last.step == configuration.steps else { return nil }
@@ -92,7 +93,7 @@ public struct RunRecord: Sendable {
             values[index].value = relativePath(URL(filePath: path).standardizedFileURL.path)
         }
         values.append(("tokens of the whole run", "\(configuration.steps * configuration.tokensPerStep)"))
-        for (key, fingerprint) in (history?.data ?? [:]).sorted(by: { $0.key < $1.key }) {
+        for (key, fingerprint) in history.data.sorted(by: { $0.key < $1.key }) {
             values.append(("fingerprint of \(key.replacing("data.", with: "")) tokens", String(fingerprint, radix: 16)))
         }
         if let windowCount { values.append(("windows of the training data", "\(windowCount)")) }
@@ -127,16 +128,6 @@ func lastLines(of path: String) -> [Substring] {
     try? file.seek(toOffset: length - min(length, 1 << 14))
     let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
     return text[..<(text.lastIndex(of: "\n") ?? text.startIndex)].split(separator: "\n")
-}
-
-/// The windows that the newest readable checkpoint counted.
-private func newestWindowCount(_ store: CheckpointStore) -> Int? {
-    for step in ((try? store.steps()) ?? []).reversed() {
-        if let state = try? JSONFile.read(TrainerState.self, path: store.path(step: step) + "/trainer.json") {
-            return state.data.windowCount
-        }
-    }
-    return nil
 }
 
 /// The runs that paths name: folders of runs, and folders that hold such folders.

@@ -30,9 +30,16 @@ package final class FolderLock {
     /// named it.
     package init(_ folder: String, option: String = "output.run_dir", _ sharing: Sharing = .alone) throws {
         let file = folder + "/.lock"
+        var attempts = 0
         while true {
             let isNew = try makeFolder(folder)
-            let descriptor = try openOwnFile(file, O_RDWR)
+            let descriptor: Int32
+            do { descriptor = try openOwnFile(file, O_RDWR) } catch let error as UserError {
+                // Between the two calls another process may have set the folder aside.
+                attempts += 1
+                guard attempts < 100, error == .system("write", file, code: ENOENT) else { throw error }
+                continue
+            }
             if flock(descriptor, sharing.operation) != 0 {
                 let code = errno
                 close(descriptor)

@@ -18,7 +18,8 @@ public final class TextGenerator {
     /// `start` is the token that documents begin after, put before every prompt. Throws where the tokenizer
     /// has ids that the model does not know.
     public init(model: LLaMA, tokenizer: Tokenizer, start: Int32?, maxLength: Int) throws {
-        try tokenizer.check(for: model.config, of: "the model")
+        try model.config.check(
+            vocabulary: tokenizer.vocabularySize, of: tokenizer.modelFile, owner: "the model")
         self.tokenizer = tokenizer
         self.start = start
         // A model's vocabulary may be padded with ids that no token has.

@@ -71,8 +71,8 @@ public enum SafeTensors {
                     }) {
                         throw UserError(
                             .data,
-                            "tensor \(name): \(part[start + index]) at element \(start + index) is too large for "
-                                + "bfloat16", hint: "write the weights as float32")
+                            "tensor \(name): element \(start + index), \(part[start + index]), is too large for bfloat16",
+                            hint: "write the weights as float32")
                     }
                     try rounded.map(\.bits.littleEndian).withUnsafeBytes { try append($0) }
                 } else {

@@ -123,11 +123,31 @@ public struct RunConfiguration: Sendable {
     }
 }
 
+extension RunConfiguration {
+    /// The settings of the run in a folder; where its file is missing or does not read, those that `checkpoint` has a
+    /// copy of, and `warn` is told.
+    public init(
+        run folder: String, checkpoint: () throws -> String?, assignments: [String] = [], warn: (String) -> Void
+    ) throws {
+        let file = path(of: RunFolder.configurationName, in: folder)
+        do { _ = try RunConfiguration(file: file) } catch let error as UserError {
+            let copy = try checkpoint().map { path(of: Checkpoint.settingsName, in: $0) }
+            guard let copy, access(copy, F_OK) == 0 else { throw error }
+            warn("\(error.message); the settings are taken from \(copy)")
+            self = try RunConfiguration(file: copy, assignments: assignments)
+            return
+        }
+        self = try RunConfiguration(file: file, assignments: assignments)
+    }
+}
+
 extension ModelFolder {
-    /// The configuration of the run that made the checkpoint, where it is one of ours in its place.
-    public func runConfiguration() throws -> RunConfiguration? {
-        let resolved = "\(path)/../../\(RunFolder.configurationName)"
-        return isCheckpoint && access(resolved, F_OK) == 0 ? try RunConfiguration(file: resolved) : nil
+    /// The configuration of the run that made the checkpoint; nil where it is none of ours, or does not say.
+    public func runConfiguration(warn: (String) -> Void) throws -> RunConfiguration? {
+        let run = folderAndName(of: folderAndName(of: path).folder).folder
+        let files = ["\(run)/\(RunFolder.configurationName)", "\(path)/\(Checkpoint.settingsName)"]
+        guard isCheckpoint, files.contains(where: { access($0, F_OK) == 0 }) else { return nil }
+        return try RunConfiguration(run: run, checkpoint: { path }, warn: warn)
     }
 }
 

@@ -17,7 +17,8 @@ public struct DataSettings: ConfigurationSection {
     public static let fields: [Field<DataSettings>] = [
         .required("train", \.train, "training shards: a folder, a file or a glob of .bin files", .path),
         .optional("validation", \.validation, "validation shards; without them nothing is validated", .path),
-        .optional("tokenizer", \.tokenizer, "SentencePiece model, copied into every checkpoint", .path),
+        .optional(
+            "tokenizer", \.tokenizer, "SentencePiece model or tokenizer.json, copied into every checkpoint", .path),
         .required(
             "sequence_length", \.sequenceLength, "tokens of a training sequence",
             .range(1...LLaMAConfig.longestSequence)),

@@ -140,6 +140,7 @@ private func hex(_ value: UInt32) -> String { "0x" + String(format: "%08x", valu
 /// What follows from the headers of several shards; throws where they contradict each other.
 struct ShardSet {
     var tokenizerFingerprint: UInt64?
+    var endOfTextID: Int32?
     var notices: [String] = []
 
     /// `isFolder`: whether the shards are all of a folder, so that a set must be complete.
@@ -158,6 +159,7 @@ struct ShardSet {
         }
         // 0 stands for an unknown tokenizer.
         tokenizerFingerprint = first?.extras.tokenizerFingerprint == 0 ? nil : first?.extras.tokenizerFingerprint
+        endOfTextID = first?.extras.endOfTextID
         if isFolder { for set in sets.values { try Self.checkComplete(set) } }
         if sets.count > 1 {
             let names = sets.keys.sorted().map { "\($0)*.bin" }.joined(separator: ", ")

@@ -42,6 +42,8 @@ public final class TokenDataset: @unchecked Sendable {
     public let files: [String]
     /// Fingerprint of the tokenizer that made the shards, nil where the files do not say.
     public let tokenizerFingerprint: UInt64?
+    /// The id after each document, nil where the files do not say.
+    public let endOfTextID: Int32?
     /// CRC-32 over the tokens of all shards, in order.
     public let contentFingerprint: UInt32
     /// What a person should know about the files, though it is no error.
@@ -65,6 +67,7 @@ public final class TokenDataset: @unchecked Sendable {
         shards = try files.map { try Shard($0, vocabularySize: vocabularySize) }
         let set = try ShardSet(shards: shards, isFolder: isFolder(path))
         tokenizerFingerprint = set.tokenizerFingerprint
+        endOfTextID = set.endOfTextID
         self.sequenceLength = sequenceLength
         self.packing = packing
         tokenCount = shards.reduce(0) { $0 + $1.tokenCount }

@@ -9,7 +9,7 @@ import TensorCore
 public final class Tokenizer: @unchecked Sendable {
     public let modelFile: String
     public let vocabularySize: Int
-    /// A hash of the model file's bytes (64-bit FNV-1a): tells shards of one tokenizer from another's.
+    /// A hash of the model file's bytes: tells shards of one tokenizer from another's.
     public let fingerprint: UInt64
     /// The ids of special tokens, nil where the model has none. `</s>`, T5's and LLaMA's end of text:
     public let endOfTextID: Int32?
@@ -47,7 +47,7 @@ public final class Tokenizer: @unchecked Sendable {
         (losses, prependsSpace) = (kind.losses, kind.prependsSpace)
         modelFile = path
         vocabularySize = Int(cosmos_sentencepiece_size(model))
-        fingerprint = bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        fingerprint = Self.fingerprint(of: bytes)
         func id(_ raw: Int32) -> Int32? { raw < 0 ? nil : raw }
         endOfTextID = id(cosmos_sentencepiece_end_id(model))
         beginOfTextID = id(cosmos_sentencepiece_begin_id(model))
@@ -61,6 +61,11 @@ public final class Tokenizer: @unchecked Sendable {
     }
 
     deinit { cosmos_sentencepiece_free(model) }
+
+    /// 64-bit FNV-1a.
+    package static func fingerprint(of bytes: [UInt8]) -> UInt64 {
+        bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    }
 
     /// The ids of `text`, without special tokens.
     public func encode(_ text: String) throws -> [Int32] {

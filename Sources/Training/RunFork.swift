@@ -2,12 +2,13 @@ import Checkpoints
 import Console
 import Files
 import Foundation
+import Settings
 
 /// The beginning of a run that goes on from a checkpoint of another one.
 public struct RunFork {
     /// The steps that it begins with.
     public let step: Int
-    private let checkpoint: Checkpoint
+    public let checkpoint: Checkpoint
     private let log: String
 
     /// Finds and checks the checkpoint of a step; nil: the newest.
@@ -23,8 +24,11 @@ public struct RunFork {
         (checkpoint, self.step, log) = (found, found.state.step, run + "/log.csv")
     }
 
-    /// Makes the folder of the new run: the checkpoint, what it knows of the run's history, and the log.
-    public func make(_ folder: String) throws {
+    /// Makes the folder of the new run: the checkpoint, what it knows of the run's history, the log, and the new run's
+    /// settings. Whoever resumes it begins it; `origin` is how the user named the old one.
+    public func make(_ folder: String, _ configuration: RunConfiguration, origin: String) throws {
+        var history = try RunHistory(in: checkpoint.path) ?? RunHistory()
+        history.append(RunHistory.Event(.resume, step: step, forkOf: origin))
         guard access(folder, F_OK) != 0 else {
             throw UserError(.usage, "\(folder) is already there", hint: "choose another output.run_dir")
         }
@@ -35,10 +39,8 @@ public struct RunFork {
                 let checkpoints = CheckpointStore(folder: temporary + "/checkpoints")
                 try makeFolder(checkpoints.folder)
                 try files.copyItem(atPath: checkpoint.path, toPath: checkpoints.path(step: step))
-                let history = "/" + RunHistory.fileName
-                if access(checkpoint.path + history, F_OK) == 0 {
-                    try files.copyItem(atPath: checkpoint.path + history, toPath: temporary + history)
-                }
+                try history.write(in: temporary)
+                try AtomicFile.write(configuration.yaml, to: temporary + "/" + RunFolder.configurationName)
                 if access(log, F_OK) == 0 { try files.copyItem(atPath: log, toPath: temporary + "/log.csv") }
             } catch let error as CocoaError {
                 throw UserError(.inputOutput, "cannot create \(folder): \(error.localizedDescription)")

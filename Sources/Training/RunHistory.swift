@@ -1,3 +1,4 @@
+import Console
 import Files
 import Foundation
 import Machine
@@ -30,13 +31,15 @@ public struct RunHistory: Equatable, Sendable {
         /// Fingerprints of the tokens, by the setting that names them.
         public var data: [String: UInt32]?
         public var changes: [Change]?
-        /// The run whose checkpoint this one began with.
+        /// The run whose checkpoint this one began with. Before it has made anything, it stands in an event that no
+        /// program has made steps after (`madeBy` is nil).
         public var forkOf: String?
         /// Whether the run later went on from a checkpoint that knows nothing of the changes.
         public var isUndone: Bool?
 
         public init(
-            _ kind: Kind, step: Int, madeBy: Provenance? = nil, data: [String: UInt32]? = nil, changes: [Change] = []
+            _ kind: Kind, step: Int, madeBy: Provenance? = nil, data: [String: UInt32]? = nil, changes: [Change] = [],
+            forkOf: String? = nil
         ) {
             self.kind = kind
             self.step = step
@@ -44,6 +47,14 @@ public struct RunHistory: Equatable, Sendable {
             self.data = data
             time = Date.now.ISO8601Format()
             self.changes = changes.isEmpty ? nil : changes
+            self.forkOf = forkOf
+        }
+
+        /// Whether it is the same event, undone or not.
+        fileprivate func isSame(as other: Event) -> Bool {
+            var other = other
+            other.isUndone = isUndone
+            return self == other
         }
     }
 
@@ -60,24 +71,49 @@ public struct RunHistory: Equatable, Sendable {
         events = try JSONFile.read(path: file)
     }
 
-    /// The history of a run that goes on from a checkpoint (nil: from the beginning). What was changed after
-    /// the checkpoint was made left no trace in its weights.
-    init(resuming folder: String, from checkpoint: String?) throws {
-        let saved = try checkpoint.flatMap { try RunHistory(in: $0) }
-        self = try RunHistory(in: folder) ?? saved ?? RunHistory()
-        let effective = (saved?.events ?? []).filter { $0.isUndone != true }
-        for index in events.indices {
-            guard let changes = events[index].changes else { continue }
-            let isInCheckpoint = effective.contains {
-                ($0.time, $0.step) == (events[index].time, events[index].step) && $0.changes == changes
-            }
-            events[index].isUndone = isInCheckpoint ? nil : true
+    /// The history of the run in a folder that stands at a checkpoint (nil: at its beginning): what the checkpoint's
+    /// copy says, for that was there when its weights were made, and then what the folder's file alone says. Where
+    /// that file is damaged, `warn` is told.
+    ///
+    /// `resuming`: the run goes on from the checkpoint. What was changed after it left no trace in its weights.
+    public init(
+        of folder: String, at checkpoint: String?, resuming: Bool = false, warn: (String) -> Void
+    ) throws {
+        let saved = try checkpoint.flatMap { try RunHistory(in: $0) }?.events ?? []
+        var present: [Event] = []
+        do { present = try RunHistory(in: folder)?.events ?? [] } catch let error as UserError {
+            warn(
+                error.message
+                    + (saved.isEmpty ? "; what was before is not known" : "; its copy in the checkpoint is taken"))
         }
+        let later = present.filter { event in !saved.contains { $0.isSame(as: event) } }
+        events =
+            saved
+            + later.map { event in
+                var event = event
+                if resuming, event.changes != nil { event.isUndone = true }
+                return event
+            }
     }
 
     mutating func append(_ event: Event) { events.append(event) }
 
+    /// The run that this one is a fork of, as long as it has not begun.
+    public var unbegunForkOf: String? { events.last.flatMap { $0.madeBy == nil ? $0.forkOf : nil } }
+
+    /// The fork begins: what it began with is then told by the event that says what made its steps.
+    mutating func beginFork() -> String? {
+        let origin = unbegunForkOf
+        if origin != nil { events.removeLast() }
+        return origin
+    }
+
     func encoded() throws -> Data { try JSONFile.encode(events) }
+
+    func write(in folder: String) throws {
+        try AtomicFile.write(
+            String(decoding: encoded(), as: UTF8.self), to: path(of: Self.fileName, in: folder))
+    }
 
     /// Whether it begins where the run does: a run that an older version began has no record of that.
     public var isWhole: Bool { events.first?.kind == .start }

@@ -42,12 +42,11 @@ public final class RunSetup {
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
     /// resume with the weights and data position alone, the optimizer's state from zero. `step`: resume from the
-    /// checkpoint of that step; nil: from the newest that is whole. `forkOf`: the run that `RunFork` made this one of,
-    /// which now gets settings of its own. `commit` is that of the program's source.
+    /// checkpoint of that step; nil: from the newest that is whole. `commit` is that of the program's source.
     /// `cancellation` ends the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
-        step: Int? = nil, forkOf: String? = nil, commit: String = "unknown", status: StatusLine = StatusLine(),
+        step: Int? = nil, commit: String = "unknown", status: StatusLine = StatusLine(),
         cancellation: CancellationFlag? = nil
     ) throws {
         self.configuration = configuration
@@ -58,8 +57,11 @@ public final class RunSetup {
         self.pool = pool
 
         if let error = configuration.unsupportedPrecision { throw error }
-        let tokenizer = try data.tokenizer.map { try Tokenizer(modelFile: $0) }
-        try tokenizer?.check(for: configuration.model, of: "the model")
+        var tokenizer = try data.tokenizer.map { try TokenizerFile($0) }
+        if let tokenizer {
+            try configuration.model.check(
+                vocabulary: tokenizer.vocabularySize, of: tokenizer.path, owner: "the model")
+        }
         func dataset(_ path: String) throws -> TokenDataset {
             try TokenDataset(
                 path: path, sequenceLength: data.sequenceLength, vocabularySize: configuration.model.vocabSize,
@@ -67,6 +69,7 @@ public final class RunSetup {
         }
         let trainingData = try dataset(data.train)
         self.trainingData = trainingData
+        if tokenizer?.endOfTextID == nil { tokenizer?.endOfTextID = trainingData.endOfTextID }
         let validationData = try data.validation.map(dataset)
         let origins = [
             tokenizer.map { TokenizerOrigin($0) }, TokenizerOrigin(trainingData, at: data.train),
@@ -82,7 +85,7 @@ public final class RunSetup {
         self.model = model
         if purpose != .resume { try Self.initialize(model, configuration, origins) }
 
-        self.tokenizer = try tokenizer.map(TokenizerFile.init)
+        self.tokenizer = tokenizer
         let optimizer = configuration.makeOptimizer(for: model)
         self.optimizer = optimizer
         flopsPerToken = FLOPCount(configuration.model, sequenceLength: data.sequenceLength).trainingPerToken
@@ -109,11 +112,14 @@ public final class RunSetup {
             madeBy: Provenance(commit: commit, threads: pool.workerCount),
             data: ["data.train": trainingData.contentFingerprint])
         event.data?["data.validation"] = validationData?.contentFingerprint
-        var history = try RunHistory(resuming: directory.path, from: checkpoint?.path)
+        var history = try RunHistory(of: directory.path, at: checkpoint?.path, resuming: true) {
+            try? log.print("warning: \($0)")
+        }
+        event.forkOf = history.beginFork()
         if let checkpoint {
             var resumed = try resumableState(
                 of: checkpoint, configuration, directory: directory, data: trainingData, resetOptimizer: resetOptimizer,
-                isFork: forkOf != nil)
+                isFork: event.forkOf != nil)
             if let old = history.data["data.validation"], let new = event.data?["data.validation"], old != new {
                 resumed.changes.append(
                     RunHistory.Change(
@@ -125,7 +131,6 @@ public final class RunSetup {
         } else {
             start = nil
         }
-        event.forkOf = forkOf
         history.append(event)
         self.history = history
 
@@ -148,7 +153,8 @@ public final class RunSetup {
                 microBatchSize: training.microBatchSize)
         }
         identity =
-            (forkOf == nil ? start?.run : nil) ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
+            (event.forkOf == nil ? start?.run : nil)
+            ?? TrainerState.RunIdentity(name: folderAndName(of: directory.path).name)
 
         let loggedSteps = start.map { $0.pendingRow == nil ? $0.step : $0.step - 1 } ?? 0
         // There may be a log without a checkpoint: of a run that was killed before its first one.
@@ -164,7 +170,7 @@ public final class RunSetup {
             try configuration.output.tensorboard
             ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
         try AtomicFile.write(configurationText, to: directory.configuration)
-        try writeHistory()
+        try history.write(in: directory.path)
         for text in notices(validationData: validationData, memory, memoryWarning) { try log.print(text) }
         isComplete = true
     }
@@ -227,12 +233,7 @@ public final class RunSetup {
     /// Adds to the run's history that it stopped, finished or failed.
     func record(_ kind: RunHistory.Event.Kind, step: Int) throws {
         history.append(RunHistory.Event(kind, step: step))
-        try writeHistory()
-    }
-
-    private func writeHistory() throws {
-        let text = String(decoding: try history.encoded(), as: UTF8.self)
-        try AtomicFile.write(text, to: path(of: RunHistory.fileName, in: directory.path))
+        try history.write(in: directory.path)
     }
 
     /// The settings, and where others held before.

@@ -90,7 +90,7 @@ public final class Trainer {
             // A wish to stop, or data that can no longer be read: the state is good.
             guard error is CancellationError || (error as? UserError)?.kind == .data else { throw error }
             do {
-                if savedStep != step || pendingRow != nil { try save() }
+                if savedStep != step { try save() }
             } catch let error as NumericalError {
                 throw try failure(error)
             }

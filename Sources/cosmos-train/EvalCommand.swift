@@ -131,11 +131,15 @@ struct EvalCommand: ParsableCommand {
         try printResult(alignedTable(rows))
     }
 
-    /// What the run says of its data. Its configuration may not read though the model is whole; then the data
-    /// must be named, and the rest is as of a model without a run.
+    /// What the run says of its data. No configuration of it may read though the model is whole; then the data must
+    /// be named, and the rest is as of a model without a run.
     private func runData(_ folder: ModelFolder) throws -> DataSettings? {
-        do { return try folder.runConfiguration()?.data } catch let error as UserError {
-            guard data != nil else { throw UserError(error.kind, error.message, hint: "or name the data with --data") }
+        do {
+            return try folder.runConfiguration { printToStandardError("warning: \($0)") }?.data
+        } catch let error as UserError {
+            guard data != nil else {
+                throw UserError(error.kind, error.message, hint: "mend the file, or name the data with --data")
+            }
             printToStandardError(
                 "note: \(error.message); so the length of sequences and the packing are not the run's, but "
                     + "what --sequence-length and --packing say or their defaults")

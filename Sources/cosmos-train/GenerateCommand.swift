@@ -65,7 +65,14 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         let folder = try ModelFolder(given.model)
         guard let tokenizer = try tokenizer.map({ try Tokenizer(modelFile: $0) }) ?? folder.loadTokenizer() else {
-            throw UserError(.usage, "\(folder.path) has no tokenizer.model", hint: "name one with --tokenizer")
+            let hasOther = access("\(folder.path)/tokenizer.json", F_OK) == 0
+            throw UserError(
+                .usage,
+                "\(folder.path) has no tokenizer.model"
+                    + (hasOther ? ", only a tokenizer.json, which SentencePiece cannot read" : ""),
+                hint: hasOther
+                    ? "let transformers generate: AutoTokenizer and AutoModelForCausalLM.from_pretrained(\"\(folder.path)\")"
+                    : "name one with --tokenizer")
         }
         try folder.check(
             TokenizerOrigin(tokenizer), hint: "leave --tokenizer away, or name the one that the model was trained with")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import Console
 import Files
 import Foundation
@@ -7,14 +8,13 @@ import Training
 
 /// Trains a run that its folder describes, and ends as every command that trains.
 func train(
-    _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int? = nil,
-    forkOf: String? = nil
+    _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int? = nil
 ) throws {
     Interruption.stopInGoodOrder()
     Interruption.stopWithParent()
     do {
         let setup = try RunSetup(
-            configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step, forkOf: forkOf,
+            configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step,
             commit: sourceCommit, cancellation: Interruption.flag)
         if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
     } catch is CancellationError {
@@ -23,13 +23,16 @@ func train(
     }
 }
 
-/// The settings in the folder of a run, changed by assignments; `folder` is where the run is to be.
-private func settings(of run: String, in folder: String, _ assignments: [String]) throws -> RunConfiguration {
-    try RunDirectory.check(run, for: .resume)
-    return try RunConfiguration(
-        file: run + "/config.resolved.cfg",
+/// The settings in the folder of a run, or else in its checkpoint, changed by assignments; `folder` is where the run is
+/// to be.
+private func settings(
+    of run: String, in folder: String, _ assignments: [String], checkpoint: () throws -> String?
+) throws -> RunConfiguration {
+    try RunConfiguration(
+        run: run, checkpoint: checkpoint,
         assignments: assignments.contains { $0.hasPrefix("output.run_dir=") }
-            ? assignments : assignments + ["output.run_dir=\(folder)"])
+            ? assignments : assignments + ["output.run_dir=\(folder)"],
+        warn: { printToStandardError("warning: \($0)") })
 }
 
 struct ResumeCommand: ParsableCommand {
@@ -52,9 +55,13 @@ struct ResumeCommand: ParsableCommand {
     @OptionGroup var reset: ResetOption
 
     func run() throws {
-        try train(
-            settings(of: folder, in: folder, changes.assignments), purpose: .resume,
-            resetOptimizer: reset.resetOptimizer, step: back.step)
+        try RunDirectory.check(folder, for: .resume)
+        let settings = try settings(of: folder, in: folder, changes.assignments) {
+            let store = CheckpointStore(folder: folder + "/checkpoints")
+            return try back.step.map(store.path(step:))
+                ?? store.newestGood({ $0 == Checkpoint.settingsName }, warn: { _ in })?.path
+        }
+        try train(settings, purpose: .resume, resetOptimizer: reset.resetOptimizer, step: back.step)
     }
 }
 
@@ -86,21 +93,22 @@ struct ForkCommand: ParsableCommand {
         var (run, step) = (origin, Int?.none)
         if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2)) }
         run = run.withoutTrailingSlashes
-        let configuration = try settings(of: run, in: unusedPath(run + "-fork-"), changes.assignments)
+        try RunDirectory.check(run, for: .resume)
         let fork = try RunFork(of: run, step: step)
+        let configuration = try settings(of: run, in: unusedPath(run + "-fork-"), changes.assignments) {
+            fork.checkpoint.path
+        }
         guard fork.step < configuration.steps else {
             throw UserError(
                 .usage, "the checkpoint of step \(fork.step) is the last of a run of \(configuration.steps) steps",
                 hint: "give it more by --set training.steps=..., or begin with an earlier one: \(run)@STEP")
         }
         let folder = configuration.output.runDirectory
-        try fork.make(folder)
+        try fork.make(folder, configuration, origin: "\(run)@\(fork.step)")
         do {
-            try train(
-                configuration, purpose: .resume, resetOptimizer: reset.resetOptimizer, forkOf: "\(run)@\(fork.step)")
-        } catch let error as UserError where access(folder + "/config.resolved.cfg", F_OK) != 0 {
-            // It failed before it had settings of its own.
-            try AtomicFile.remove(folder)
+            try train(configuration, purpose: .resume, resetOptimizer: reset.resetOptimizer)
+        } catch let error as UserError {
+            if try RunHistory(in: folder)?.unbegunForkOf != nil { try AtomicFile.remove(folder) }
             throw error
         }
     }

@@ -26,6 +26,27 @@ import Testing
         }
     }
 
+    @Test func whatBFloat16CannotHoldIsNamedWithItsFile() throws {
+        try withTemporaryFolder { folder in
+            let copy = folder.appending(path: "model")
+            try FileManager.default.copyItem(
+                at: repositoryRoot.appending(path: "Tests/CheckpointsTests/Fixtures/grouped-fp32"), to: copy)
+            let file = copy.appending(path: "model.safetensors")
+            var bytes = try Data(contentsOf: file)
+            let start = 8 + bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+            withUnsafeBytes(of: Float(3.4e38)) { bytes.replaceSubrange(start + 4..<start + 8, with: $0) }
+            try bytes.write(to: file)
+            let command = try run(program, ["export", "model", "--bf16", "--output", "out"], in: folder)
+            #expect(command.status == 65)
+            #expect(
+                command.errorOutput.contains(
+                    #/^error: model/model\.safetensors: tensor [a-z_.]+: element 1, 3\.4e\+38, is too large for bfloat16\n/#
+                ),
+                "\(command.errorOutput)")
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/out"))
+        }
+    }
+
     @Test func logitsAreWrittenForTokensOfTheVocabulary() throws {
         try withTemporaryFolder { folder in
             let arguments = ["logits", model, "--tokens", "5", "17", "63", "--output", "logits.safetensors"]

@@ -25,15 +25,23 @@ import Testing
             let runs = try states(in: folder).keys.sorted()
             let target = folder.appending(path: "target")
             try Data("precious".utf8).write(to: target)
-            for name in [".lock", "output/\(runs[0]).txt"] {
+            for name in [".lock", "output/\(runs[0]).txt", "output"] {
                 let file = folder.appending(path: "sweep/\(name)")
                 try FileManager.default.removeItem(at: file)
-                try FileManager.default.createSymbolicLink(at: file, withDestinationURL: target)
+                let elsewhere = folder.appending(path: "elsewhere")
+                if name == "output" {
+                    try FileManager.default.createDirectory(at: elsewhere, withIntermediateDirectories: false)
+                }
+                try FileManager.default.createSymbolicLink(
+                    at: file, withDestinationURL: name == "output" ? elsewhere : target)
                 try? FileManager.default.removeItem(at: folder.appending(path: "sweep/\(runs[0])"))
                 let command = try sweep("--vary", "optimizer.lr=1e-2", "--seeds", "1", in: folder)
                 #expect(command.status == 74, "\(command.errorOutput)")
                 #expect(command.errorOutput.contains("sweep/\(name): it is a symbolic link"), "\(command.errorOutput)")
                 #expect(try String(contentsOf: target, encoding: .utf8) == "precious")
+                if name == "output" {
+                    #expect(try FileManager.default.contentsOfDirectory(atPath: elsewhere.path) == [])
+                }
                 try FileManager.default.removeItem(at: file)
             }
         }

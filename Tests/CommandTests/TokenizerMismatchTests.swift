@@ -90,7 +90,13 @@ import Testing
     @Test func aConfigurationThatNoLongerReadsIsNotInTheWay() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
-            try Data("model: {no_such_key: 1}\n".utf8).write(to: folder.appending(path: "run/config.resolved.cfg"))
+            for file in ["config.resolved.cfg", "checkpoints/step-00000002/run.cfg"] {
+                try Data("model: {no_such_key: 1}\n".utf8).write(to: folder.appending(path: "run/\(file)"))
+            }
+            // As an older version left it.
+            let manifest = folder.appending(path: "run/checkpoints/step-00000002/MANIFEST.json")
+            let text = try String(contentsOf: manifest, encoding: .utf8)
+            try Data(text.replacing(/,?\s*"run\.cfg"\s*:\s*\{[^}]*\}/, with: "").utf8).write(to: manifest)
             try succeed(["generate", "run", "--max-tokens", "2"], folder)
             try succeed(["logits", "run", "--tokens", "5", "--output", "logits"], folder)
             try succeed(["export", "run", "--output", "out"], folder)

@@ -143,6 +143,34 @@ import Testing
         }
     }
 
+    /// A process stands between making the folder and opening its lock while another one sets the folder aside.
+    @Test func aFolderThatIsSetAsideBeforeItIsLockedIsMadeAgain() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 3)
+            let environment = try preload(
+                """
+                #include <stdarg.h>
+                #include <stdio.h>
+                #include <string.h>
+                #include <unistd.h>
+                int open(const char *path, int flags, ...) {
+                    int (*original)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
+                    va_list arguments;
+                    va_start(arguments, flags);
+                    int mode = va_arg(arguments, int);
+                    va_end(arguments);
+                    if (strcmp(path, "run/.lock") == 0 && access("run.old-1", F_OK) != 0) rename("run", "run.old-1");
+                    return original(path, flags, mode);
+                }
+                int open64(const char *, int, ...) __attribute__((alias("open")));
+                """, in: folder)
+            let command = try run(program, ["--config", "run.cfg"], environment: environment, in: folder)
+            #expect(command.status == 0, "\(command.errorOutput)")
+            let isThere = ["run/log.csv", "run.old-1"].map { access(folder.path + "/" + $0, F_OK) == 0 }
+            #expect(isThere == [true, true])
+        }
+    }
+
     @Test func aCheckpointThatCannotBeReadIsPassedOver() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)
@@ -187,6 +215,82 @@ import Testing
             #expect(try results("run", in: folder) == results("straight", in: folder))
             let none = try run(program, ["resume", "nowhere"], in: folder)
             #expect(none.status == 64 && none.errorOutput.hasPrefix("error: there is no run to resume in nowhere"))
+        }
+    }
+
+    @Test func settingsThatAreLostOrDamagedAreTakenFromTheCheckpoint() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 12)
+            #expect(try train("--set", "output.run_dir=straight", in: folder).status == 0)
+            #expect(try train(in: folder).status == 0)
+            let file = folder.appending(path: "run/config.resolved.cfg")
+            let copy = "the settings are taken from run/checkpoints/step-00000012/run.cfg\n"
+            for text in [nil, "model: {", "model: {no_such_key: 1}\n"] {
+                if let text {
+                    try Data(text.utf8).write(to: file)
+                } else {
+                    try FileManager.default.removeItem(at: file)
+                }
+                let evaluation = try run(program, ["eval", "run"], in: folder)
+                #expect(evaluation.status == 0 && evaluation.output.contains(/data +validation\.bin/))
+                let fork = try run(
+                    program,
+                    ["fork", "run", "--set", "training.steps=13", "--set", "output.run_dir=fork-\(text?.count ?? 0)"],
+                    in: folder)
+                #expect(fork.status == 0, "\(fork.errorOutput)")
+                let resumed = try run(program, ["resume", "run"], in: folder)
+                #expect(resumed.status == 0)
+                for said in [evaluation.errorOutput, fork.errorOutput, resumed.errorOutput] {
+                    #expect(said.contains("run/config.resolved.cfg") && said.contains(copy), "\(said)")
+                }
+                #expect(try String(contentsOf: file, encoding: .utf8).contains("sequence_length: 32"))
+                #expect(try run(program, ["eval", "run"], in: folder).errorOutput == "")
+            }
+            try FileManager.default.removeItem(at: file)
+            let resumed = try run(program, ["resume", "run", "--step", "7"], in: folder)
+            #expect(resumed.errorOutput.contains("from run/checkpoints/step-00000007/run.cfg"))
+            #expect(resumed.status == 0, "\(resumed.errorOutput)")
+            #expect(try results("run", in: folder) == results("straight", in: folder))
+            // Without the copy, too, nothing is left but what the user says.
+            try Data("model: {".utf8).write(to: file)
+            try Data("model: {".utf8).write(to: folder.appending(path: "run/checkpoints/step-00000012/run.cfg"))
+            try FileManager.default.removeItem(
+                at: folder.appending(path: "run/checkpoints/step-00000012/MANIFEST.json"))
+            try FileManager.default.copyItem(
+                at: folder.appending(path: "run/checkpoints/step-00000012"), to: folder.appending(path: "model"))
+            let without = try run(program, ["eval", "model"], in: folder)
+            #expect(
+                without.status == 64
+                    && without.errorOutput.hasSuffix("hint: mend the file, or name the data with --data\n"),
+                "\(without.errorOutput)")
+            #expect(try run(program, ["eval", "model", "--data", "validation.bin"], in: folder).status == 0)
+        }
+    }
+
+    /// The folder's copy of what happened to a run may be lost; the checkpoint's is not.
+    @Test func aChangedRunHasNoRankWhateverBecomesOfItsHistory() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 12)
+            #expect(try train(in: folder).status == 0)
+            #expect(try train("--set", "output.run_dir=pure", "--set", "data.seed=2", in: folder).status == 0)
+            let changed = try train(
+                "--resume", "--step", "7", "--reset-optimizer", "--set", "optimizer.lr=2.0e-2", in: folder)
+            #expect(changed.status == 0, "\(changed.errorOutput)")
+            for text in ["[]", "[{", nil] {
+                let file = folder.appending(path: "run/history.json")
+                if let text {
+                    try Data(text.utf8).write(to: file)
+                } else {
+                    try FileManager.default.removeItem(at: file)
+                }
+                let comparison = try run(program, ["compare", "run", "pure"], in: folder)
+                let words = comparison.output.replacing(/\s+/, with: " ")
+                #expect(comparison.status == 0, "\(comparison.errorOutput)")
+                #expect(
+                    words.contains("run gets no rank, for it is not of one setting: after step 7 optimizer.lr"),
+                    "\(words)")
+                #expect(comparison.errorOutput.contains("warning: run/history.json: ") == (text == "[{"))
+            }
         }
     }
 

@@ -75,7 +75,7 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
         try SafeTensors.write([held], as: .bf16, to: path)
         let large = NamedTensor("large", tensor([700_000]) { $0 == 699_999 ? 3.4e38 : 0 })
         let error = #expect(throws: UserError.self) { try SafeTensors.write([held, large], as: .bf16, to: path) }
-        #expect(error?.message == "tensor large: 3.4e+38 at element 699999 is too large for bfloat16")
+        #expect(error?.message == "tensor large: element 699999, 3.4e+38, is too large for bfloat16")
         #expect(try SafeTensorsFile(path: path).entries.map(\.name) == ["held"])
     }
 

@@ -94,6 +94,34 @@ sub incomplete {
     return;
 }
 
+# A fork of a run that was killed, killed itself and continued by `resume`, ends as the run would have; so does a run
+# that goes back to an earlier step.
+sub fork_or_go_back {
+    my ($folder) = @_;
+    my $optimizer = one(@World::optimizers);
+    Files::copy("$World::base/run.cfg", "$folder/run.cfg");
+    Files::copy("$World::base/half/$optimizer/run", "$folder/run");
+    my ($step) = one(map { /^step-0*(\d+)$/ ? $1 : () } Files::names("$folder/run/checkpoints"));
+    my ($run, @arguments) = @{one(
+        ['fork', 'fork', one('run', "run\@$step"), '--set', 'output.run_dir=fork'], ['run', 'resume', 'run', '--step', $step],
+    )};
+    my @how = rand() < 0.5
+        ? (torture => sprintf '%s:%d', one('kill', 'killafter', 'torn'), 1 + rand $World::calls{$optimizer})
+        : (signal => [one('KILL', 'TERM', 'INT'), rand $World::seconds{$optimizer}]);
+    my $process = Program::run(in => $folder, args => \@arguments, @how);
+    $done{kills}++ if $process->{died} || $process->{code} == 75;
+    return $_ for Program::problem($process) // ();
+    return 'the run that was forked is changed' if $run eq 'fork' && unlike("$folder/run", "$World::base/half/$optimizer/run");
+    # Killed before it was there, a fork is made again.
+    my @again = -e "$folder/$run" ? ('resume', $run) : @arguments;
+    push @again, '--step', $step if $run eq 'run' && rand() < 0.5 && -e sprintf "$folder/run/checkpoints/step-%08d", $step;
+    my $finished = Program::run(in => $folder, args => \@again);
+    return $_ for Program::problem($finished) // ();
+    return "$run does not go on: $finished->{err}" if $finished->{code} != 0;
+    return "$run: $_" for World::difference("$folder/$run", $optimizer) // ();
+    return;
+}
+
 # Lets the run come to its end and compares it with an undisturbed one.
 sub completed {
     my ($folder, $optimizer, @how) = @_;
@@ -266,11 +294,14 @@ sub planted_link {
             'run/config.resolved.cfg'),
         (map { [$_, World::training('adamw'), '--replace'] } 'run/.lock', 'run/train.log'),
         (map { [$_, 'sweep', '--config', 'run.cfg', '--file', 'sweep.yaml', '--out', 'sweep'] } 'sweep/.lock',
-            'sweep/summary.csv', map { "sweep/$_" } Files::names("$folder/sweep/output")),
+            'sweep/summary.csv', map { "sweep/output/$_" } Files::names("$folder/sweep/output")),
+        ['made.svg', 'plot', 'run', '-o', 'made.svg'],
         ['made', 'export', "$World::base/ref/adamw/run", '--output', 'made'],
         ['made.html', 'compare', 'sweep', '--report', 'made.html'],
         ['made.model', 'tokenizer', '--input', "$World::base/text/docs.txt", '--output', 'made.model', '--vocab-size', 400],
     )};
+    # What says nothing of a run that is finished is of one that is not.
+    Files::remove("$folder/sweep/$1") if $place =~ m{^sweep/output/(.*)\.txt$};
     unlink "$folder/$place";
     symlink $victim, "$folder/$place" or die "cannot link $place: $!\n";
     my $process = Program::run(in => $folder, args => \@arguments);
@@ -295,6 +326,8 @@ my @run_commands = (
     sub { World::training('adamw'), '--resume' }, sub { World::training('adamw'), '--resume' },
     sub { 'eval', 'run', '--threads', 1, '--tokens', 200 }, sub { 'compare', 'run', "$World::base/ref/adamw/run", '--force' },
     sub { 'generate', 'run', '--max-tokens', 3, '--threads', 1 }, sub { 'export', 'run', '--output', 'exported' },
+    sub { 'resume', 'run' }, sub { 'resume', 'run', '--step', one(3, 6, 9) },
+    sub { 'fork', 'run', '--set', 'output.run_dir=fork' }, sub { 'plot', 'run', '-o', 'made.svg' },
 );
 my @text_commands = (
     sub { 'tokenize', '--tokenizer', "$World::base/unigram.model", '--input', $_[0], '--output', 'made', '--threads', 1 },
@@ -336,6 +369,11 @@ my %inputs = (
             sub { 'generate', "$World::base/hf", '--tokenizer', 't.model', '--prompt', 'the cat', '--max-tokens', 5 },
         ],
     },
+    'tokenizer.json' => {
+        prepare => sub { Files::copy("$World::base/run.cfg", "$_[0]/run.cfg"); Files::copy("$World::base/hf/tokenizer.json", "$_[0]/t.json") },
+        file => sub { "$_[0]/t.json" },
+        commands => [sub { World::training('adamw', "data={train: $World::base/plain, tokenizer: t.json, sequence_length: 16}", 'training.steps=2') }],
+    },
     'weights' => { prepare => $hf, file => sub { "$_[0]/hf/model.safetensors" }, commands => \@hf_commands },
     'config.json' => { prepare => $hf, file => sub { "$_[0]/hf/config.json" }, commands => \@hf_commands },
     'other files of a model' => {
@@ -356,7 +394,7 @@ my %inputs = (
         file => sub { my $folder = $checkpoint->($_[0]); "$folder/" . one('trainer.json', Files::names($folder)) },
     },
     'log.csv' => {
-        prepare => $half, same => 1, commands => [@run_commands[0, 3]], file => sub { "$_[0]/run/log.csv" },
+        prepare => $half, same => 1, commands => [@run_commands[0, 3, 9]], file => sub { "$_[0]/run/log.csv" },
     },
     'other files of a run' => {
         prepare => $half, commands => \@run_commands,
@@ -420,11 +458,11 @@ sub mutated_input {
     my @leftovers = Files::leftovers($folder);
     return "$name: @leftovers is left" if @leftovers;
     if ($process->{code} != 0) {
-        for ('made', 'made.model', 'exported', 'l.safetensors', 'report.html') {
+        for ('made', 'made.model', 'made.svg', 'exported', 'l.safetensors', 'report.html') {
             return "$name: the command fails ($process->{code}) and leaves $_: $process->{err}"
                 if -e "$folder/$_" && (!-d _ || Files::names("$folder/$_"));
         }
-    } elsif ($input->{same} && grep { $_ eq '--resume' } @arguments) {
+    } elsif ($input->{same} && grep { $_ eq '--resume' || $_ eq 'resume' } @arguments) {
         return "$name: $_" for World::difference("$folder/run", 'adamw', log => $name ne 'log.csv' ? 1 : 0) // ();
     }
     return;
@@ -445,7 +483,7 @@ sub repair {
 
 # What a case does, by the share of all cases.
 my @kinds = (
-    [0.035, \&kill_training], [0.015, \&failing_call], [0.008, \&full_disk], [0.015, \&kill_command], [0.012, \&race],
+    [0.035, \&kill_training], [0.015, \&failing_call], [0.008, \&full_disk], [0.015, \&kill_command], [0.01, \&fork_or_go_back], [0.012, \&race],
     [0.004, \&sweep], [0.005, \&disturbed_data], [0.005, \&planted_link], [1, \&mutated_input],
 );
 

@@ -1,4 +1,5 @@
 import Checkpoints
+import Configuration
 import Console
 import Files
 import Foundation
@@ -29,6 +30,49 @@ struct RunFailureTests {
         #expect(checkpoint.state.step == 0)
         #expect(failure.aside?.hasSuffix("/aside-0000000\(failure.step - 1)") == true)
         #expect(try run.folder.text("run/train.log").contains("step \(failure.step): "))
+    }
+
+    /// Momentum; in the second step a parameter fails when it is updated, with all numbers finite.
+    private struct Failing: OptimizerSettings {
+        static let name = "failing"
+        static let summary = "fails in the second step"
+        static let citation = "none"
+        static let stateFormula = "mn"
+        static let settings: [Field<Self>] = [.init("lr", \.lr, "learning rate", .nonNegative)]
+        var lr = 1e-2
+        var weightDecay = 0.0
+        var adam: AdamSettings?
+
+        func rule(for parameter: Parameter, _ state: StateDeclaration) -> any OptimizerRule {
+            Rule(momentum: state.tensor("momentum", parameter.shape))
+        }
+
+        struct Rule: ElementwiseRule {
+            let momentum: Tensor<Float>
+
+            func step(_ elements: Elements, _ context: StepContext) throws {
+                let lr = Float(context.learningRate)
+                try elements.update(momentum) { g, _, m in
+                    m = m + g
+                    return lr * m
+                }
+                if context.step == 2 { throw NumericalFailure("has no decomposition") }
+            }
+        }
+    }
+
+    @Test("What an optimizer was at work on when it failed is of no step and is not set aside")
+    func failureOfTheOptimizer() throws {
+        let run = try TinyRun()
+        var configuration = try run.configuration([])
+        configuration.optimizer = OptimizerConfiguration(Failing())
+        let setup = try RunSetup(configuration, status: run.silentStatus())
+        let error = #expect(throws: RunFailure.self) {
+            _ = try Trainer(setup, cancellation: CancellationFlag()).run()
+        }
+        #expect(error?.step == 2 && error?.aside == nil)
+        #expect(error?.description.contains("has no decomposition") == true, "\(error?.description ?? "")")
+        #expect(try run.folder.names("run/checkpoints") == ["latest", "step-00000000"])
     }
 
     @Test("A run that fails removes no checkpoint made before, and --resume takes that")

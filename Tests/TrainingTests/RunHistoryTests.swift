@@ -151,12 +151,47 @@ struct RunHistoryTests {
         #expect(try !history(run).isWhole)
     }
 
-    @Test("A damaged history is an error that names the file")
-    func damaged() throws {
+    @Test("Of a history that is damaged or was emptied the checkpoint's copy is left", arguments: ["[{]", "[]", nil])
+    func damaged(text: String?) throws {
         let run = try TinyRun()
         try run.train()
-        try run.folder.write("[{]".utf8, "run/history.json")
-        let error = #expect(throws: UserError.self) { try RunHistory(in: run.folder.file("run")) }
-        #expect(error?.kind == .data && error?.message.contains("run/history.json: ") == true)
+        try removeLaterCheckpoints(run)
+        try run.train("run", "optimizer.lr=0.02", purpose: .resume, resetOptimizer: true)
+        let whole = try history(run)
+        let file = run.folder.file("run/history.json")
+        if let text { try run.folder.write(text.utf8, "run/history.json") } else { unlink(file) }
+        var warnings: [String] = []
+        let checkpoint = run.folder.file("run/checkpoints/latest")
+        let read = try RunHistory(of: run.folder.file("run"), at: checkpoint) { warnings.append($0) }
+        #expect(read.changes == whole.changes && !read.changes.isEmpty)
+        #expect(warnings.count == (text == "[{]" ? 1 : 0))
+        try run.train("run", "optimizer.lr=0.02", purpose: .resume)
+        let events = try history(run).events
+        #expect(try history(run).changes == whole.changes)
+        // The end of the run came after its last checkpoint.
+        #expect(Array(events.dropLast(2)) == whole.events.dropLast())
+        #expect(events.suffix(2).map(\.kind) == [.resume, .finish])
+        let said = try run.folder.text("run/train.log")
+        #expect(
+            said.contains("  warning: \(file): ") == (text == "[{]")
+                && said.contains("; its copy in the checkpoint is taken\n") == (text == "[{]"))
+    }
+
+    @Test("What a changed history says does not count against the checkpoint's copy")
+    func contradicting() throws {
+        let run = try TinyRun()
+        try run.train()
+        try removeLaterCheckpoints(run)
+        try run.train("run", "optimizer.lr=0.02", purpose: .resume, resetOptimizer: true)
+        let text = try run.folder.text("run/history.json")
+        for (old, new) in [
+            (#""changes" : ["#, #""isUndone" : true, "changes" : ["#), (#""new" : "0.02""#, #""new" : "0.01""#),
+        ] {
+            try run.folder.write(text.replacing(old, with: new).utf8, "run/history.json")
+            let read = try RunHistory(of: run.folder.file("run"), at: run.folder.file("run/checkpoints/latest")) {
+                Issue.record("\($0)")
+            }
+            #expect(read.changes.first == "after step 5 optimizer.lr 0.01 -> 0.02, optimizer state of 5 steps -> zero")
+        }
     }
 }
