@@ -63,8 +63,8 @@ struct SweepSummary {
                     text(record?.log.lastStep), "\(configuration.steps)", text(record?.log.lastTokens),
                     text(record?.log.lastTrainLoss), text(loss), text(loss.map { exp($0) }), text(record?.log.seconds),
                     text(record?.tokensPerSecond), text(record?.optimizerSecondsPerStep), text(record?.stateBytes),
-                    text(record?.log.peakRSSBytes), text(record?.history?.madeBy?.program),
-                    text(record?.history?.madeBy?.commit), message,
+                    text(record?.log.peakRSSBytes), text(record?.history.madeBy?.program),
+                    text(record?.history.madeBy?.commit), message,
                 ]
         }
         let kept = earlier.map { row in columns.map { row[$0] ?? "" } }

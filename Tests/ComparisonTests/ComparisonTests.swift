@@ -199,7 +199,7 @@ import Testing
             let notices = comparison.caveats.filter {
                 $0.contains("whether settings changed on the way is not known of")
             }
-            #expect(notices.count == 1 && notices[0].contains("adamw-0.001-1: an older version began it"))
+            #expect(notices.count == 1 && notices[0].contains("adamw-0.001-1: there is no whole history.json"))
         }
     }
 
