@@ -43,8 +43,12 @@ sub finish {
     my $timeout = $process->{timeout} // 60;
     my ($signal, $moment) = @{$process->{signal} // []};
     my $pause = 0.002;
+    my ($seconds, $looked) = (0, $process->{started});
     while (waitpid($process->{pid}, POSIX::WNOHANG()) == 0) {
-        my $seconds = now() - $process->{started};
+        # Time in which this program itself stood still, as everything may, does not count.
+        my $passed = now() - $looked;
+        $looked += $passed;
+        $seconds += $passed < 1 ? $passed : 1;
         if (defined $moment && $seconds >= $moment) {
             kill $signal, $process->{pid};
             $process->{sent} = $signal;
