@@ -159,7 +159,7 @@ public final class Trainer {
         let seconds = ended - started
         let flops = setup.flopsPerToken * Double(gradient.positions) / seconds
         let mfu = setup.mfu(of: flops)
-        progress.finishStep(loss: loss.mean, mfu: mfu)
+        progress.finishStep(seconds: seconds, loss: loss.mean, mfu: mfu)
         return LogRow(
             step: step, tokens: tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,

@@ -41,9 +41,10 @@ package struct TrainingProgress {
     }
 
     /// `mfu`: model FLOPs utilization, of the peak that was measured.
-    package mutating func finishStep(loss: Double, mfu: Double) {
+    /// `seconds`: of the step alone, as in the log.
+    package mutating func finishStep(seconds: Double, loss: Double, mfu: Double) {
         step += 1
-        made = (made.steps + 1, made.seconds + now() - began)
+        made = (made.steps + 1, made.seconds + seconds)
         self.loss = loss
         self.mfu = mfu
     }

@@ -23,7 +23,7 @@ import Training
         func step() {
             progress.begin()
             clock.seconds += 1
-            progress.finishStep(loss: 3, mfu: 0.5)
+            progress.finishStep(seconds: 1, loss: 3, mfu: 0.5)
         }
         step()
         progress.begin()
