@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// A request to stop, set from a signal handler and seen between blocks of work.
+/// A request to stop, set from a signal handler and seen between tasks.
 open class CancellationFlag: @unchecked Sendable {
     private let requested = Atomic<Bool>(false)
 
@@ -13,16 +13,16 @@ open class CancellationFlag: @unchecked Sendable {
     public final func request() { requested.store(true, ordering: .relaxed) }
 }
 
-/// A fixed team of threads that share out numbered blocks of work.
+/// A fixed team of threads that share out numbered tasks.
 ///
-/// `forEach` hands the blocks 0, 1, 2 ... to whichever worker is free. What a block computes must
-/// depend on its number alone and blocks must write to different places; then results are the same
-/// bits for any number of workers. The libraries below run single-threaded inside a block.
+/// `forEach` hands the tasks 0, 1, 2 ... to whichever worker is free. What a task computes must
+/// depend on its number alone and tasks must write to different places; then results are the same
+/// bits for any number of workers. The libraries below run single-threaded inside a task.
 ///
 /// The calling thread is worker 0, so a pool of one starts no thread; one thread at a time may call from
-/// outside. A block may call `forEach` of the same pool: its caller and workers without a block take the
-/// inner blocks. Who waits within a block for the end of an inner call takes no other work, so a block keeps
-/// the scratch memory of its worker; but inner blocks must not use the same scratch as the block that calls them.
+/// outside. A task may call `forEach` of the same pool: its caller and workers without a task take the
+/// inner tasks. A worker that waits within a task for the end of an inner call takes no other work, so a task keeps
+/// the scratch memory of its worker; but inner tasks must not use the same scratch as the task that calls them.
 public final class WorkerPool: @unchecked Sendable {
     public let workerCount: Int
 
@@ -31,7 +31,7 @@ public final class WorkerPool: @unchecked Sendable {
     private static let nesting = 4
     /// How many calls each worker leads. Touched by its own thread only.
     private let leading: UnsafeMutablePointer<Int>
-    /// Calls that may have blocks left.
+    /// Calls that may have tasks left.
     private let openJobs = Atomic<Int>(0)
     /// Changes with each call. Workers without work sleep on it.
     private let calls = WaitWord()
@@ -42,9 +42,9 @@ public final class WorkerPool: @unchecked Sendable {
     /// first used.
     private let tiles: Tensor<Float>
 
-    /// In a pool of one worker: is told the time of every block.
+    /// Records the time of every task; for pools of one worker.
     package var recorder: TaskRecorder? {
-        didSet { require(threads.isEmpty, "blocks are recorded on one worker") }
+        didSet { require(threads.isEmpty, "tasks are recorded on one worker") }
     }
 
     private var threads: [pthread_t] = []
@@ -102,18 +102,18 @@ public final class WorkerPool: @unchecked Sendable {
         pthread_key_delete(key)
     }
 
-    /// Runs `body(block, worker)` for every block in 0 ..< `count` and returns when all are done.
-    /// `worker` (0 ..< `workerCount`) names scratch memory that no other block uses meanwhile. `phase` names
+    /// Runs `body(task, worker)` for every task in 0 ..< `count` and returns when all are done.
+    /// `worker` (0 ..< `workerCount`) names scratch memory that no other task uses meanwhile. `phase` names
     /// the work in measurements.
     public func forEach(
-        _ count: Int, phase: StaticString = #function, _ body: (_ block: Int, _ worker: Int) -> Void
+        _ count: Int, phase: StaticString = #function, _ body: (_ task: Int, _ worker: Int) -> Void
     ) {
         if let recorder { return recorder.record(count, "\(phase)") { body($0, 0) } }
         // A thread that is not of this pool calls from outside.
         let worker = max(0, Int(bitPattern: pthread_getspecific(key)) - 1)
         let depth = leading[worker]
         if threads.isEmpty || count <= 1 || depth == Self.nesting {
-            for block in 0..<count { body(block, worker) }
+            for task in 0..<count { body(task, worker) }
             return
         }
         leading[worker] = depth + 1
@@ -124,47 +124,47 @@ public final class WorkerPool: @unchecked Sendable {
                 openJobs.add(1, ordering: .sequentiallyConsistent)
                 calls.add(1)
                 if sleepers.load(ordering: .sequentiallyConsistent) > 0 { calls.wake(count - 1) }
-                let done = takeBlocks(of: job, as: worker)
+                let done = takeTasks(of: job, as: worker)
                 openJobs.subtract(1, ordering: .relaxed)
-                waitForOthers(job, until: UInt32(count - done), isWithinBlock: depth > 0 || worker > 0)
+                waitForOthers(job, until: UInt32(count - done), isWithinTask: depth > 0 || worker > 0)
             }
         }
         leading[worker] = depth
     }
 
-    /// `forEach` whose blocks may fail: throws the error of the lowest block that failed.
-    /// With a `cancellation`, blocks are skipped once it is requested, and `CancellationError` is
-    /// thrown; what the blocks should have written is then undefined.
+    /// `forEach` whose tasks may fail: throws the error of the lowest task that failed.
+    /// With a `cancellation`, tasks are skipped once it is requested, and `CancellationError` is
+    /// thrown; what the tasks should have written is then undefined.
     public func forEach(
         _ count: Int, phase: StaticString = #function, cancellation: CancellationFlag?,
-        _ body: (_ block: Int, _ worker: Int) throws -> Void
+        _ body: (_ task: Int, _ worker: Int) throws -> Void
     ) throws {
-        let failure = Mutex<(block: Int, error: any Error)?>(nil)
-        forEach(count, phase: phase) { block, worker in
+        let failure = Mutex<(task: Int, error: any Error)?>(nil)
+        forEach(count, phase: phase) { task, worker in
             if cancellation?.isRequested == true { return }
             do {
-                try body(block, worker)
+                try body(task, worker)
             } catch {
                 let thrown = SendableError(error)
-                failure.withLock { if $0 == nil || block < $0!.block { $0 = (block, thrown.error) } }
+                failure.withLock { if $0 == nil || task < $0!.task { $0 = (task, thrown.error) } }
             }
         }
         if cancellation?.isRequested == true { throw CancellationError() }
         if let failure = failure.withLock({ $0 }) { throw failure.error }
     }
 
-    /// Scratch for one tile, good within a block of this worker that makes no inner call meanwhile.
+    /// Scratch for one tile, good within a task of this worker that makes no inner call meanwhile.
     func tile(of worker: Int) -> UnsafeMutablePointer<Float> { tiles.matrix.row(worker) }
 
-    /// Takes blocks until none is left; returns how many it did.
+    /// Takes tasks until none is left; returns how many it did.
     ///
     /// Not inlined: the closure that it loads must be released again before the leader is told that
     /// this worker is done.
     @inline(never)
-    private func takeBlocks(of job: UnsafeMutablePointer<Job>, as worker: Int) -> Int {
+    private func takeTasks(of job: UnsafeMutablePointer<Job>, as worker: Int) -> Int {
         var done = 0
-        while let block = job.pointee.claim() {
-            job.pointee.body.pointee.pointee(block, worker)
+        while let task = job.pointee.claim() {
+            job.pointee.body.pointee.pointee(task, worker)
             done += 1
         }
         return done
@@ -185,28 +185,28 @@ public final class WorkerPool: @unchecked Sendable {
         }
     }
 
-    /// Takes blocks of others' jobs, those from outside first: jobs of jobs follow from them.
+    /// Takes tasks of others' jobs, those from outside first: jobs of jobs follow from them.
     private func help(as worker: Int) {
         for index in 0..<workerCount * Self.nesting {
             let job = jobs + index
-            guard job.pointee.hasBlocks else { continue }
-            let done = takeBlocks(of: job, as: worker)
+            guard job.pointee.hasTasks else { continue }
+            let done = takeTasks(of: job, as: worker)
             if done > 0 { return report(done, of: job) }
         }
         pauseSpinning()
     }
 
-    /// Who is not within a block helps with inner calls meanwhile.
-    private func waitForOthers(_ job: UnsafeMutablePointer<Job>, until target: UInt32, isWithinBlock: Bool) {
+    /// Waits for the helpers of a job. A leader that is not within a task helps with other calls meanwhile.
+    private func waitForOthers(_ job: UnsafeMutablePointer<Job>, until target: UInt32, isWithinTask: Bool) {
         func isDone() -> Bool { job.pointee.finished.value == target }
-        func hasWork() -> Bool { !isWithinBlock && openJobs.load(ordering: .sequentiallyConsistent) > 0 }
+        func hasWork() -> Bool { !isWithinTask && openJobs.load(ordering: .sequentiallyConsistent) > 0 }
         while !isDone() {
             if spin(until: { isDone() || hasWork() }) {
                 if hasWork() { help(as: 0) }
                 continue
             }
             job.pointee.awaited.store(target, ordering: .sequentiallyConsistent)
-            if isWithinBlock {
+            if isWithinTask {
                 let finished = job.pointee.finished.value
                 if finished != target { job.pointee.finished.sleep(while: finished) }
             } else {
@@ -216,7 +216,7 @@ public final class WorkerPool: @unchecked Sendable {
         }
     }
 
-    /// Who makes `condition` true changes `calls` after that.
+    /// Whoever makes `condition` true must change `calls` afterwards.
     private func sleepUntilCall(unless condition: () -> Bool) {
         let seen = calls.value
         sleepers.add(1, ordering: .sequentiallyConsistent)
@@ -224,12 +224,12 @@ public final class WorkerPool: @unchecked Sendable {
         sleepers.subtract(1, ordering: .relaxed)
     }
 
-    /// Tells the leader of a job that a helper has done so many blocks and takes no more.
+    /// Tells the leader of a job that a helper has done so many tasks and takes no more.
     private func report(_ done: Int, of job: UnsafeMutablePointer<Job>) {
         let finished = job.pointee.finished.add(done)
         guard job.pointee.awaited.load(ordering: .sequentiallyConsistent) == finished else { return }
         job.pointee.finished.wake(1)
-        // A leader outside of blocks sleeps as the workers do, who are wanted for its next call anyway.
+        // A leader outside of tasks sleeps as the workers do, who are wanted for its next call anyway.
         calls.add(1)
         calls.wake(workerCount)
     }
@@ -256,12 +256,12 @@ public final class WorkerPool: @unchecked Sendable {
 
 /// One call of `forEach`. Its memory serves later calls, so a worker that comes late touches nothing that is gone.
 private struct Job: ~Copyable {
-    /// The number of blocks in the upper half, the next block in the lower one: taking a block is one addition,
+    /// The number of tasks in the upper half, the next task in the lower one: taking a task is one addition,
     /// whose result tells all about it. The workers that come too late add at most one each.
     private let ticket = Atomic<UInt64>(0)
-    /// Written before the ticket, read by who has a block, until which the call does not end.
+    /// Written before the ticket, read by who has a task, until which the call does not end.
     let body = UnsafeMutablePointer<UnsafePointer<(Int, Int) -> Void>>.allocate(capacity: 1)
-    /// Blocks that others than the leader have done.
+    /// Tasks that others than the leader have done.
     let finished = WaitWord()
     /// What `finished` must be for a leader that sleeps; else 0.
     let awaited = Atomic<UInt32>(0)
@@ -269,7 +269,7 @@ private struct Job: ~Copyable {
     private let padding = SIMD8<UInt64>.zero
 
     func open(_ count: Int, _ body: UnsafePointer<(Int, Int) -> Void>) {
-        require(count < 1 << 31, "\(count) blocks of work")
+        require(count < 1 << 31, "\(count) tasks")
         finished.set(0)
         self.body.initialize(to: body)
         ticket.store(UInt64(count) << 32, ordering: .releasing)
@@ -280,11 +280,11 @@ private struct Job: ~Copyable {
         finished.destroy()
     }
 
-    var hasBlocks: Bool { Self.block(ticket.load(ordering: .relaxed)) != nil }
+    var hasTasks: Bool { Self.task(ticket.load(ordering: .relaxed)) != nil }
 
-    func claim() -> Int? { Self.block(ticket.add(1, ordering: .acquiring).oldValue) }
+    func claim() -> Int? { Self.task(ticket.add(1, ordering: .acquiring).oldValue) }
 
-    private static func block(_ ticket: UInt64) -> Int? {
+    private static func task(_ ticket: UInt64) -> Int? {
         let (count, next) = (ticket >> 32, ticket & 0xFFFF_FFFF)
         return next < count ? Int(next) : nil
     }
@@ -298,7 +298,7 @@ extension WorkerPool {
     }
 }
 
-/// The ranges of `size` (the last may be shorter) that cover 0 ..< `count`, to be shared out as blocks.
+/// The ranges of `size` (the last may be shorter) that cover 0 ..< `count`, to be shared out as tasks.
 public func ranges(of count: Int, size: Int) -> [Range<Int>] {
     stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
 }
