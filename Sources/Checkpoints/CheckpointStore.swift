@@ -131,8 +131,8 @@ public struct CheckpointStore: Sendable {
         try AtomicFile.link(latest, to: Self.name(step: step))
     }
 
-    /// A copy of a run may have made a folder of the link `latest`. It goes where it is the copy of another
-    /// checkpoint; else it gets a name of its own. What was done, nil for nothing.
+    /// Copying a run may turn the link `latest` into a folder. The copy of another checkpoint is removed; any other folder
+    /// is renamed. Returns what was done, nil for nothing.
     package func restoreLatest(status: StatusLine) throws -> String? {
         var link = stat()
         guard lstat(latest, &link) == 0, link.st_mode & S_IFMT == S_IFDIR else { return nil }

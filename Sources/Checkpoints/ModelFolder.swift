@@ -43,8 +43,8 @@ public struct ModelFolder: Sendable {
         config = try HuggingFaceConfig.read(self.path + "/config.json")
     }
 
-    /// The checkpoints of which the newest is meant: those of a run, or those beside `latest`, which may point at an
-    /// older one since a process was killed, or be an old copy.
+    /// The checkpoints whose newest is meant: a run's, or those beside `latest`, which may be an old copy, or point at an
+    /// older one where a process was killed.
     private static func checkpoints(_ path: String) -> CheckpointStore? {
         if RunFolder.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints") }
         let (folder, name) = folderAndName(of: path)

@@ -21,7 +21,7 @@ public final class CSVLog {
 
     /// Continues a log after `step`, the step of the checkpoint: later rows, and a last row that a killed
     /// process left unfinished, are cut off. Throws where a row up to `step` is missing or damaged; but a log
-    /// that was lost may have begun anew with any step up to the next.
+    /// that was lost and begun anew may begin with a later step, at most the next one.
     public init(resuming path: String, after step: Int) throws {
         self.path = path
         descriptor = try openOwnFile(path, O_WRONLY | O_APPEND)

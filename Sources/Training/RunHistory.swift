@@ -129,7 +129,7 @@ public struct RunHistory: Equatable, Sendable {
     public var changes: [String] {
         events.filter { $0.step > 0 && $0.isUndone != true }.compactMap { event in
             guard let changes = event.changes else { return nil }
-            // Of another optimizer all settings are others.
+            // With another optimizer every setting is another.
             let isRenamed = changes.contains { $0.setting == "optimizer.name" }
             let shown = changes.filter {
                 !isRenamed || !$0.setting.hasPrefix("optimizer.")

@@ -15,7 +15,7 @@ import TokenData
 public final class Trainer {
     public enum Outcome: Sendable {
         case finished
-        /// By the wish of the user, after this many steps; a checkpoint holds them.
+        /// By the user, after this many steps; a checkpoint holds them.
         case stopped(step: Int)
     }
 
@@ -27,18 +27,18 @@ public final class Trainer {
     private var sampler: BatchSampler
     /// The step that is being made, or was made last.
     private var stepUnderWay: Int
-    /// False while the optimizer is at work, when weights and state are of no step.
+    /// False while the optimizer works: weights and state are then partly the old step's, partly the new one's.
     private var isWhole = true
     /// The row of the last step while its validation is due, so that it is not yet in the log.
     private var pendingRow: LogRow?
     /// The step of the newest checkpoint.
     private var savedStep: Int?
-    /// The newest checkpoint whose weights were seen to be sound, by the loss of what came next.
+    /// The newest checkpoint known to be sound, by the loss that its weights had.
     private var soundStep: Int?
     private var savedAt = StatusLine.now()
     private let gradient: BatchGradient
     private var progress: TrainingProgress
-    /// Of all steps of this process.
+    /// The time of all steps of this process.
     private var phases = StepPhases()
     private var lastRow: LogRow?
 
@@ -87,7 +87,7 @@ public final class Trainer {
         } catch let error as NumericalError {
             throw try failure(error)
         } catch {
-            // A wish to stop, or data that can no longer be read: the state is good.
+            // The user stops the run, or data can no longer be read: the state is good.
             guard error is CancellationError || (error as? UserError)?.kind == .data else { throw error }
             do {
                 if savedStep != step { try save() }
@@ -202,8 +202,7 @@ public final class Trainer {
             || (output.checkpointMinutes > 0 && StatusLine.now() - savedAt >= 60 * output.checkpointMinutes)
     }
 
-    /// What a checkpoint of the last complete step holds. Throws where it is not finite, and so no good to continue
-    /// from.
+    /// What a checkpoint of the last complete step holds. Throws where a value is not finite: nothing could go on from it.
     private func contents() throws -> Checkpoint.Contents {
         let contents = try setup.checkpointContents(
             step: step, tokens: tokens, position: sampler.position, pendingRow: pendingRow)
@@ -230,15 +229,15 @@ public final class Trainer {
         }
     }
 
-    /// Notes whether the newest checkpoint is sound, as far as `loss` tells, which its weights have.
+    /// Notes whether the newest checkpoint is sound. `loss` is that of its weights.
     private func noteSoundness(_ loss: Double) {
-        // Half as bad again as knowing nothing.
+        // 1.5 times the loss of a model that knows nothing.
         if loss < 1.5 * log(Double(configuration.model.vocabSize)) { soundStep = savedStep }
     }
 
-    /// Where the numbers failed. No checkpoint is removed. The state before the failure is set aside, unless the
-    /// optimizer was at work on it or it is itself what is bad, and so are the checkpoints after the newest that is
-    /// known to be sound. Where there is none at all, the state that the run began with becomes one.
+    /// Ends a run whose numbers failed. No checkpoint is removed. The state before the failure is set aside, unless the
+    /// optimizer was changing it or it is bad itself. Checkpoints after the newest that is known to be sound are set aside,
+    /// too. Where there is none, the state that the run began with becomes one.
     private func failure(_ error: NumericalError) throws -> RunFailure {
         var isAside = false
         if isWhole, savedStep != step {

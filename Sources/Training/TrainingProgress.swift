@@ -15,7 +15,7 @@ package struct TrainingProgress {
     private var loss: Double?
     /// Of the last step.
     private var mfu: Double?
-    /// Of this process, from which the rates follow: steps and their seconds, validations and theirs.
+    /// Steps made by this process and their seconds, and its validations and theirs: the rates follow from them.
     private var made = (steps: 0, seconds: 0.0)
     private var validated = (count: 0, seconds: 0.0)
     /// Start of the step or validation that is under way.
