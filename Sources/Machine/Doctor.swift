@@ -87,11 +87,8 @@ public enum Doctor {
     }
 
     private static func loadedFiles() -> [String] {
-        // The kernel gives this file page by page, and Foundation's String(contentsOfFile:) takes one.
-        let file = FileHandle(forReadingAtPath: "/proc/self/maps")
-        let maps = String(decoding: (try? file?.readToEnd()) ?? Data(), as: UTF8.self)
         var paths: [String] = []
-        for line in maps.split(separator: "\n") {
+        for line in (kernelText("/proc/self/maps") ?? "").split(separator: "\n") {
             guard let slash = line.firstIndex(of: "/") else { continue }
             let path = String(line[slash...])
             if path.contains(".so"), paths.last != path { paths.append(path) }

@@ -62,8 +62,7 @@ public struct MachineMemory: Codable, Equatable, Sendable {
 }
 
 public func residentBytes() -> Int {
-    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
-    let words = text.split(separator: " ")
+    let words = (kernelText("/proc/self/statm") ?? "").split(separator: " ")
     return words.count > 1 ? (Int(words[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
 }
 
@@ -71,7 +70,7 @@ public func residentBytes() -> Int {
 ///
 /// From /proc: getrusage's figure begins with the memory of the process that started this one.
 public func peakResidentBytes() -> Int {
-    guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+    guard let status = kernelText("/proc/self/status"),
         let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
         let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
     else { return 0 }

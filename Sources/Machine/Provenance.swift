@@ -98,10 +98,7 @@ public struct Provenance: Codable, Equatable, Sendable {
     }
 
     private static var cpuModel: String {
-        // The kernel gives no size for this file, which Foundation's String(contentsOfFile:) wants.
-        let file = FileHandle(forReadingAtPath: "/proc/cpuinfo")
-        let text = String(decoding: (try? file?.readToEnd()) ?? Data(), as: UTF8.self)
-        let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+        let line = kernelText("/proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("model name") }
         return line?.split(separator: ":", maxSplits: 1).last.map { String($0).trimmed } ?? "unknown"
     }
 }

@@ -91,7 +91,7 @@ private struct ProcessorTime {
 
     init() {
         // "cpu  user nice system idle iowait irq softirq steal ...", in ticks
-        let fields = (try? String(contentsOfFile: "/proc/stat", encoding: .utf8))?.split(separator: "\n").first?
+        let fields = kernelText("/proc/stat")?.split(separator: "\n").first?
             .split(separator: " ").dropFirst().prefix(8).compactMap { Double($0) }
         all = fields.flatMap {
             $0.count == 8 ? ($0.reduce(0, +) - $0[3] - $0[4]) / Double(sysconf(Int32(_SC_CLK_TCK))) : nil

@@ -43,7 +43,7 @@ package struct ControlGroups {
     }
 }
 
-/// What a file of the kernel's says; nil where there is none.
+/// What a file of the kernel's says; nil where there is none. (Such files have no size, and Foundation reads one page.)
 package func kernelText(_ path: String) -> String? {
     guard let file = fopen(path, "r") else { return nil }
     defer { fclose(file) }

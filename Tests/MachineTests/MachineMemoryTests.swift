@@ -9,15 +9,7 @@ import Testing
 
     /// Reads a root that has these files.
     private func memory(_ files: [String: String]) throws -> MachineMemory? {
-        try withTemporaryFolder { root in
-            for (path, text) in files {
-                let file = root.appending(path: path)
-                try FileManager.default.createDirectory(
-                    at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-                try Data(text.utf8).write(to: file)
-            }
-            return MachineMemory(root: root.path)
-        }
+        try withFiles(files) { MachineMemory(root: $0.path) }
     }
 
     @Test func withoutGroupsTheMachineIsTheLimit() throws {

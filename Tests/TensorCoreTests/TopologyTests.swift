@@ -29,15 +29,7 @@ import Testing
 
     @Test func quotasAreReadInBothVersions() throws {
         func quota(_ files: [String: String]) throws -> Double? {
-            try withTemporaryFolder { root in
-                for (path, text) in files {
-                    let file = root.appending(path: path)
-                    try FileManager.default.createDirectory(
-                        at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-                    try Data(text.utf8).write(to: file)
-                }
-                return ControlGroups(root: root.path).coreQuota
-            }
+            try withFiles(files) { ControlGroups(root: $0.path).coreQuota }
         }
         #expect(
             try quota([

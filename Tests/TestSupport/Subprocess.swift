@@ -11,6 +11,19 @@ public func withTemporaryFolder<Result>(_ body: (URL) throws -> Result) throws -
     return try body(folder)
 }
 
+/// Calls `body` with a new folder that has these files, below further folders where their paths say so.
+public func withFiles<Result>(_ files: [String: String], _ body: (URL) throws -> Result) throws -> Result {
+    try withTemporaryFolder { root in
+        for (path, text) in files {
+            let file = root.appending(path: path)
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: file)
+        }
+        return try body(root)
+    }
+}
+
 /// What a finished command left behind.
 public struct FinishedCommand: Sendable {
     /// The exit code; of a command that a signal ended, 128 and the signal's number.
