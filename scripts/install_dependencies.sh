@@ -2,12 +2,13 @@
 # Installs the Debian or Ubuntu packages that cosmos-train needs, those that are missing, and checks
 # for a Swift toolchain. Where all of them are there, apt is not called.
 #
-# Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus]
+# Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus] [cluster]
 #
 #   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, hwloc, zlib, a C++ library
 #   plot       for plots as PNG and PDF: rsvg-convert
 #   download   for scripts/download_c4.sh: curl
 #   corpus     for scripts/make_corpus.sh --size large: Perl's HTML::Parser
+#   cluster    for scripts/test_cluster.sh: Slurm, munge, iproute2
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -59,8 +60,9 @@ for purpose in "${@:-build}"; do
         plot) packages+=(librsvg2-bin) ;;
         download) packages+=(curl) ;;
         corpus) packages+=(libhtml-parser-perl) ;;
+        cluster) packages+=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge iproute2 procps) ;;
         -h | --help) print_help "$0" && exit ;;
-        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download, corpus" ;;
+        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download, corpus, cluster" ;;
     esac
 done
 

@@ -66,6 +66,15 @@ if [[ -e /.dockerenv || -e /run/.containerenv ]]; then
     export OMPI_MCA_btl_vader_single_copy_mechanism="${OMPI_MCA_btl_vader_single_copy_mechanism:-none}"
 fi
 
+# Of mpirun's own messages those that say nothing new are left out. In a session of its own nobody hears Ctrl-C.
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+exec {errors}> >(exec setsid sed -u -e '/^-\{70,80\}$/ { :more; N; /\n-\{70,80\}$/! b more
+    /MPI_ABORT was invoked/ w '"$scratch/abort"'
+    /Primary job *terminated normally\|exited with non-zero status\|MPI_ABORT was invoked/ d; }' \
+    -e '/: Forwarding signal 10 to job$\|plm:rsh: Warning: setpgid\|sent help message\|orte_base_help_aggregate/ d' >&2)
+filter=$!
+
 # What a host has, on one line: its name, the physical cores and NUMA nodes that may be used, whether the program is there.
 # shellcheck disable=SC2016  # the host expands it, not this shell
 readonly probe='
@@ -83,7 +92,7 @@ readonly probe='
 if [[ -z "$hosts" ]]; then
     found="$(sh -c "$probe" "$program")"
 else
-    found="$("${mpi[@]}" --map-by ppr:1:node --bind-to none sh -c "$probe" "$program" < /dev/null)" ||
+    found="$(timeout -k 5 120 "${mpi[@]}" --map-by ppr:1:node --bind-to none sh -c "$probe" "$program" < /dev/null 2>&"$errors")" ||
         fail "$input_output_error" "mpirun cannot start anything on the hosts of $hosts" \
             "its own message is above; each host needs Open MPI, ssh without a password and this folder, $PWD"
 fi
@@ -123,15 +132,21 @@ else
     echo "ranks: $ranks, hosts: $host_count; warning: only $cores cores for the $per_host ranks of a host" >&2
 fi
 
-# What the program has said already, mpirun does not say again.
-exec {errors}> >(exec setsid sed -u -e '/^-\{70,80\}$/ { :more; N; /\n-\{70,80\}$/! b more
-    /Primary job *terminated normally\|exited with non-zero status/ d; }' -e '/: Forwarding signal 10 to job$/ d' >&2)
-filter=$!
-# mpirun sends SIGKILL a second after SIGTERM, too soon for a checkpoint; SIGUSR1 it passes on and waits. In a session of
-# its own it hears of Ctrl-C through this script alone, and of the script's death by SIGUSR1.
+# mpirun sends SIGKILL a second after SIGTERM, too soon for a checkpoint; SIGUSR1 it passes on and waits. It hears of Ctrl-C
+# through this script alone, and of the script's death by SIGUSR1.
 setsid setpriv --pdeathsig USR1 "${mpi[@]}" "$program" "$@" < /dev/null 2>&"$errors" &
 mpirun_process=$!
 exec {errors}>&-
+
+# A rank that gives up ends all, and mpirun then waits for hosts that nobody reaches.
+abort_code() { sed -n 's/.*with errorcode \([0-9]*\)\..*/\1/p' "$scratch/abort" 2> /dev/null; }
+{
+    while kill -0 "$mpirun_process" 2> /dev/null; do
+        sleep 1
+        if [[ -n "$(abort_code)" ]]; then sleep 10 && kill -KILL "$mpirun_process"; fi
+    done
+} 2> /dev/null &
+watcher=$!
 
 stopping_since=""
 was_signalled=""
@@ -149,8 +164,11 @@ stop() {
 trap stop INT TERM HUP USR1
 while true; do
     was_signalled="" code=0
-    wait "$mpirun_process" || code=$?
+    wait "$mpirun_process" 2> /dev/null || code=$?
     if [[ -z "$was_signalled" ]]; then break; fi
 done
-wait "$filter" || true
+kill "$watcher" 2> /dev/null || true
+if ((code == 137)) && [[ -n "$(abort_code)" ]]; then code="$(abort_code)"; fi
+# Ranks on this machine that hold it end with mpirun.
+timeout 10 tail --pid="$filter" -f /dev/null || true
 exit "$code"

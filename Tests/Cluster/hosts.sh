@@ -45,7 +45,7 @@ END
 on() {
     local host="$1"
     shift
-    "$scratch/enter" "$host" "cd ${PWD@Q} && ${*@Q}"
+    "$scratch/enter" "$host" "cd ${PWD@Q} && exec ${*@Q}"
 }
 
 # hide HOST TARGET [SOURCE]: what starts on the host from now on finds SOURCE there, or else an empty folder.

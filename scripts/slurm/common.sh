@@ -10,7 +10,7 @@ program="$repository/.build/release/cosmos-train"
 # shell, before it comes here.
 end_job() {
     if (($1 == 75)); then
-        if ((SECONDS < 30)); then
+        if ((SECONDS < 20)); then
             fail 75 "stopped after $SECONDS s, so the job is not queued again" \
                 "the time limit must leave more than the 300 s of --signal"
         fi
