@@ -14,11 +14,11 @@
 #   short      six optimizers on 262,144 tokens: learning rates, then five seeds of the best ones
 #              (on the way the lr that embedding, head and norm gains have under Muon, SOAP and COSMOS)
 #   long       the same on 1,048,576 tokens
-#   wide       the same on a model of twice the width, short
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
 #   ablations  the paper's
-#   neighbours five seeds of the long runs' neighbouring learning rates
+#   long-equal AdamW, Adam-mini and GaLore with the others' lr of embedding, head and norm gains, long
+#   more-seeds of lengths and ablations
 #   times      seconds a step at the best settings, one run at a time: for a machine with nothing else to do
 #   report     tables, plots and summary.csv, into docs/results/study
 set -euo pipefail
@@ -39,7 +39,7 @@ while [[ "${1:-}" == --* ]]; do
     shift 2
 done
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations neighbours wide times report); fi
+if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations long-equal more-seeds times report); fi
 
 cd "$repository"
 program=.build/release/cosmos-train
@@ -57,9 +57,21 @@ short() { grid "$@" --set training.steps=256 --set evaluation.every=0; }
 # long FOLDER FILE [OPTION ...]: 1,024 steps.
 long() { grid "$@" --set training.steps=1024; }
 
-# wide FOLDER FILE [OPTION ...]: 256 steps of the shapes of GaLore's smallest model (9m), 1.33 million parameters.
-wide() {
-    short "$@" --set model.hidden_size=128 --set model.intermediate_size=352 --set model.num_attention_heads=4
+lengths() { # SEEDS
+    local steps
+    for steps in 128 512; do
+        grid "lengths/$steps" lengths.yaml --seeds "$1" --set "training.steps=$steps" --set evaluation.every=0
+    done
+}
+
+ablations() { # SEEDS
+    local length
+    short ablations/rank-gamma rank-gamma.yaml --seeds "$1"
+    # As many tokens a batch at each length.
+    for length in 64 1024; do
+        short "ablations/sequence-$length" sequence.yaml --seeds "$1" --set "data.sequence_length=$length" \
+            --set "training.batch_size=$((1024 / length))" --set "training.micro_batch_size=$((1024 / length))"
+    done
 }
 
 make_data() {
@@ -89,9 +101,13 @@ table() {
 
 report() {
     local name variants="$out/variants"
-    for name in short long wide; do
-        if [[ -e "$out/$name/summary.csv" ]]; then table "$name" "$out/$name"; fi
+    for name in short long; do
+        # AdamW's runs of the other lengths.
+        local others=("$out"/lengths/*/adamw-*)
+        if [[ $name == short ]]; then others+=("$out"/long/adamw-*); else others+=("$out"/short/adamw-*); fi
+        if [[ -e "$out/$name/summary.csv" ]]; then table "$name" "$out/$name" --adamw-runs "${others[@]}"; fi
     done
+    if [[ -d "$out/long-equal" ]]; then table long-equal "$out/long-equal" "$out"/long/{muon,soap,cosmos}-*; fi
     if [[ -d $variants ]]; then
         table equal "$variants"/{adamw,adam_mini,galore}-adam "$out"/short/{muon,soap,cosmos}-*
         table galore "$out"/short/galore-* "$variants"/galore-* \
@@ -121,9 +137,6 @@ for part in "${parts[@]}"; do
             long long rates-2.yaml --seeds 1
             long long long-best.yaml --seeds 5
             ;;
-        wide)
-            wide wide wide-rates.yaml --seeds 1
-            ;;
         variants)
             for file in configs/studies/variants/*.yaml; do
                 name="$(basename "$file" .yaml)"
@@ -133,25 +146,16 @@ for part in "${parts[@]}"; do
                 fi
             done
             ;;
-        lengths)
-            for seeds in 1 3; do
-                for steps in 128 512; do
-                    grid "lengths/$steps" lengths.yaml --seeds $seeds --set "training.steps=$steps" --set evaluation.every=0
-                done
-            done
+        lengths) lengths 1 ;;
+        ablations) ablations 1 ;;
+        long-equal)
+            long long-equal long-equal.yaml --seeds 1
+            long long-equal long-equal-best.yaml --seeds 5
             ;;
-        ablations)
-            for seeds in 1 3; do
-                short ablations/rank-gamma rank-gamma.yaml --seeds $seeds
-                # As many tokens a batch at each length.
-                for length in 64 1024; do
-                    short "ablations/sequence-$length" sequence.yaml --seeds $seeds --set "data.sequence_length=$length" \
-                        --set "training.batch_size=$((1024 / length))" \
-                        --set "training.micro_batch_size=$((1024 / length))"
-                done
-            done
+        more-seeds)
+            ablations 3
+            lengths 3
             ;;
-        neighbours) long long long-seeds.yaml --seeds 5 ;;
         times)
             for round in 1 2 3; do
                 jobs=1 grid "times/$round" times.yaml --seeds 1 --set training.steps=100 --set evaluation.every=0
