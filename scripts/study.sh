@@ -17,6 +17,7 @@
 #   variants   labelled variants of the optimizers, short
 #   lengths    AdamW at further lengths
 #   ablations  the paper's
+#   seconds    AdamW for as many seconds as COSMOS takes, short
 #   long-equal AdamW, Adam-mini and GaLore with the others' lr of embedding, head and norm gains, long
 #   more-seeds of lengths and ablations
 #   times      seconds a step at the best settings, one run at a time: for a machine with nothing else to do
@@ -39,7 +40,7 @@ while [[ "${1:-}" == --* ]]; do
     shift 2
 done
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations long-equal more-seeds times report); fi
+if ((${#parts[@]} == 0)); then parts=(data short long variants lengths ablations seconds long-equal more-seeds times report); fi
 
 cd "$repository"
 program=.build/release/cosmos-train
@@ -148,6 +149,7 @@ for part in "${parts[@]}"; do
             ;;
         lengths) lengths 1 ;;
         ablations) ablations 1 ;;
+        seconds) grid seconds seconds.yaml --seeds 5 --set training.steps=308 --set evaluation.every=0 ;;
         long-equal)
             long long-equal long-equal.yaml --seeds 1
             long long-equal long-equal-best.yaml --seeds 5
