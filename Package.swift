@@ -13,7 +13,8 @@ let package = Package(
         .executable(name: "cosmos-train", targets: ["cosmos-train"])
     ],
     traits: [
-        .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native).")
+        .trait(name: "Native", description: "Compile for the CPU of this machine (-march=native)."),
+        .trait(name: "MPI", description: "Runs over several machines, by Open MPI."),
     ],
     // Exact versions: what is built today is what is built next year.
     dependencies: [
@@ -27,6 +28,8 @@ let package = Package(
         .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
         .target(name: "CMachineLimit"),
         .target(name: "CPlatform"),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
@@ -51,35 +54,39 @@ let package = Package(
             dependencies: ["TensorCore", "Configuration", "CZlib", "CSentencePiece"],
             swiftSettings: kernelSettings),
         .target(name: "Machine", dependencies: ["TensorCore", "TokenData"], swiftSettings: kernelSettings),
+        .target(
+            name: "Ranks", dependencies: ["Machine", .target(name: "CMPI", condition: .when(traits: ["MPI"]))],
+            swiftSettings: kernelSettings),
         .target(name: "ModelFiles", dependencies: ["LLaMA", "TokenData"], swiftSettings: kernelSettings),
         .target(name: "Generation", dependencies: ["ModelFiles"], swiftSettings: kernelSettings),
         .target(name: "Checkpoints", dependencies: ["ModelFiles", "Machine"], swiftSettings: kernelSettings),
         .target(name: "Settings", dependencies: ["Checkpoints", "Optimizers"], swiftSettings: kernelSettings),
         .target(name: "Planning", dependencies: ["Settings"], swiftSettings: kernelSettings),
-        .target(name: "Training", dependencies: ["Planning"], swiftSettings: kernelSettings),
+        .target(name: "Training", dependencies: ["Planning", "Ranks"], swiftSettings: kernelSettings),
         .target(name: "Comparison", dependencies: ["Training"]),
         .executableTarget(
             name: "cosmos-train",
             dependencies: [
-                "Comparison", "Generation", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Comparison", "Generation", "Ranks", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: kernelSettings, plugins: ["SourceCommit"]),
         .plugin(name: "SourceCommit", capability: .buildTool()),
         // Times kernels and predicts how a step scales; nobody installs it.
         .executableTarget(
             name: "cosmos-benchmarks",
-            dependencies: ["Planning", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Training", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Benchmarks", swiftSettings: kernelSettings),
 
         // Watches malloc in the tests' process.
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         .target(
-            name: "TestSupport", dependencies: ["CAllocations", "Checkpoints", "Optimizers"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["CAllocations", "Checkpoints", "Optimizers", "Ranks"],
+            path: "Tests/TestSupport",
             swiftSettings: kernelSettings),
     ]
         + [
             "Console", "Files", "Configuration", "TensorCore", "LLaMA", "Optimizers", "TokenData", "Machine",
-            "ModelFiles",
+            "Ranks", "ModelFiles",
             "Generation", "Checkpoints", "Settings", "Planning", "Training", "Comparison",
         ].map { module in
             .testTarget(

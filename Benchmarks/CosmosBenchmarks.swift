@@ -4,5 +4,6 @@ import ArgumentParser
 struct CosmosBenchmarks: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cosmos-benchmarks", abstract: "Measures what training steps are made of.",
-        subcommands: [KernelsCommand.self, ScalingCommand.self], defaultSubcommand: KernelsCommand.self)
+        subcommands: [KernelsCommand.self, ScalingCommand.self, ExchangeCommand.self],
+        defaultSubcommand: KernelsCommand.self)
 }

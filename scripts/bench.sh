@@ -50,7 +50,7 @@ fi
 # OpenBLAS chooses its own kernels, and both programs theirs.
 unset OPENBLAS_CORETYPE
 "$repository/scripts/build.sh" >&2
-swift build -c release --traits Native --package-path "$repository" --product cosmos-benchmarks >&2
+swift build -c release --traits "$(traits)" --package-path "$repository" --product cosmos-benchmarks >&2
 exec "$venv/bin/python" -B "$repository/scripts/bench.py" --venv "$venv" "${arguments[@]}" \
     --program "$repository/.build/release/cosmos-train" \
     --benchmarks "$repository/.build/release/cosmos-benchmarks"

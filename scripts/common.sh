@@ -15,6 +15,12 @@ fail() {
     exit "$1"
 }
 
+# Where it lies, later builds are with MPI, too.
+readonly mpi_marker="$repository/.build/mpi"
+
+# The package traits of a build.
+traits() { if [[ -e "$mpi_marker" ]]; then echo Native,MPI; else echo Native; fi; }
+
 # The comment block at the top of a script is its help.
 print_help() {
     sed -n '2,/^[^#]/ { /^#/ { s/^# \{0,1\}//; p; }; }' "$1"

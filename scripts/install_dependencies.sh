@@ -2,9 +2,10 @@
 # Installs the Debian or Ubuntu packages that cosmos-train needs, those that are missing, and checks
 # for a Swift toolchain. Where all of them are there, apt is not called.
 #
-# Usage: scripts/install_dependencies.sh [build] [plot] [download] [corpus] [cluster]
+# Usage: scripts/install_dependencies.sh [build] [mpi] [plot] [download] [corpus] [cluster]
 #
 #   build      to compile the program (the default): OpenBLAS, LAPACKE, SentencePiece, hwloc, zlib, a C++ library
+#   mpi        for runs on several machines: Open MPI
 #   plot       for plots as PNG and PDF: rsvg-convert
 #   download   for scripts/download_c4.sh: curl
 #   corpus     for scripts/make_corpus.sh --size large: Perl's HTML::Parser
@@ -57,12 +58,13 @@ for purpose in "${@:-build}"; do
     case "$purpose" in
         # g++ brings the C++ standard library that the SentencePiece shim is compiled against.
         build) packages+=(libopenblas-dev liblapacke-dev libdnnl-dev libsentencepiece-dev libhwloc-dev zlib1g-dev pkg-config g++ git) ;;
+        mpi) packages+=(libopenmpi-dev openmpi-bin) ;;
         plot) packages+=(librsvg2-bin) ;;
         download) packages+=(curl) ;;
         corpus) packages+=(libhtml-parser-perl) ;;
         cluster) packages+=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge iproute2 procps) ;;
         -h | --help) print_help "$0" && exit ;;
-        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, plot, download, corpus, cluster" ;;
+        *) fail "$usage_error" "unknown purpose '$purpose'" "one or more of: build, mpi, plot, download, corpus, cluster" ;;
     esac
 done
 
@@ -76,6 +78,7 @@ else
             pkg-config --exists "$library" 2> /dev/null || missing+=("$library (with headers and pkg-config file)")
         done
     fi
+    if [[ " ${packages[*]} " == *openmpi* ]]; then pkg-config --exists ompi-c || missing+=("Open MPI (with headers and pkg-config file)"); fi
     if [[ " ${packages[*]} " == *librsvg* ]]; then command -v rsvg-convert > /dev/null || missing+=(rsvg-convert); fi
     if [[ " ${packages[*]} " == *curl* ]]; then command -v curl > /dev/null || missing+=(curl); fi
     if ((${#missing[@]})); then

@@ -11,8 +11,14 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then print_help "$0" && exit; fi
 # and what is tested is what runs. Tests reach what is not public through 'package' access.
 # Tests of the scripts draw plots and download from a server of their own.
 "$repository/scripts/install_dependencies.sh" build plot download corpus
+# A run of everything starts mpirun, too.
+if (($# == 0)); then
+    "$repository/scripts/install_dependencies.sh" mpi
+    mkdir -p "$repository/.build"
+    touch "$mpi_marker"
+fi
 cd "$repository"
-swift test -c release --traits Native --disable-xctest --disable-testable-imports "$@"
+swift test -c release --traits "$(traits)" --disable-xctest --disable-testable-imports "$@"
 
 # A run of everything also puts the program through a minute of what goes wrong in life, and checks the exchange of
 # models with transformers, where check_huggingface.sh --install has put it.

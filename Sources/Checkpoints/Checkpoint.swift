@@ -32,6 +32,8 @@ public struct Checkpoint: Sendable {
         public var parameters: [Parameter]
         /// Named "<parameter>.<state>".
         public var optimizerTensors: [NamedTensor]
+        /// Gives some elements of one of those, by its place, where they are not in this process's memory.
+        public var readOptimizerTensor: ((_ tensor: Int, Range<Int>) throws -> UnsafeMutableBufferPointer<Float>)?
         public var tokenizer: TokenizerFile?
         public var state: TrainerState
         /// Copies of what the run's folder says of the run.
@@ -62,13 +64,14 @@ public struct Checkpoint: Sendable {
             func write(_ data: Data, _ name: String) throws {
                 manifest[name] = try data.withUnsafeBytes { try FileSummary.write($0, to: "\(folder)/\(name)") }
             }
-            func write(_ tensors: [NamedTensor], _ name: String) throws {
-                manifest[name] = try SafeTensors.write(tensors, to: "\(folder)/\(name)", progress: progress)
-            }
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
-            try write(contents.parameters.map { NamedTensor($0.name, $0.weight) }, "model.safetensors")
+            manifest["model.safetensors"] = try SafeTensors.write(
+                contents.parameters.map { NamedTensor($0.name, $0.weight) }, to: "\(folder)/model.safetensors",
+                progress: progress)
             for (name, bytes) in try (contents.tokenizer?.files ?? []) + contents.records { try write(bytes, name) }
-            try write(contents.optimizerTensors, "optimizer.safetensors")
+            manifest["optimizer.safetensors"] = try SafeTensors.write(
+                contents.optimizerTensors, to: "\(folder)/optimizer.safetensors", progress: progress,
+                reading: contents.readOptimizerTensor)
             try write(JSONFile.encode(contents.state), "trainer.json")
             try write(JSONFile.encode(manifest), manifestName)
         }
@@ -142,9 +145,14 @@ public struct Checkpoint: Sendable {
         try Self.load(parameters.map { NamedTensor($0.name, $0.weight) }, from: "\(path)/model.safetensors")
     }
 
+    /// Reads some elements of a tensor of the file, from a number on.
+    package typealias Reader = (_ first: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+
     /// Reads the optimizer's tensors. Throws where the checkpoint is of another optimizer or its state
-    /// has other tensors.
-    public func loadOptimizer(_ name: String, into tensors: [NamedTensor]) throws {
+    /// has other tensors. `take`: what becomes of each one, by its place, where they lie elsewhere.
+    package func loadOptimizer(
+        _ name: String, into tensors: [NamedTensor], _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
+    ) throws {
         let hint = "--reset-optimizer keeps the weights and starts the optimizer's state from zero"
         guard state.optimizer.name == name else {
             throw UserError(
@@ -152,7 +160,7 @@ public struct Checkpoint: Sendable {
                 hint: hint)
         }
         do {
-            try Self.load(tensors, from: "\(path)/optimizer.safetensors")
+            try Self.load(tensors, from: "\(path)/optimizer.safetensors", take)
         } catch let error as UserError where error.kind == .data {
             throw UserError(.usage, error.message, hint: hint)
         }
@@ -160,7 +168,9 @@ public struct Checkpoint: Sendable {
 
     /// Reads exactly these tensors: none may be missing, of another shape, or left over. All are checked
     /// before the first is read.
-    static func load(_ tensors: [NamedTensor], from path: String) throws {
+    static func load(
+        _ tensors: [NamedTensor], from path: String, _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
+    ) throws {
         let file = try SafeTensorsFile(path: path)
         for tensor in tensors { try file.check(tensor.name, shape: tensor.tensor.shape) }
         let wanted = Set(tensors.map(\.name))
@@ -172,6 +182,10 @@ public struct Checkpoint: Sendable {
                     + (surplus.count > 1 ? ", nor have \(surplus.count - 1) others" : ""),
                 hint: "the file belongs to another one")
         }
-        for tensor in tensors { try file.read(tensor.name, into: tensor.tensor) }
+        for (place, tensor) in tensors.enumerated() {
+            let entry = try file.entry(tensor.name)
+            let read: Reader = { try file.read(entry, from: $0, into: $1) }
+            if let take { try take(place, read) } else { try read(0, tensor.tensor.elements) }
+        }
     }
 }

@@ -9,32 +9,35 @@ public struct StepPhases: Codable, Equatable, Sendable {
     public var lmHead: Double
     public var backward: Double
     public var optimizer: Double
+    /// Exchange of gradients and weights between ranks; nil where there is one alone.
+    public var communication: Double?
     /// Zeroing and clipping of gradients, and what the others leave.
     public var rest: Double
 
     public init(
         data: Double = 0, forward: Double = 0, lmHead: Double = 0, backward: Double = 0, optimizer: Double = 0,
-        rest: Double = 0
+        communication: Double? = nil, rest: Double = 0
     ) {
         self.data = data
         self.forward = forward
         self.lmHead = lmHead
         self.backward = backward
         self.optimizer = optimizer
+        self.communication = communication
         self.rest = rest
     }
 
     /// As older checkpoints have them.
     private enum CodingKeys: String, CodingKey {
-        case data, forward, lmHead = "head", backward, optimizer, rest
+        case data, forward, lmHead = "head", backward, optimizer, communication, rest
     }
 
     /// By the names of reports, in order.
     package var all: [(name: String, seconds: Double)] {
         [
             ("data", data), ("forward", forward), ("lm_head and loss", lmHead), ("backward", backward),
-            ("optimizer", optimizer), ("rest", rest),
-        ]
+            ("optimizer", optimizer),
+        ] + (communication.map { [("communication", $0)] } ?? []) + [("rest", rest)]
     }
 
     package static func += (total: inout StepPhases, part: StepPhases) {
@@ -43,6 +46,7 @@ public struct StepPhases: Codable, Equatable, Sendable {
         total.lmHead += part.lmHead
         total.backward += part.backward
         total.optimizer += part.optimizer
+        if let seconds = part.communication { total.communication = (total.communication ?? 0) + seconds }
         total.rest += part.rest
     }
 }
@@ -99,13 +103,18 @@ public struct LogRow: Codable, Equatable, Sendable {
         "step", "tokens", "train_loss", "validation_loss", "validation_perplexity", "learning_rate", "gradient_norm",
         "step_seconds", "tokens_per_second", "flops_per_second", "mfu", "data_seconds", "forward_seconds",
         "lm_head_seconds", "backward_seconds", "optimizer_seconds", "rest_seconds", "peak_rss_bytes",
+        // Older logs end before this one.
+        "communication_seconds",
     ]
 
-    /// The row as text. Swift writes the shortest digits that give back the same Double.
-    package var line: String {
-        let validation = validationLoss.map { "\($0),\(exp($0))" } ?? ","
-        return "\(step),\(tokens),\(trainLoss),\(validation),\(learningRate),\(gradientNorm),\(stepSeconds),"
-            + "\(tokensPerSecond),\(flopsPerSecond),\(mfu),"
-            + phases.all.map { "\($0.seconds)," }.joined() + "\(peakRSSBytes)"
+    /// The values of `columns`; empty where nothing was measured. Swift writes the shortest digits that give back the
+    /// same Double.
+    package var fields: [String] {
+        ["\(step)", "\(tokens)"]
+            + [
+                trainLoss, validationLoss, validationLoss.map(exp), learningRate, gradientNorm, stepSeconds,
+                tokensPerSecond, flopsPerSecond, mfu, phases.data, phases.forward, phases.lmHead, phases.backward,
+                phases.optimizer, phases.rest,
+            ].map { $0.map { "\($0)" } ?? "" } + ["\(peakRSSBytes)", phases.communication.map { "\($0)" } ?? ""]
     }
 }

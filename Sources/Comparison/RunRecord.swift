@@ -80,7 +80,7 @@ public struct RunRecord: Sendable {
         let free = [
             "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
             "training.bind_threads", "training.micro_batch_size", "training.gradient_lanes", "training.recompute",
-            "training.optimizer_scratch_mib",
+            "training.optimizer_scratch_mib", "training.communication_timeout",
             "training.gradient_clip", "evaluation.every",
         ]
         var values = configuration.values.filter { entry in

@@ -70,9 +70,12 @@ public func residentBytes() -> Int {
 ///
 /// From /proc: getrusage's figure begins with the memory of the process that started this one.
 public func peakResidentBytes() -> Int {
-    guard let status = kernelText("/proc/self/status"),
-        let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-        let kibibytes = line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap({ Int($0) })
-    else { return 0 }
-    return kibibytes * 1024
+    let kibibytes = processStatus("VmHWM").flatMap { $0.split(separator: " ").first }.flatMap { Int($0) }
+    return 1024 * (kibibytes ?? 0)
+}
+
+/// What the kernel says of this process under that name.
+func processStatus(_ name: String) -> String? {
+    let line = kernelText("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    return line.map { String($0.dropFirst(name.count + 1)).trimmed }
 }

@@ -91,11 +91,14 @@ public struct Provenance: Codable, Equatable, Sendable {
     }
 
     /// Without a question to the network.
-    private static var hostName: String {
+    package static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
+
+    /// The cores that the process may run on: "0-3,8".
+    package static var coreList: String { processStatus("Cpus_allowed_list") ?? "unknown" }
 
     private static var cpuModel: String {
         let line = kernelText("/proc/cpuinfo")?.split(separator: "\n").first { $0.hasPrefix("model name") }

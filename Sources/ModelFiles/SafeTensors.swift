@@ -45,10 +45,12 @@ public enum SafeTensors {
     /// The largest header that is believed; the reference implementation has the same limit.
     static let maxHeaderBytes = 100_000_000
 
-    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16.
+    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16. `read` gives
+    /// some elements of a tensor, by its place, that lies elsewhere.
     @discardableResult
     public static func write(
-        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil
+        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil,
+        reading read: ((_ tensor: Int, Range<Int>) throws -> UnsafeMutableBufferPointer<Float>)? = nil
     ) throws -> FileSummary {
         require(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
         let file = try AtomicFile(path: path)
@@ -60,23 +62,24 @@ public enum SafeTensors {
         let header = try header(of: tensors, dtype)
         try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
         try header.withUnsafeBytes { try append($0) }
-        for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
+        for (place, (name, tensor)) in tensors.map({ ($0.name, $0.tensor) }).enumerated() {
             // By chunks, so that the checksum and the write find them in the cache.
             for start in stride(from: 0, to: tensor.count, by: FileSummary.chunkBytes / 4) {
-                let part = tensor.elements[start..<min(start + FileSummary.chunkBytes / 4, tensor.count)]
+                let range = start..<min(start + FileSummary.chunkBytes / 4, tensor.count)
+                let part = try read?(place, range) ?? UnsafeMutableBufferPointer(rebasing: tensor.elements[range])
                 if dtype == .bf16 {
                     let rounded = part.map { BFloat16($0) }
                     if let index = rounded.indices.first(where: {
-                        !rounded[$0].float.isFinite && part[start + $0].isFinite
+                        !rounded[$0].float.isFinite && part[$0].isFinite
                     }) {
                         throw UserError(
                             .data,
-                            "tensor \(name): element \(start + index), \(part[start + index]), is too large for bfloat16",
+                            "tensor \(name): element \(start + index), \(part[index]), is too large for bfloat16",
                             hint: "write the weights as float32")
                     }
                     try rounded.map(\.bits.littleEndian).withUnsafeBytes { try append($0) }
                 } else {
-                    try append(UnsafeRawBufferPointer(UnsafeMutableBufferPointer(rebasing: part)))
+                    try append(UnsafeRawBufferPointer(part))
                 }
                 progress?.advance(by: part.count * dtype.byteCount)
             }

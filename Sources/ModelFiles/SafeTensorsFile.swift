@@ -62,19 +62,23 @@ public final class SafeTensorsFile {
 
     /// Reads a tensor into memory of the same shape, F16 and BF16 widened (exactly) to float32.
     public func read(_ name: String, into tensor: Tensor<Float>) throws {
-        let entry = try check(name, shape: tensor.shape)
-        let target = UnsafeMutableRawBufferPointer(tensor.elements)
+        try read(check(name, shape: tensor.shape), from: 0, into: tensor.elements)
+    }
+
+    /// Reads elements of a tensor from number `first` on, as many as there is room for.
+    package func read(_ entry: Entry, from first: Int, into elements: UnsafeMutableBufferPointer<Float>) throws {
+        let begin = entry.range.lowerBound + first * entry.dtype.byteCount
         if entry.dtype == .f32 {
-            return try file.read(at: entry.range.lowerBound, into: target)
+            return try file.read(at: begin, into: UnsafeMutableRawBufferPointer(elements))
         }
-        var chunk = [UInt16](repeating: 0, count: min(tensor.count, FileSummary.chunkBytes / 2))
-        for start in stride(from: 0, to: tensor.count, by: chunk.count) {
-            let count = min(chunk.count, tensor.count - start)
+        var chunk = [UInt16](repeating: 0, count: min(elements.count, FileSummary.chunkBytes / 2))
+        for start in stride(from: 0, to: elements.count, by: chunk.count) {
+            let count = min(chunk.count, elements.count - start)
             try chunk.withUnsafeMutableBytes { bytes in
                 let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<(2 * count)])
-                try file.read(at: entry.range.lowerBound + 2 * start, into: part)
+                try file.read(at: begin + 2 * start, into: part)
             }
-            let output = tensor.data + start
+            let output = elements.baseAddress! + start
             if entry.dtype == .bf16 {
                 for i in 0..<count { output[i] = BFloat16(bits: chunk[i]).float }
             } else {

@@ -5,17 +5,31 @@ public enum GradientClipping {
     /// The elements that a worker takes at a time.
     private static let taskSize = 1 << 18
 
-    /// The Euclidean norm of all gradients as one vector; the same bits for any number of workers.
+    /// The fewest rows of so many columns that are whole tasks: what is cut there has the same sums.
+    static func rowsOfWholeTasks(columns: Int) -> Int {
+        // A task is a power of two.
+        taskSize >> min(columns.trailingZeroBitCount, taskSize.trailingZeroBitCount)
+    }
+
+    /// The Euclidean norm of all gradients as one vector; the same bits for any number of workers, and of ranks: each
+    /// sums up those that `isOwned` names, and `merge` adds what the others have.
     ///
     /// Throws `NumericalError` naming the first parameter whose gradient is not finite.
-    public static func globalNorm(_ parameters: [Parameter], pool: WorkerPool) throws -> Double {
+    public static func globalNorm(
+        _ parameters: [Parameter], pool: WorkerPool, isOwned: (Int) -> Bool = { _ in true },
+        merge: (inout [Double]) throws -> Void = { _ in }
+    ) throws -> Double {
         let tasks = tasks(of: parameters)
-        let sums = UnsafeMutableBufferPointer<Double>.allocate(capacity: tasks.count)
-        defer { sums.deallocate() }
-        pool.forEach(tasks.count, phase: "norm of gradients") { task, _ in
-            let (parameter, range) = tasks[task]
-            sums[task] = sumOfSquares(parameters[parameter].gradient.data + range.lowerBound, count: range.count)
+        let owned = tasks.indices.filter { isOwned(tasks[$0].parameter) }
+        var sums = [Double](repeating: 0, count: tasks.count)
+        sums.withUnsafeMutableBufferPointer { sums in
+            pool.forEach(owned.count, phase: "norm of gradients") { index, _ in
+                let (parameter, range) = tasks[owned[index]]
+                sums[owned[index]] = sumOfSquares(
+                    parameters[parameter].gradient.data + range.lowerBound, count: range.count)
+            }
         }
+        try merge(&sums)
         if let task = sums.firstIndex(where: { !$0.isFinite }) {
             throw NumericalError("the gradient is not finite", tensor: parameters[tasks[task].parameter].name)
         }

@@ -24,11 +24,23 @@ public final class Optimizer {
         public var learningRate: Double { settings.lr }
         public var stateByteCount: Int { state.reduce(0) { $0 + $1.tensor.byteCount } }
 
+        /// Whether a step takes it as a whole, never by its rows.
+        var isWhole: Bool { rule.scratchByteCount(for: parameter) > 0 }
+
         func isRenewal(at step: Int) -> Bool { settings.renewal?.isDue(at: step, index: index, of: count) ?? false }
 
-        public func flops(atStep step: Int) -> Int {
+        public func flops(atStep step: Int) -> Int { flops(renewing: isRenewal(at: step)) }
+
+        private func flops(renewing: Bool) -> Int {
             let matrix = parameter.values.matrix
-            return rule.flops(rows: matrix.rows, columns: matrix.columns, renewing: isRenewal(at: step))
+            return rule.flops(rows: matrix.rows, columns: matrix.columns, renewing: renewing)
+        }
+
+        /// Of a step, renewals with their share.
+        public var meanFLOPs: Double {
+            let ordinary = Double(flops(renewing: false))
+            guard let renewal = settings.renewal else { return ordinary }
+            return ordinary + (Double(flops(renewing: true)) - ordinary) / Double(renewal.interval)
         }
     }
 
@@ -36,7 +48,7 @@ public final class Optimizer {
     public static let defaultScratchBudget = 256 << 20
 
     public let configuration: OptimizerConfiguration
-    /// In the order of the model's parameters.
+    /// Of what this one steps, in the order of the model's parameters.
     public let slots: [Slot]
     /// The steps made so far. With the tensors of `state`, all that a checkpoint needs.
     public var stepCount = 0
@@ -53,16 +65,17 @@ public final class Optimizer {
     /// Units of the others, the largest tasks first.
     private let tasks: [(slot: Int, units: Range<Int>)]
 
-    /// `scratchBudget`: matrices are stepped at the same time as long as their scratch takes no more bytes, but one
+    /// `pieces`: what this one steps, where others step the rest of the parameters. `scratchBudget`: matrices are stepped at the same time as long as their scratch takes no more bytes, but one
     /// always is. `taskSize`: the elements that a worker takes at a time where a parameter falls into units.
     public init(
-        _ configuration: OptimizerConfiguration, parameters: [Parameter], pool: WorkerPool,
-        scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 17
+        _ configuration: OptimizerConfiguration, parameters: [Parameter], pieces: [Ownership.Piece]? = nil,
+        pool: WorkerPool, scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 17
     ) {
         self.configuration = configuration
         self.pool = pool
         let names = parameters.map { type(of: configuration.settings(for: $0.role)).name }
-        let slots = parameters.enumerated().map { index, parameter in
+        let stepped = pieces?.map { ($0.index, $0.parameter) } ?? Array(parameters.enumerated())
+        let slots = stepped.map { index, parameter in
             let settings = configuration.settings(for: parameter.role)
             let state = StateDeclaration()
             let rule = settings.rule(for: parameter, state)

@@ -24,6 +24,8 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     public var model: LLaMAMemory
     /// Sums of gradient lanes that wait for their neighbours.
     public var partialGradients: Int
+    /// What passes between ranks at a time; 0 for one alone.
+    public var exchange: Int
     public var optimizerState: [State]
     /// Scratch of the matrices that the optimizer works on at the same time.
     public var optimizerScratch: Int
@@ -35,30 +37,37 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     public var stateBytes: Int { optimizerState.reduce(0) { $0 + $1.bytes } }
 
     /// What must fit, and the largest resident memory that the run will show: `peak_rss_bytes` of its log.
-    public var required: Int { model.total + partialGradients + stateBytes + optimizerScratch + program + tokenizer }
+    public var required: Int {
+        model.total + partialGradients + stateBytes + optimizerScratch + exchange + program + tokenizer
+    }
 
     /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
     /// that much of them is touched), a stack, the allocator's own.
     private static let bytesPerWorker = 4 << 20
+    /// Gradients and states that are received and sent, and MPI's own; measured.
+    private static let exchangeBytes = 32 << 20
     /// What the libraries touch when they are first used, after the program has started.
     private static let laterProgramBytes = 8 << 20
     /// SentencePiece's tables over the size of its model file.
     private static let tokenizerFactor = 12
 
-    /// The plan of a run with `workers` threads. `program`: the memory of the process before the run.
-    public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int) throws {
-        let (model, optimizer) = configuration.dryRun(pool: pool)
+    /// The plan of one rank of a run. `program`: the memory of the process before the run.
+    public init(
+        _ configuration: RunConfiguration, pool: WorkerPool, program: Int, rank: Int = 0, ranks: Int = 1
+    ) throws {
+        let (model, optimizer) = configuration.dryRun(pool: pool, rank: rank, ranks: ranks)
         let tokenizer = try configuration.data.tokenizer.flatMap { path in
             try ifPresent { try FileBytes.size(of: path) }
         }
         self.init(
-            model: model.memory, lanes: configuration.training.gradientLanes, optimizer: optimizer,
+            model: model.memory, lanes: configuration.training.gradientLanes / ranks, optimizer: optimizer,
+            exchange: ranks > 1 ? Self.exchangeBytes : 0,
             program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
             tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor)
     }
 
-    init(model: LLaMAMemory, lanes: Int, optimizer: Optimizer, program: Int, tokenizer: Int) {
-        self.model = model
+    init(model: LLaMAMemory, lanes: Int, optimizer: Optimizer, exchange: Int, program: Int, tokenizer: Int) {
+        (self.model, self.exchange) = (model, exchange)
         partialGradients = lanes.trailingZeroBitCount * model.gradients
         optimizerState = []
         for slot in optimizer.slots {
@@ -87,7 +96,8 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
                 ("optimizer scratch", optimizerScratch), ("activations", model.activations),
                 ("gradients of activations", model.activationGradients), ("logits chunk", model.logits),
                 ("workspace", model.workspace), ("program and libraries", program),
-            ] + (tokenizer > 0 ? [("tokenizer", tokenizer)] : [])
+            ] + (exchange > 0 ? [("exchange between ranks", exchange)] : [])
+            + (tokenizer > 0 ? [("tokenizer", tokenizer)] : [])
     }
 
     /// The largest classes in a sentence.

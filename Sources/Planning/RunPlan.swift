@@ -61,6 +61,8 @@ public struct RunPlan: Codable, Sendable {
     public let disk: Disk
     /// How many, and the cores that they have.
     public let workers: String
+    /// nil for one process alone.
+    public internal(set) var ranks: RanksPlan?
     public internal(set) var speed: Speed?
     /// Why there is no speed although it was measured.
     public internal(set) var speedProblem: String?
@@ -68,12 +70,20 @@ public struct RunPlan: Codable, Sendable {
     public var parameterCount: Int { roles.reduce(0) { $0 + $1.parameters } }
     public var tokens: Int { steps * tokensPerStep }
 
-    /// Everything but the speed. `program`: the memory of the process before the run.
-    public init(_ configuration: RunConfiguration, pool: WorkerPool, program: Int, machine: MachineMemory?) throws {
+    /// Everything but the speed. `program`: the memory of the process before the run. `ranks`: who makes it, nil for
+    /// this process alone; memory is then that of the rank that takes the most.
+    public init(
+        _ configuration: RunConfiguration, pool: WorkerPool, program: Int, machine: MachineMemory?,
+        ranks: RanksPlan? = nil
+    ) throws {
         let (model, optimizer) = configuration.dryRun(pool: pool)
         self.optimizer = configuration.optimizer.name
         roles = Self.roles(of: optimizer)
-        memory = try MemoryPlan(configuration, pool: pool, program: program)
+        self.ranks = ranks
+        let count = ranks?.count ?? 1
+        memory = try (0..<count).map {
+            try MemoryPlan(configuration, pool: pool, program: program, rank: $0, ranks: count)
+        }.max { $0.required < $1.required }!
         peakResidentBytes = memory.required
         self.machine = machine
         let required = memory.required

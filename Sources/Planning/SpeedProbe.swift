@@ -40,9 +40,13 @@ public final class SpeedProbe {
         let step = try OptimizerProbe(
             configuration.optimizer, model: configuration.model, parameters: parameters, pool: pool, seconds: seconds)
         let tokens = Double(plan.tokensPerStep)
-        func stepSeconds(_ passes: PassSeconds) -> Double {
-            passes.total * tokens + gradients.secondsPerStep + step.secondsPerStep
+        func stepSeconds(_ passes: PassSeconds, _ ranks: RanksPlan?) -> Double {
+            passes.total * tokens / Double(ranks?.count ?? 1) + gradients.secondsPerStep
+                + step.secondsPerStep * (ranks?.optimizerShare ?? 1) + (ranks?.communicationSeconds ?? 0)
         }
+        let ranks = plan.ranks
+        func stepSeconds(_ passes: PassSeconds) -> Double { stepSeconds(passes, ranks) }
+        plan.ranks?.efficiency = ranks.map { stepSeconds(middle, nil) / stepSeconds(middle) / Double($0.count) }
         let validations = Double(configuration.validationCount() * (try configuration.tokensOfValidation()))
         let model = configuration.model
         let sequences = "\(gradients.microBatchSize) sequence\(gradients.microBatchSize == 1 ? "" : "s")"
@@ -59,8 +63,9 @@ public final class SpeedProbe {
         plan.speed = RunPlan.Speed(
             tokensPerSecond: tokens / stepSeconds(middle), slowestTokensPerSecond: tokens / stepSeconds(slowest),
             fastestTokensPerSecond: tokens / stepSeconds(fastest), stepSeconds: stepSeconds(middle),
-            optimizerSeconds: step.secondsPerStep,
-            runSeconds: stepSeconds(middle) * Double(plan.steps) + middle.evaluation * validations,
+            optimizerSeconds: step.secondsPerStep * (ranks?.optimizerShare ?? 1),
+            runSeconds: stepSeconds(middle) * Double(plan.steps)
+                + middle.evaluation * validations / Double(ranks?.count ?? 1),
             flopsPerSecond: flopsPerSecond, mfu: flopsPerSecond / limit, othersCores: othersCores,
             method: "\(passes.count) times \(method)")
     }

@@ -3,8 +3,12 @@ import Optimizers
 import TensorCore
 
 extension RunConfiguration {
-    /// The workers of a run.
-    public func makePool() -> WorkerPool { WorkerPool(threads: training.threads, binding: training.bindThreads) }
+    /// The workers of a run. `sharers`: the processes that make it on these very cores.
+    public func makePool(sharers: Int = 1) -> WorkerPool {
+        WorkerPool(
+            threads: training.threads == 0 ? max(1, availableCoreCount / sharers) : training.threads,
+            binding: training.bindThreads && sharers == 1)
+    }
 
     /// The model of a run, its weights zero; for measurements, of fewer `layers` or for another micro-batch.
     package func makeModel(pool: WorkerPool, layers: Int? = nil, microBatchSize: Int? = nil) -> LLaMA {
@@ -15,17 +19,19 @@ extension RunConfiguration {
             sequenceLength: data.sequenceLength, precision: training.precision, recompute: training.recompute)
     }
 
-    package func makeOptimizer(for model: LLaMA) -> Optimizer {
+    /// `pieces`: what one rank of several steps.
+    package func makeOptimizer(for model: LLaMA, pieces: [Ownership.Piece]? = nil) -> Optimizer {
         Optimizer(
-            optimizer, parameters: model.parameters, pool: model.pool,
+            optimizer, parameters: model.parameters, pieces: pieces, pool: model.pool,
             scratchBudget: training.optimizerScratchMiB << 20)
     }
 
-    /// The model and the optimizer of a run, without memory.
-    package func dryRun(pool: WorkerPool) -> (model: LLaMA, optimizer: Optimizer) {
+    /// The model and the optimizer of one rank of a run, without memory.
+    package func dryRun(pool: WorkerPool, rank: Int = 0, ranks: Int = 1) -> (model: LLaMA, optimizer: Optimizer) {
         withoutMemory {
             let model = makeModel(pool: pool)
-            return (model, makeOptimizer(for: model))
+            let ownership = Ownership(optimizer, parameters: model.parameters, ranks: ranks)
+            return (model, makeOptimizer(for: model, pieces: ownership.pieces(of: rank)))
         }
     }
 

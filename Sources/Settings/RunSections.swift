@@ -1,4 +1,5 @@
 import Configuration
+import Console
 import LLaMA
 import Optimizers
 import TokenData
@@ -47,6 +48,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var initFrom: String?
     public var threads = 0
     public var bindThreads = true
+    public var communicationTimeout = 600.0
     public var optimizerScratchMiB = Optimizer.defaultScratchBudget >> 20
 
     private var givenMicroBatchSize: Int?
@@ -81,6 +83,9 @@ public struct TrainingSettings: ConfigurationSection {
             .range(0...1024)),
         .init("bind_threads", \.bindThreads, "keep each worker to a core of its own where they take all cores"),
         .init(
+            "communication_timeout", \.communicationTimeout,
+            "seconds after which a rank that the others wait for and that says nothing ends the run", .positive),
+        .init(
             "optimizer_scratch_mib", \.optimizerScratchMiB,
             "scratch memory in MiB for matrices that the optimizer works on at once, one at least: memory, not mathematics",
             .range(0...1 << 20)),
@@ -108,6 +113,17 @@ public struct TrainingSettings: ConfigurationSection {
                     + (gradientLanes > 1 ? ", over gradient_lanes, \(gradientLanes)" : ""), hint: "at most \(lane)")
         }
         givenMicroBatchSize = microBatchSize
+    }
+
+    /// Refuses a number of ranks that cannot share a batch with the same bits.
+    package func check(ranks: Int) throws {
+        if ranks == 1 || (ranks.nonzeroBitCount == 1 && gradientLanes.isMultiple(of: ranks)) { return }
+        let most = 1 << batchSize.trailingZeroBitCount
+        throw UserError(
+            .usage, "\(ranks) ranks are no power of two that divides training.gradient_lanes, \(gradientLanes)",
+            hint: ranks.nonzeroBitCount == 1 && ranks <= most
+                ? "begin the run with training.gradient_lanes=\(ranks) or a multiple; the lanes are a part of the run"
+                : "start 2, 4, 8, ... ranks, at most \(most) with this training.batch_size")
     }
 }
 

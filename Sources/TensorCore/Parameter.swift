@@ -50,6 +50,13 @@ public final class Parameter: Sendable {
         gradient = Tensor(shape)
     }
 
+    /// Some rows of another one, in its memory.
+    package init(rows: Range<Int>, of whole: Parameter) {
+        (name, role) = (whole.name, whole.role)
+        values = Tensor(rows: rows, of: whole.values)
+        gradient = Tensor(rows: rows, of: whole.gradient)
+    }
+
     /// The weight. Whoever holds it may change it: until nobody does, the model rounds it anew before each pass.
     public var weight: Tensor<Float> {
         lease.withLock { lease in

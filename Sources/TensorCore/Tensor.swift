@@ -9,7 +9,7 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     public let shape: [Int]
     public let count: Int
     public let data: UnsafeMutablePointer<Element>
-    /// nil: made by `withoutMemory`, or shares the memory of `owner`.
+    /// nil: made by `withoutMemory`, or in the memory of `owner`.
     private let allocation: UnsafeMutableRawPointer?
     private let owner: Tensor?
 
@@ -38,6 +38,15 @@ public final class Tensor<Element: TensorElement>: @unchecked Sendable {
     init(sharing owner: Tensor) {
         (shape, count, data) = (owner.shape, owner.count, owner.data)
         (allocation, self.owner) = (nil, owner)
+    }
+
+    /// Some rows of another tensor, in its memory.
+    package init(rows: Range<Int>, of whole: Tensor<Element>) {
+        require(0 <= rows.lowerBound && rows.upperBound <= whole.shape[0], "rows \(rows) of shape \(whole.shape)")
+        shape = [rows.count] + whole.shape.dropFirst()
+        count = shape.reduce(1, *)
+        data = whole.data + rows.lowerBound * (whole.count / whole.shape[0])
+        (allocation, owner) = (nil, whole)
     }
 
     deinit { free(allocation) }

@@ -112,6 +112,13 @@ final class Shard: Sendable {
         return actual
     }
 
+    /// Takes the header's checksum for that of the tokens; false where it has none.
+    func trustHeader() -> Bool {
+        guard let expected = header.extras?.checksum else { return false }
+        known.withLock { $0.checksum = expected }
+        return true
+    }
+
     private func checksum(
         _ pool: WorkerPool, _ cancellation: CancellationFlag? = nil, _ progress: ProgressBar? = nil
     ) throws -> UInt32 {

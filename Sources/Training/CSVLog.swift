@@ -11,12 +11,15 @@ import Glibc
 public final class CSVLog {
     public let path: String
     private let descriptor: Int32
+    /// The columns that the file has.
+    private let columnCount: Int
 
     /// A new log; the file must not exist.
     public init(creating path: String) throws {
         self.path = path
         descriptor = try openOwnFile(path, O_WRONLY | O_EXCL | O_APPEND)
-        try write(LogRow.columns.joined(separator: ","))
+        columnCount = LogRow.columns.count
+        try write(LogRow.columns)
     }
 
     /// Continues a log after `step`, the step of the checkpoint: later rows, and a last row that a killed
@@ -25,27 +28,28 @@ public final class CSVLog {
     public init(resuming path: String, after step: Int) throws {
         self.path = path
         descriptor = try openOwnFile(path, O_WRONLY | O_APPEND)
-        let length = try Self.lengthToKeep(path, upTo: step)
+        let length: Int
+        (length, columnCount) = try Self.lengthToKeep(path, upTo: step)
         if ftruncate(descriptor, length) != 0 { throw UserError.system("write", path, code: errno) }
     }
 
     deinit { close(descriptor) }
 
-    public func append(_ row: LogRow) throws { try write(row.line) }
+    public func append(_ row: LogRow) throws { try write(Array(row.fields.prefix(columnCount))) }
 
     public func synchronize() throws {
         if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
     }
 
-    private func write(_ line: String) throws {
-        var text = line + "\n"
+    private func write(_ fields: [String]) throws {
+        var text = fields.joined(separator: ",") + "\n"
         try text.withUTF8 {
             try AtomicFile.write(UnsafeRawBufferPointer($0), to: descriptor, of: path, at: nil)
         }
     }
 
-    /// The bytes of the header and of the rows up to `step`.
-    private static func lengthToKeep(_ path: String, upTo step: Int) throws -> Int {
+    /// The bytes of the header and of the rows up to `step`, and the number of columns.
+    private static func lengthToKeep(_ path: String, upTo step: Int) throws -> (length: Int, columns: Int) {
         func damaged(_ what: String) -> UserError {
             UserError(
                 .data, "\(path): \(what), so the run up to step \(step) is not in it",
@@ -56,17 +60,21 @@ public final class CSVLog {
         // nil: no row yet.
         var lastStep: Int?
         var number = 0
+        var columns = 0
         while lastStep ?? 0 < step || number == 0, let end = data[kept...].firstIndex(of: UInt8(ascii: "\n")) {
             let fields = data[kept..<end].split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
                 .map { String(decoding: $0, as: UTF8.self) }
             number += 1
             if number == 1 {
                 let olderNames = ["limit_share": "mfu", "head_seconds": "lm_head_seconds"]
-                guard fields.map({ olderNames[$0] ?? $0 }) == LogRow.columns else {
+                columns = fields.count
+                guard fields.map({ olderNames[$0] ?? $0 }) == Array(LogRow.columns.prefix(columns)),
+                    columns >= LogRow.columns.count - 1
+                else {
                     throw damaged("line 1 has other columns than this version writes")
                 }
             } else {
-                guard fields.count == LogRow.columns.count, let rowStep = Int(fields[0]),
+                guard fields.count == columns, let rowStep = Int(fields[0]),
                     lastStep.map({ rowStep == $0 + 1 }) ?? (1...step + 1).contains(rowStep)
                 else {
                     throw damaged("line \(number) is not the row of step \((lastStep ?? 0) + 1)")
@@ -78,6 +86,6 @@ public final class CSVLog {
         }
         if number == 0 { throw damaged("the line of its columns is missing") }
         if let lastStep, lastStep < step { throw damaged("the last whole row is that of step \(lastStep)") }
-        return kept
+        return (kept, columns)
     }
 }

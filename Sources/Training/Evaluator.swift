@@ -1,5 +1,6 @@
 import Foundation
 import LLaMA
+import Ranks
 import TensorCore
 import TokenData
 
@@ -11,15 +12,16 @@ public final class Evaluator {
     private let microBatchSize: Int
     private let model: LLaMA
     private let dataset: TokenDataset
+    private let ranks: Ranks
     private var batch = TokenBatch()
     /// Targets that each evaluation predicts.
     public let tokenCount: Int
 
     /// Evaluates `tokens` targets, rounded up to whole windows, or all there are (nil: all). The model must be made for
-    /// `microBatchSize` sequences of the data set's length.
-    public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, microBatchSize: Int) {
+    /// `microBatchSize` sequences of the data set's length. `ranks` share the work.
+    public init(model: LLaMA, dataset: TokenDataset, tokens: Int?, microBatchSize: Int, ranks: Ranks = Ranks()) {
         self.model = model
-        self.dataset = dataset
+        (self.dataset, self.ranks) = (dataset, ranks)
         self.microBatchSize = microBatchSize
         func windows(_ count: Int) -> [Int] { (0..<count).map { $0 * dataset.windowCount / count } }
         func targets(_ windows: [Int]) -> Int { windows.reduce(0) { $0 + dataset.targetCount($1) } }
@@ -38,20 +40,31 @@ public final class Evaluator {
 
     /// Evaluates. `progress` is told the number of targets done. Throws `CancellationError`.
     public func loss(cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }) throws -> TokenLoss {
-        try losses(batchSize: microBatchSize, cancellation: cancellation, progress: progress)
-            .reduce(into: TokenLoss()) { $0 += $1 }
+        // A rank takes every so-manieth micro-batch; the sum is in their order.
+        let chunks = windows.chunks(of: microBatchSize)
+        var (sums, done) = ([Double](repeating: 0, count: chunks.count), 0)
+        try ranks.together {
+            for index in stride(from: ranks.rank, to: chunks.count, by: ranks.count) {
+                if let cancellation { ranks.share(cancellation) }
+                try batch.fill(chunks[index], from: dataset)
+                let loss = try model.evaluateLoss(batch, cancellation: cancellation)
+                sums[index] = loss.sum
+                done += loss.count
+                progress(min(done * ranks.count, tokenCount))
+            }
+        }
+        try ranks.merge(&sums)
+        return TokenLoss(sum: sums.reduce(0, +), count: tokenCount)
     }
 
     /// The loss of each batch of `batchSize` windows; the last may have fewer.
-    public func losses(
-        batchSize: Int, cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }
-    ) throws -> [TokenLoss] {
+    public func losses(batchSize: Int, progress: (Int) -> Void = { _ in }) throws -> [TokenLoss] {
         var done = 0
         return try windows.chunks(of: batchSize).map { windows in
             var total = TokenLoss()
             for chunk in Array(windows).chunks(of: microBatchSize) {
                 try batch.fill(chunk, from: dataset)
-                total += try model.evaluateLoss(batch, cancellation: cancellation)
+                total += try model.evaluateLoss(batch)
                 progress(done + total.count)
             }
             done += total.count

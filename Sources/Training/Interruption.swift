@@ -5,7 +5,7 @@ import Glibc
 import Synchronization
 import TensorCore
 
-/// SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+/// SIGINT (Ctrl-C), SIGTERM, SIGHUP, and SIGUSR1, by which batch systems tell that the time is nearly up.
 ///
 /// A command whose work can go on later stops in good order (`stopInGoodOrder`): the first signal sets `flag`,
 /// which every long computation looks at between its tasks, and a second one ends the process at once. Any other
@@ -15,6 +15,9 @@ public enum Interruption {
     public static let flag = CancellationFlag()
 
     fileprivate static let isOrderly = Atomic<Bool>(false)
+    /// Whether others get the signals of this process, too, which then come again and again.
+    fileprivate static let isAmongRanks = Atomic<Bool>(false)
+    private static let isQuiet = Atomic<Bool>(false)
     fileprivate static let lastSignal = Atomic<Int32>(SIGTERM)
     /// A pipe brings the signals that arrived to the thread that acts on them.
     fileprivate static let writeEnd = Atomic<Int32>(-1)
@@ -26,7 +29,7 @@ public enum Interruption {
     /// of a script) stay off.
     public static func install() {
         guard openPipe(), startThread() else { return }
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
             var current = sigaction()
             sigaction(number, nil, &current)
             if unsafeBitCast(current.__sigaction_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
@@ -59,8 +62,11 @@ public enum Interruption {
         return pthread_create(&thread, nil, actOnSignals, nil) == 0
     }
 
-    /// From here on the first signal is a wish: `flag`.
-    public static func stopInGoodOrder() {
+    /// From here on the first signal is a wish: `flag`. `amongRanks`: further ones are no more than that.
+    /// `isQuiet`: another process says so.
+    public static func stopInGoodOrder(amongRanks: Bool = false, isQuiet: Bool = false) {
+        isAmongRanks.store(amongRanks, ordering: .relaxed)
+        Self.isQuiet.store(isQuiet, ordering: .relaxed)
         isOrderly.store(true, ordering: .relaxed)
         // Who reads the messages may go: the run goes on, and train.log has them.
         signal(SIGPIPE, SIG_IGN)
@@ -83,12 +89,13 @@ public enum Interruption {
             if let first {
                 // Within half a second it is the same wish: `timeout` and batch systems send a signal to the
                 // process and then to its group. A run that ends now is resumed from what it has.
-                if now - first > 0.5 { _exit(128 + Int32(number)) }
+                if now - first > 0.5, !isAmongRanks.load(ordering: .relaxed) { _exit(128 + Int32(number)) }
             } else {
                 first = now
                 let what =
                     wait.withLock { $0.map { "waiting for the end of \($0)" } } ?? "this may take a second or two"
-                say("\nstopping: \(what) ... press again to quit at once\n")
+                let again = isAmongRanks.load(ordering: .relaxed) ? "" : " press again to quit at once"
+                say("\nstopping: \(what) ...\(again)\n")
             }
         }
     }
@@ -96,7 +103,9 @@ public enum Interruption {
     /// Ends the process as the signal would have, with nothing half-written left behind.
     private static func end(by number: Int32) -> Never {
         AtomicFile.abandonAll {
-            let name = [SIGINT: "SIGINT", SIGTERM: "SIGTERM", SIGHUP: "SIGHUP"][number] ?? "signal \(number)"
+            let name =
+                [SIGINT: "SIGINT", SIGTERM: "SIGTERM", SIGHUP: "SIGHUP", SIGUSR1: "SIGUSR1"][number]
+                ?? "signal \(number)"
             say("\nstopped by \(name); nothing half-written is left\n")
             signal(number, SIG_DFL)
             unblock(number)
@@ -116,6 +125,7 @@ public enum Interruption {
     }
 
     private static func say(_ text: String) {
+        if isQuiet.load(ordering: .relaxed) { return }
         var text = text
         _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
     }

@@ -4,17 +4,16 @@ import Glibc
 import Settings
 import TokenData
 
-/// The state of `checkpoint`, if `configuration` may continue it, and what it then changes that the numbers
-/// depend on.
+/// What `configuration` changes that the numbers depend on, if it may continue `checkpoint`.
 ///
 /// A resumed run makes the numbers that the run would have made, so whatever would change them is
 /// refused, by name. What changes none (threads, output, where the same data lies) is free, and so
 /// are the schedule and the length of the run as long as every step made so far had the learning rate
 /// that it would have now: a constant schedule can be extended, and so can `wsd` before its decay.
-func resumableState(
-    of checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, data: TokenDataset,
+func changesOnResuming(
+    _ checkpoint: Checkpoint, _ configuration: RunConfiguration, directory: RunDirectory, data: TokenDataset,
     resetOptimizer: Bool, isFork: Bool
-) throws -> (state: TrainerState, changes: [RunHistory.Change]) {
+) throws -> [RunHistory.Change] {
     let state = checkpoint.state
     // The checkpoint knows best what made it: a run that was killed soon after a change has the new settings
     // in its folder and none of their steps. Older checkpoints have no copy.
@@ -37,7 +36,7 @@ func resumableState(
         "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib", "output.",
         "evaluation.every",
         "data.train", "data.validation",
-        "data.tokenizer",
+        "data.tokenizer", "training.communication_timeout",
     ]
     let hasSameRates = (0..<state.step).allSatisfy {
         old.schedule.factor(step: $0, of: old.steps)
@@ -84,5 +83,5 @@ func resumableState(
         let steps = state.optimizer.counters["step"] ?? state.step
         recorded.append(RunHistory.Change(setting: "optimizer state", old: "of \(steps) steps", new: "zero"))
     }
-    return (state, recorded)
+    return recorded
 }

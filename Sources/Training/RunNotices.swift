@@ -10,7 +10,12 @@ import TokenData
 
 extension RunSetup {
     /// What a person should know before the first step, one line each.
-    func notices(validationData: TokenDataset?, _ memory: MemoryPlan, _ memoryWarning: String?) -> [String] {
+    /// `teams`: the cores and threads of each rank.
+    func notices(
+        _ records: RunRecords, validationData: TokenDataset?, _ memory: MemoryPlan, _ memoryWarning: String?,
+        teams: [String]
+    ) -> [String] {
+        let (history, directory) = (records.history, records.directory)
         let (data, training) = (configuration.data, configuration.training)
         let flops = FLOPCount(configuration.model, sequenceLength: data.sequenceLength)
         let positions = configuration.steps * configuration.tokensPerStep
@@ -57,7 +62,7 @@ extension RunSetup {
             ],
             [
                 "memory",
-                "\(Format.bytes(memory.required)): \(memory.summary)",
+                "\(Format.bytes(memory.required))\(ranks.count > 1 ? " a rank" : ""): \(memory.summary)",
             ],
             [
                 "workers",
@@ -70,6 +75,7 @@ extension RunSetup {
                     + (BFloat16Library.isSupportedByCPU ? "" : "; this CPU has no bfloat16 instructions"),
             ],
         ]
+        if ranks.count > 1 { rows += teams.enumerated().map { ["rank \($0)", "\(ranks.hosts[$0]), \($1)"] } }
         rows += ruleRows.map { ["optimizer", $0] }
         if let evaluator {
             let every = configuration.evaluation.every
@@ -98,7 +104,7 @@ extension RunSetup {
     /// Which rule takes which parameters, and the memory of their state.
     private var ruleRows: [String] {
         var groups: [(rule: String, kind: String, slots: [Optimizer.Slot])] = []
-        for slot in optimizer.slots {
+        for slot in configuration.dryRun(pool: pool).optimizer.slots {
             let kind = slot.parameter.role.kind
             if let index = groups.firstIndex(where: { $0.rule == slot.ruleName && $0.kind == kind }) {
                 groups[index].slots.append(slot)

@@ -41,7 +41,7 @@ package final class TensorBoardLog {
     /// Appends the values of a row under the names of the log's columns.
     package func append(_ row: LogRow) throws {
         // Summary: value = 1, of which tag = 1, simple_value = 2 (a float).
-        let values = zip(LogRow.columns, row.line.split(separator: ",", omittingEmptySubsequences: false)).dropFirst()
+        let values = zip(LogRow.columns, row.fields).dropFirst()
         let summary = values.compactMap { column, text in
             Float(text).map { value in
                 let fields: [(Int, ProtocolBuffer.Value)] = [

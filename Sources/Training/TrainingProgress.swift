@@ -9,6 +9,7 @@ package struct TrainingProgress {
     /// The tokens of a validation, and how many validations come after so many steps.
     private let validationTokens: Int
     private let validationsAfter: (Int) -> Int
+    private let ranks: Int
     private let status: StatusLine
     private let now: () -> Double
     private var step: Int
@@ -23,13 +24,13 @@ package struct TrainingProgress {
 
     package init(
         steps: Int, firstStep: Int, tokensPerStep: Int, validationTokens: Int, validationsAfter: @escaping (Int) -> Int,
-        status: StatusLine, now: @escaping () -> Double = StatusLine.now
+        ranks: Int = 1, status: StatusLine, now: @escaping () -> Double = StatusLine.now
     ) {
         self.steps = steps
         step = firstStep
         self.tokensPerStep = tokensPerStep
         (self.validationTokens, self.validationsAfter) = (validationTokens, validationsAfter)
-        self.status = status
+        (self.ranks, self.status) = (ranks, status)
         self.now = now
         began = now()
     }
@@ -69,7 +70,7 @@ package struct TrainingProgress {
         // Where steps are long, one wants to see them move.
         if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }
         if let loss { parts.append(String(format: "loss %.4f", loss)) }
-        parts.append("\(Format.rate(rate)) tokens/s")
+        parts.append("\(Format.rate(rate)) tokens/s" + (ranks > 1 ? " on \(ranks) ranks" : ""))
         if let mfu { parts.append(String(format: "%.0f %% MFU", 100 * mfu)) }
         parts.append("\(Format.duration(left)) left")
         return parts.joined(separator: "   ")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Foundation
+import Ranks
 import TensorCore
 import Training
 
@@ -29,18 +30,18 @@ struct CosmosTrain: ParsableCommand {
             try refuseForeignCPU()
             try refuseUnknownCommand(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot()
+            try RankSession.check(command)
             try command.run()
+            RankSession.end(nil, 0)
         } catch let error as UserError {
-            printToStandardError(error.description)
-            Foundation.exit(error.kind.rawValue)
+            RankSession.end(error.description, error.kind.rawValue)
         } catch let failure as RunFailure {
-            printToStandardError(failure.description)
-            Foundation.exit(70)
+            RankSession.end(failure.description, 70)
+        } catch let silence as SilentRank {
+            RankSession.end(silence)
         } catch {
-            if let error = userError(error) {
-                printToStandardError(error.description)
-                Foundation.exit(error.kind.rawValue)
-            }
+            if let error = userError(error) { RankSession.end(error.description, error.kind.rawValue) }
+            if let code = error as? ExitCode { RankSession.end(nil, code.rawValue) }
             exit(withError: error)
         }
     }

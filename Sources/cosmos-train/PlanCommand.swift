@@ -19,6 +19,7 @@ struct PlanCommand: ParsableCommand {
               cosmos-train plan --config configs/llama60m.cfg
               cosmos-train plan --config configs/llama1b.cfg --all-optimizers --no-probe
               cosmos-train plan --config configs/llama60m.cfg --set training.micro_batch_size=4 --json
+              cosmos-train plan --config configs/llama130m.cfg --set training.gradient_lanes=16 --ranks 16 --network 25
             """)
 
     @OptionGroup var given: RunOptions
@@ -38,7 +39,24 @@ struct PlanCommand: ParsableCommand {
             valueName: "number"))
     var workers: Int?
 
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Plan for so many ranks, each with a machine like this one.", valueName: "number"))
+    var ranks: Int?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("With --ranks: the rate of the network between them.", valueName: "Gbit/s"))
+    var network: Double?
+
     func validate() throws {
+        if let ranks, !(2...4096).contains(ranks) { throw ValidationError("--ranks \(ranks): must be from 2 to 4096") }
+        if let network, !(network > 0 && network < 1e6) {
+            throw ValidationError("--network \(network): must be a rate in Gbit/s above 0")
+        }
+        if (ranks == nil) != (network == nil) {
+            throw ValidationError("--ranks and --network go together: so many ranks over such a network")
+        }
         if let workers, !(1...1024).contains(workers) {
             throw ValidationError("--workers \(workers): must be from 1 to 1024")
         }
@@ -51,7 +69,11 @@ struct PlanCommand: ParsableCommand {
         let pool = configuration.makePool()
         let configurations = allOptimizers ? try configuration.withEveryOptimizer() : [configuration]
         var plans = try configurations.map {
-            try RunPlan($0, pool: pool, program: program, machine: machine)
+            configuration in
+            let shared = try ranks.map { count in
+                try RanksPlan(configuration, count: count, gigabitsPerSecond: network ?? 0)
+            }
+            return try RunPlan(configuration, pool: pool, program: program, machine: machine, ranks: shared)
         }
         let supported = plans.indices.filter { plans[$0].unsupported == nil }
         if probe, let first = supported.first {

@@ -38,12 +38,13 @@ enum PlanText {
                     + (plan.disk.most > plan.disk.free ? ": NOT ENOUGH" : "")
             ),
         ]
+        if let ranks = plan.ranks { run.append(("ranks", text(ranks, plan.speed))) }
         run.append(("workers", plan.workers))
         run += Topology.current.nodeNotice.map { [("note", $0)] } ?? []
         if let speed = plan.speed { run += rows(speed) }
         if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
-            + "\n\nmemory, with \(plan.optimizer)\n" + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
+            + "\n\nmemory\(plan.ranks == nil ? "" : " of the largest rank"), with \(plan.optimizer)\n" + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
             + "\n\n" + aligned(run.map { [$0.0, $0.1] })
             + configuration.optimizer.excessiveDecay.map { "\n\nnote: \($0)" }.joined()
     }
@@ -79,6 +80,17 @@ enum PlanText {
         }
         if let problem = plans.lazy.compactMap(\.speedProblem).first { lines.append("no speed: \(problem)") }
         return lines.joined(separator: "\n") + unsupported
+    }
+
+    private static func text(_ ranks: RanksPlan, _ speed: RunPlan.Speed?) -> String {
+        let network = String(format: "%g Gbit/s", ranks.gigabitsPerSecond)
+        let seconds = "\(Format.duration(ranks.communicationSeconds)) of communication a step"
+        let base = "\(ranks.count), each like this machine, over \(network): \(seconds)"
+        guard let speed, let efficiency = ranks.efficiency else { return base }
+        return base
+            + String(
+                format: " (%.1f %%), %.0f %% of the speed of %ld", 100 * ranks.communicationSeconds / speed.stepSeconds,
+                100 * efficiency, ranks.count)
     }
 
     private static func rows(_ speed: RunPlan.Speed) -> [(String, String)] {

@@ -3,22 +3,25 @@ import Checkpoints
 import Console
 import Files
 import Foundation
+import Ranks
 import Settings
 import Training
 
 /// Trains a run that its folder describes, and ends as every command that trains.
 func train(
-    _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int? = nil
+    _ configuration: RunConfiguration, on ranks: Ranks, purpose: RunDirectory.Purpose, resetOptimizer: Bool,
+    step: Int? = nil
 ) throws {
-    Interruption.stopInGoodOrder()
+    Interruption.stopInGoodOrder(amongRanks: ranks.count > 1, isQuiet: !ranks.isFirst)
     Interruption.stopWithParent()
+    let status = ranks.isFirst ? StatusLine() : StatusLine(descriptor: open("/dev/null", O_WRONLY | O_CLOEXEC))
     do {
         let setup = try RunSetup(
             configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step,
-            commit: sourceCommit, cancellation: Interruption.flag)
+            commit: sourceCommit, ranks: ranks, status: status, cancellation: Interruption.flag)
         if case .stopped = try Trainer(setup, cancellation: Interruption.flag).run() { throw ExitCode(75) }
     } catch is CancellationError {
-        printToStandardError("stopped before the first step")
+        if ranks.isFirst { printToStandardError("stopped before the first step") }
         throw ExitCode(75)
     }
 }
@@ -35,7 +38,7 @@ private func settings(
         warn: { printToStandardError("warning: \($0)") })
 }
 
-struct ResumeCommand: ParsableCommand {
+struct ResumeCommand: RunsOnRanks {
     static let configuration = CommandConfiguration(
         commandName: "resume", abstract: "Continue a run.",
         discussion: """
@@ -55,17 +58,21 @@ struct ResumeCommand: ParsableCommand {
     @OptionGroup var reset: ResetOption
 
     func run() throws {
-        try RunDirectory.check(folder, for: .resume)
-        let settings = try settings(of: folder, in: folder, changes.assignments) {
-            let store = CheckpointStore(folder: folder + "/checkpoints")
-            return try back.step.map(store.path(step:))
-                ?? store.newestGood({ $0 == Checkpoint.settingsName }, warn: { _ in })?.path
+        let ranks = try RankSession.join()
+        let configuration = try ranks.sharing {
+            try RunDirectory.check(folder, for: .resume)
+            return try settings(of: folder, in: folder, changes.assignments) {
+                let store = CheckpointStore(folder: folder + "/checkpoints")
+                return try back.step.map(store.path(step:))
+                    ?? store.newestGood({ $0 == Checkpoint.settingsName }, warn: { _ in })?.path
+            }
         }
-        try train(settings, purpose: .resume, resetOptimizer: reset.resetOptimizer, step: back.step)
+        try train(
+            configuration, on: ranks, purpose: .resume, resetOptimizer: reset.resetOptimizer, step: back.step)
     }
 }
 
-struct ForkCommand: ParsableCommand {
+struct ForkCommand: RunsOnRanks {
     static let configuration = CommandConfiguration(
         commandName: "fork", abstract: "Begin a new run with the state of another one.",
         discussion: """
@@ -90,6 +97,19 @@ struct ForkCommand: ParsableCommand {
     @OptionGroup var reset: ResetOption
 
     func run() throws {
+        let ranks = try RankSession.join()
+        let configuration = try ranks.sharing(make)
+        let folder = configuration.output.runDirectory
+        do {
+            try train(configuration, on: ranks, purpose: .resume, resetOptimizer: reset.resetOptimizer)
+        } catch let error as UserError {
+            if ranks.isFirst, try RunHistory(in: folder)?.unbegunForkOf != nil { try AtomicFile.remove(folder) }
+            throw error
+        }
+    }
+
+    /// Makes the new run's folder, with the checkpoint that it begins with; its settings.
+    private func make() throws -> RunConfiguration {
         var (run, step) = (origin, Int?.none)
         if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2)) }
         run = run.withoutTrailingSlashes
@@ -103,13 +123,7 @@ struct ForkCommand: ParsableCommand {
                 .usage, "the checkpoint of step \(fork.step) is the last of a run of \(configuration.steps) steps",
                 hint: "give it more by --set training.steps=..., or begin with an earlier one: \(run)@STEP")
         }
-        let folder = configuration.output.runDirectory
-        try fork.make(folder, configuration, origin: "\(run)@\(fork.step)")
-        do {
-            try train(configuration, purpose: .resume, resetOptimizer: reset.resetOptimizer)
-        } catch let error as UserError {
-            if try RunHistory(in: folder)?.unbegunForkOf != nil { try AtomicFile.remove(folder) }
-            throw error
-        }
+        try fork.make(configuration.output.runDirectory, configuration, origin: "\(run)@\(fork.step)")
+        return configuration
     }
 }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Foundation
 
-struct TrainCommand: ParsableCommand {
+struct TrainCommand: RunsOnRanks {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Train a model (what happens without a subcommand).",
         discussion: """
@@ -11,7 +11,7 @@ struct TrainCommand: ParsableCommand {
             written out (config.resolved.cfg), one row a step (log.csv), what the run said (train.log) and checkpoints \
             that Hugging Face loads as they are.
 
-            Ctrl-C (SIGINT) and SIGTERM write a checkpoint and leave with exit code 75; --resume goes on from there, \
+            Ctrl-C (SIGINT), SIGTERM and SIGUSR1 write a checkpoint and leave with exit code 75; --resume goes on from there, \
             or from the newest checkpoint of a run that was killed, bit for bit as if nothing had happened.
 
             Examples:
@@ -48,11 +48,12 @@ struct TrainCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try given.configuration()
-        let isRun = RunFolder.holdsRun(configuration.output.runDirectory)
+        let ranks = try RankSession.join()
+        let configuration = try ranks.together { try given.configuration() }
+        let isRun = try ranks.fromFirst([RunFolder.holdsRun(configuration.output.runDirectory) ? 1 : 0]) == [1]
         let resumes = resume == .always || (resume == .auto && isRun)
         try train(
-            configuration, purpose: resumes ? .resume : replace ? .replace : .new,
+            configuration, on: ranks, purpose: resumes ? .resume : replace ? .replace : .new,
             resetOptimizer: reset.resetOptimizer, step: back.step)
     }
 }

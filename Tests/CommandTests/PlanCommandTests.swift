@@ -52,6 +52,39 @@ import Testing
         }
     }
 
+    @Test func ranksShareTheStateAndPayForTheNetwork() throws {
+        try withTemporaryFolder { folder in
+            let lanes = "training={gradient_lanes: 4, micro_batch_size: 2}"
+            let plans = try [[], ["--ranks", "4", "--network", "0.001"]].map { ranks in
+                try Data(Self.tiny.utf8).write(to: folder.appending(path: "run.cfg"))
+                let command = try run(
+                    program, ["plan", "run.cfg", "--json", "--no-probe", "--set", lanes] + ranks, in: folder)
+                #expect(command.status == 0, "\(command.errorOutput)")
+                return try JSONValue(json: Array(command.output.utf8))
+            }
+            #expect(plans[0].ranks == .null)
+            let parameters = try #require(plans[0].roles.array).compactMap { $0.parameters.double }.reduce(0, +)
+            // 8 (N - 1)/N bytes a parameter, at 85 % of 125,000 bytes a second.
+            let seconds = try #require(plans[1].ranks.communication_seconds.double)
+            #expect(abs(seconds / (6 * parameters / 106_250) - 1) < 1e-12)
+            func state(_ plan: JSONValue) throws -> Int {
+                try #require(plan.memory.optimizer_state.array).compactMap { $0.bytes.int }.reduce(0, +)
+            }
+            #expect(try state(plans[1]) < state(plans[0]) / 2)
+            #expect(plans[1].memory.partial_gradients.int == 0 && plans[0].memory.partial_gradients.int != 0)
+            let text = try plan("--set", lanes, "--ranks", "4", "--network", "10", in: folder)
+            #expect(
+                text.output.contains(
+                    /ranks +4, each like this machine, over 10 Gbit\/s: .* of communication a step \(/),
+                "\(text.output)")
+            for wrong in [
+                ["--ranks", "4"], ["--network", "10"], ["--ranks", "8", "--network", "10", "--set", lanes],
+            ] {
+                #expect(try run(program, ["plan", "run.cfg", "--no-probe"] + wrong, in: folder).status == 64)
+            }
+        }
+    }
+
     @Test func tooMuchDecayIsSaid() throws {
         try withTemporaryFolder { folder in
             let command = try plan("--no-probe", "--set", "optimizer.weight_decay=200", in: folder)

@@ -9,7 +9,7 @@ import Testing
         let words: Set = ["Console", "Files", "Configuration"]
         let mathematics = words.union(["TensorCore", "LLaMA", "Optimizers", "TokenData"])
         let models = mathematics.union(["Machine", "ModelFiles", "Checkpoints"])
-        let runs = models.union(["Settings", "Planning", "Training"])
+        let runs = models.union(["Ranks", "Settings", "Planning", "Training"])
         return [
             "Console": [],
             "Files": ["Console"],
@@ -19,6 +19,7 @@ import Testing
             "Optimizers": words.union(["TensorCore"]),
             "TokenData": words.union(["TensorCore"]),
             "Machine": ["Console", "Files", "TensorCore", "TokenData"],
+            "Ranks": ["Console", "TensorCore", "Machine"],
             "ModelFiles": words.union(["TensorCore", "LLaMA", "TokenData"]),
             "Generation": ["Console", "TensorCore", "LLaMA", "TokenData", "ModelFiles"],
             "Checkpoints": models.subtracting(["Optimizers", "Checkpoints"]),
@@ -103,7 +104,9 @@ import Testing
         for script in scripts {
             let check = try run("bash", ["-n", script])
             #expect(check.status == 0, "\(check.errorOutput)")
-            guard script.hasPrefix("scripts/"), script.hasSuffix(".sh"), !script.hasSuffix("/common.sh") else { continue }
+            guard script.hasPrefix("scripts/"), script.hasSuffix(".sh"), !script.hasSuffix("/common.sh") else {
+                continue
+            }
             let help = try run(script, ["--help"])
             #expect(help.status == 0)
             #expect(help.output.contains("Usage: \(script)"), "\(script) --help: \(help.output)")

@@ -18,7 +18,7 @@ private func row(_ step: Int) -> LogRow {
     private let header =
         "step,tokens,train_loss,validation_loss,validation_perplexity,learning_rate,gradient_norm,step_seconds,"
         + "tokens_per_second,flops_per_second,mfu,data_seconds,forward_seconds,lm_head_seconds,backward_seconds,"
-        + "optimizer_seconds,rest_seconds,peak_rss_bytes\n"
+        + "optimizer_seconds,rest_seconds,peak_rss_bytes,communication_seconds\n"
 
     /// A log of rows 1 ... `steps`.
     private func log(_ folder: TemporaryFolder, steps: Int) throws -> String {
@@ -34,8 +34,8 @@ private func row(_ step: Int) -> LogRow {
         _ = try log(folder, steps: 2)
         #expect(
             try folder.text("log.csv") == header
-                + "1,1024,0.3333333333333333,,,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096\n"
-                + "2,2048,0.25,0.1,1.1051709180756477,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096\n"
+                + "1,1024,0.3333333333333333,,,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096,\n"
+                + "2,2048,0.25,0.1,1.1051709180756477,0.001,0.30000000000000004,2.0,512.0,1000000000.0,0.25,0.0,0.0,0.0,0.0,1e-07,0.0,4096,\n"
         )
     }
 
@@ -51,15 +51,17 @@ private func row(_ step: Int) -> LogRow {
         #expect(try folder.bytes("log.csv") == straight)
     }
 
-    /// A log and a checkpoint of the time when the MFU had another name.
+    /// A log and a checkpoint of the time when the MFU had another name and there were no ranks.
     @Test func olderNamesAreRead() throws {
         let folder = try TemporaryFolder()
         let path = try log(folder, steps: 2)
         try folder.write(
-            folder.text("log.csv").replacing(",mfu,", with: ",limit_share,").replacing("lm_head_", with: "head_").utf8,
+            folder.text("log.csv").replacing(",mfu,", with: ",limit_share,").replacing("lm_head_", with: "head_")
+                .replacing(",communication_seconds", with: "").replacing(",4096,", with: ",4096").utf8,
             "log.csv")
         try CSVLog(resuming: path, after: 2).append(row(3))
-        #expect(try folder.text("log.csv").split(separator: "\n").count == 4)
+        let lines = try folder.text("log.csv").split(separator: "\n")
+        #expect(lines.count == 4 && lines.allSatisfy { $0.count { $0 == "," } == 17 })
         let text = String(decoding: try JSONEncoder().encode(row(1)), as: UTF8.self)
         #expect(text.contains("\"limitShare\":0.25"))
         #expect(try JSONDecoder().decode(LogRow.self, from: Data(text.utf8)).mfu == 0.25)

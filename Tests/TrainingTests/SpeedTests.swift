@@ -18,7 +18,7 @@ import Training
         configuration.data.sequenceLength = 16
         var progress = TrainingProgress(
             steps: 10, firstStep: 0, tokensPerStep: 1000, validationTokens: 6000,
-            validationsAfter: configuration.validationCount(after:), status: try TinyRun().silentStatus(),
+            validationsAfter: configuration.validationCount(after:), ranks: 4, status: try TinyRun().silentStatus(),
             now: { clock.seconds })
         func step() {
             progress.begin()
@@ -28,7 +28,7 @@ import Training
         step()
         progress.begin()
         // Nine steps of a second, and validations after steps 4, 8 and 10 of two, by a third of the price of training.
-        #expect(progress.text(tokensOfStep: 0).contains("1.00 K tokens/s   50 % MFU   15 s left"))
+        #expect(progress.text(tokensOfStep: 0).contains("1.00 K tokens/s on 4 ranks   50 % MFU   15 s left"))
         for _ in 2...4 { step() }
         progress.begin()
         clock.seconds += 30
@@ -36,7 +36,7 @@ import Training
         progress.begin()
         clock.seconds += 0.5
         let text = progress.text(tokensOfStep: 500)
-        #expect(text.contains("1.00 K tokens/s   50 % MFU   1 min 06 s left"), "\(text)")
+        #expect(text.contains("1.00 K tokens/s on 4 ranks   50 % MFU   1 min 06 s left"), "\(text)")
     }
 
     @Test("A run is validated so many times after a step")

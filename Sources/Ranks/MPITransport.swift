@@ -1,0 +1,104 @@
+#if MPI
+    import CMPI
+    import Glibc
+
+    /// Ranks that are processes, on any number of machines.
+    ///
+    /// Nothing here blocks within MPI, which would not notice a rank that is gone. Who waits for long tells all others
+    /// that it is alive, so that the one that is silent is named by who waits for it, not those that wait in turn.
+    final class MPITransport: Transport {
+        let rank: Int
+        let count: Int
+        var timeout = 600.0
+        /// When each rank was last heard.
+        private var heard: [Double]
+        private var hasToldStop = false
+
+        private enum Tag: Int32 { case data, alive, stop, leave }
+        /// Few enough bytes that a slow network moves them within `timeout`.
+        private static let chunk = 8 << 20
+
+        init() {
+            var (rank, count) = (Int32(0), Int32(0))
+            cosmos_mpi_begin(&rank, &count)
+            (self.rank, self.count) = (Int(rank), Int(count))
+            heard = Array(repeating: 0, count: Int(count))
+        }
+
+        func exchange(_ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer) throws {
+            var offset = 0
+            repeat {
+                let out = UnsafeRawBufferPointer(rebasing: send[min(offset, send.count)...].prefix(Self.chunk))
+                let place = UnsafeMutableRawBufferPointer(
+                    rebasing: receive[min(offset, receive.count)...].prefix(Self.chunk))
+                var requests: (MPI_Request?, MPI_Request?) = (cosmos_mpi_nothing(), cosmos_mpi_nothing())
+                if !place.isEmpty {
+                    requests.0 = cosmos_mpi_receive(
+                        place.baseAddress, Int32(place.count), Int32(peer), Tag.data.rawValue)
+                }
+                if !out.isEmpty {
+                    requests.1 = cosmos_mpi_send(out.baseAddress, Int32(out.count), Int32(peer), Tag.data.rawValue)
+                }
+                let isDone = withUnsafeMutableBytes(of: &requests) { bytes in
+                    let requests = bytes.assumingMemoryBound(to: MPI_Request?.self).baseAddress
+                    return wait(for: peer, atMost: timeout) { cosmos_mpi_is_done(requests) != 0 }
+                }
+                guard isDone else { throw SilentRank(rank: peer, timeout: timeout) }
+                offset += Self.chunk
+            } while offset < max(send.count, receive.count)
+        }
+
+        /// Looks until `isDone`, or until nothing was heard of `peer` for so many seconds.
+        private func wait(for peer: Int?, atMost seconds: Double, until isDone: () -> Bool) -> Bool {
+            var told = now()
+            let started = told
+            while !isDone() {
+                let now = now()
+                // After so long it is a wait for another rank, which may want this core, or for a slow network.
+                if now - started < 1e-3 { continue }
+                usleep(50)
+                while case let other = cosmos_mpi_heard(Tag.alive.rawValue), other >= 0 { heard[Int(other)] = now }
+                if now - told > seconds / 4 {
+                    tellAll(.alive)
+                    told = now
+                }
+                if now - max(started, peer.map { heard[$0] } ?? 0) > seconds { return false }
+            }
+            return true
+        }
+
+        private func now() -> Double {
+            var time = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &time)
+            return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
+        }
+
+        private func tellAll(_ tag: Tag) {
+            for other in 0..<count where other != rank { cosmos_mpi_tell(Int32(other), tag.rawValue) }
+        }
+
+        func tellStop() { tellAll(.stop) }
+
+        func isToldToStop() -> Bool {
+            while cosmos_mpi_heard(Tag.stop.rawValue) >= 0 { hasToldStop = true }
+            return hasToldStop
+        }
+
+        func leave() -> Bool {
+            tellAll(.leave)
+            var missing = count - 1
+            let isEmpty = wait(for: nil, atMost: 10) {
+                while missing > 0, cosmos_mpi_heard(Tag.leave.rawValue) >= 0 { missing -= 1 }
+                return missing == 0
+            }
+            if isEmpty { cosmos_mpi_end() }
+            return isEmpty
+        }
+
+        func sum(_ values: UnsafeMutableBufferPointer<Float>) {
+            cosmos_mpi_sum(values.baseAddress, Int32(values.count))
+        }
+
+        func abort(status: Int32) { cosmos_mpi_abort(status) }
+    }
+#endif
