@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares cosmos-train with PyTorch on this machine, side by side: Hugging Face's LlamaForCausalLM with SDPA and fused
-# AdamW, eager and compiled; same shapes, threads and tokens. Prints tables with medians and spreads of ratios, and
-# the targets beside them. Some 15 minutes and 16 GB of memory; progress on the error output.
+# AdamW, eager and compiled; same shapes, threads and tokens. Prints tables with medians and spreads of ratios.
+# Some 15 minutes and 16 GB of memory; progress on the error output.
 #
 # Usage: scripts/bench.sh [--venv FOLDER] [--rounds N] [--steps N] [--only ROW,...] [--authors FOLDER] [--out FILE.md]
 #
@@ -9,9 +9,9 @@
 #                   named and is not there, it is made: some gigabytes from PyPI
 #   --rounds N      how often each program takes its turn (5)
 #   --steps N       training steps a turn (as many as take 4 seconds)
-#   --only ROW,...  of 60m-bf16, 130m-bf16, 60m-fp32, 130m-fp32, adamw, muon, cosmos, soap, gemm
+#   --only ROW,...  of 60m-bf16, 130m-bf16, 60m-fp32, 130m-fp32, adamw, muon, cosmos, soap, soap-renewal, gemm
 #   --authors FOLDER
-#                   a folder with muon.py of github.com/KellerJordan/Muon, soap.py of nikhilvyas/SOAP or COSMOS.py of
+#                   a folder with muon.py of github.com/KellerJordan/Muon, soap.py of nikhilvyas/SOAP or COSMOS_optim.py of
 #                   lliu606/COSMOS: their steps beside ours
 #   --out FILE.md   write the tables to a file, too
 #

@@ -76,14 +76,15 @@ def train(mode, shape):
 
 
 def authors_optimizer(name, parameters, folder):
-    """As published: muon.py of KellerJordan/Muon, soap.py of nikhilvyas/SOAP, COSMOS.py of lliu606/COSMOS."""
+    """As published: muon.py of KellerJordan/Muon, soap.py of nikhilvyas/SOAP, COSMOS_optim.py of lliu606/COSMOS."""
     sys.path.insert(0, folder)
     if name == "muon":
         return importlib.import_module("muon").SingleDeviceMuon(parameters, lr=1e-3)
     if name == "cosmos":
-        return importlib.import_module("COSMOS").COSMOS_for_llama(parameters, lr=1e-3, rank=64)
-    # New bases are not what is measured: they never come after the first.
-    return importlib.import_module("soap").SOAP(parameters, lr=1e-3, precondition_frequency=1 << 30)
+        return importlib.import_module("COSMOS_optim").COSMOS(parameters, lr=1e-3, rank=64)
+    # New bases never come after the first step, or at each.
+    frequency = 1 if name == "soap-renewal" else 1 << 30
+    return importlib.import_module("soap").SOAP(parameters, lr=1e-3, precondition_frequency=frequency)
 
 
 def optimizer(name, shapes, folder=None):
