@@ -10,7 +10,7 @@ func obstacles(to runs: [RunRecord]) -> [String] {
         if run.log.isMissing {
             problems.append("\(run.path) has no log.csv: how it ended is not known")
         } else if case .unfinished(let step) = run.state {
-            problems.append("\(run.path) is not finished: \(step) of \(run.configuration.steps) steps")
+            problems.append("\(run.path) is not finished: its log has \(step) of \(run.configuration.steps) steps")
         }
     }
     let silent = runs.filter { $0.state == .finished && $0.finalLoss == nil }

@@ -145,9 +145,13 @@ extension ModelFolder {
     /// The configuration of the run that made the checkpoint; nil where it is none of ours, or does not say.
     public func runConfiguration(warn: (String) -> Void) throws -> RunConfiguration? {
         let run = folderAndName(of: folderAndName(of: path).folder).folder
-        let files = ["\(run)/\(RunFolder.configurationName)", "\(path)/\(Checkpoint.settingsName)"]
-        guard isCheckpoint, files.contains(where: { access($0, F_OK) == 0 }) else { return nil }
-        return try RunConfiguration(run: run, checkpoint: { path }, warn: warn)
+        let copy = "\(path)/\(Checkpoint.settingsName)"
+        guard isCheckpoint else { return nil }
+        if access("\(run)/\(RunFolder.configurationName)", F_OK) == 0 {
+            return try RunConfiguration(run: run, checkpoint: { path }, warn: warn)
+        }
+        // A checkpoint may have been copied to a place of its own.
+        return access(copy, F_OK) == 0 ? try RunConfiguration(file: copy) : nil
     }
 }
 

@@ -240,7 +240,8 @@ import Testing
                 #expect(fork.status == 0, "\(fork.errorOutput)")
                 let resumed = try run(program, ["resume", "run"], in: folder)
                 #expect(resumed.status == 0)
-                for said in [evaluation.errorOutput, fork.errorOutput, resumed.errorOutput] {
+                #expect((evaluation.errorOutput == "") == (text == nil))
+                for said in [fork.errorOutput, resumed.errorOutput] + (text == nil ? [] : [evaluation.errorOutput]) {
                     #expect(said.contains("run/config.resolved.cfg") && said.contains(copy), "\(said)")
                 }
                 #expect(try String(contentsOf: file, encoding: .utf8).contains("sequence_length: 32"))

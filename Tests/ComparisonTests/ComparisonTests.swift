@@ -64,7 +64,7 @@ import Testing
         try withRuns(all) { runs, _ in
             let error = try #require(throws: UserError.self) { try Comparison(runs) }
             #expect(error.kind == .data)
-            #expect(error.message.contains("muon-0.001-1 is not finished: 57 of 100 steps"))
+            #expect(error.message.contains("muon-0.001-1 is not finished: its log has 57 of 100 steps"))
             let forced = try Comparison(runs, force: true)
             #expect(forced.best.isEmpty)
             #expect(forced.tests.isEmpty)
