@@ -209,8 +209,8 @@ struct RankTrainingTests {
     @Test("A rank plans the state that it owns, no copy of the gradient, and an exchange buffer")
     func memory() throws {
         let configuration = try RunConfiguration(
-            file: repositoryRoot.appending(path: "configs/llama130m-soap.cfg").path,
-            assignments: ["training.gradient_lanes=4"])
+            file: repositoryRoot.appending(path: "configs/llama130m.cfg").path,
+            assignments: ["training.gradient_lanes=4", "optimizer={name: soap}"])
         let pool = WorkerPool(threads: 1)
         let alone = try MemoryPlan(configuration, pool: pool, program: 0)
         let ranks = try (0..<4).map { try MemoryPlan(configuration, pool: pool, program: 0, rank: $0, ranks: 4) }
