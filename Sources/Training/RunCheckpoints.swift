@@ -48,7 +48,7 @@ final class RunCheckpoints {
         }
     }
 
-    /// Throws where weights or state are not finite, and so no good to continue from.
+    /// Throws where weights or state are not finite: nothing could go on from them.
     private func checkNumbers() throws {
         try setup.ranks.together {
             let tensors = setup.model.parameters.map { ($0.name, $0.weight) }
