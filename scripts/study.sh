@@ -119,7 +119,9 @@ report() {
     fi
     if [[ -d "$out/ablations" ]]; then
         table rank-gamma "$out/ablations/rank-gamma" --variants optimizer.rank optimizer.gamma
-        for name in 64 1024; do table "sequence-$name" "$out/ablations/sequence-$name"; done
+        for name in 64 1024; do
+            if [[ -d "$out/ablations/sequence-$name" ]]; then table "sequence-$name" "$out/ablations/sequence-$name"; fi
+        done
     fi
     python3 scripts/study_report.py "$out" docs/results/study.md
 }

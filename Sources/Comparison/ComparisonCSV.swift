@@ -32,7 +32,7 @@ extension Comparison {
 }
 
 /// The fields of each line; within quotes, commas and line breaks are text (RFC 4180).
-func csvRows(_ text: String) -> [[String]] {
+package func csvRows(_ text: String) -> [[String]] {
     var (rows, row, field, isQuoted) = ([[String]](), [String](), "", false)
     var previous: Character?
     for character in text {
