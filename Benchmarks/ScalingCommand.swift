@@ -39,7 +39,7 @@ struct ScalingCommand: ParsableCommand {
             String(format: "%.1f with %ld", $0.value * 1e6, $0.key)
         }
         say(
-            "microseconds of a call that all workers come to: \(calls.joined(separator: ", "))"
+            "microseconds of a call to which all workers come (those that have cores): \(calls.joined(separator: ", "))"
                 + String(format: "; %.2f for each more\n", scaling.handOver * 1e6))
         let teams = scaling.predicted.keys.sorted()
         func row(_ name: String, _ cells: [String]) {

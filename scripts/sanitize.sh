@@ -89,6 +89,14 @@ for sanitizer in "${sanitizers[@]}"; do
     train "$sanitizer" || failures+=("$sanitizer: a training failed")
     say "$sanitizer: running the tests"
     sanitized_test "$sanitizer" --skip-build "$@" || failures+=("$sanitizer: tests failed")
+    if [[ "$sanitizer" == thread ]] && (($# == 0)); then
+        for workers in 1 3 16; do
+            say "$sanitizer: running what shares out work, on $workers workers"
+            COSMOS_TEST_WORKERS="$workers" sanitized_test "$sanitizer" --skip-build \
+                --filter 'TensorCoreTests|LLaMATests|OptimizersTests|TrainingTests' ||
+                failures+=("$sanitizer: tests on $workers workers failed")
+        done
+    fi
     unset ASAN_OPTIONS LSAN_OPTIONS TSAN_OPTIONS LD_PRELOAD
 
     count="$(find "$reports" -name 'report.*' | wc -l)"

@@ -26,14 +26,14 @@ struct WeightGradientTile<Element: ActivationElement> {
 }
 
 /// The tiles of one weight: of up to 256 rows, an even number of them, so that two workers, or four, are done at the
-/// same time, and 512 columns; of a small weight 256, which is a little slower and twice as many.
+/// same time, and 256 columns.
 func weightGradientTiles<Element: ActivationElement>(
     _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: Matrix<Element>
 ) -> [SideTask<Element>] {
     let gradient = linear.parameter.gradient.matrix
     let parts = 2 * ((gradient.rows + 511) / 512)
     let rows = ranges(of: gradient.rows, size: ((gradient.rows + parts - 1) / parts + 15) & ~15)
-    let columns = EvenRanges(gradient.columns, atMost: gradient.count < 1 << 20 ? 256 : 512)
+    let columns = EvenRanges(gradient.columns, atMost: 256)
     return rows.flatMap { rows in
         (0..<columns.count).map {
             let columns = columns[$0]

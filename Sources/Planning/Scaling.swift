@@ -26,7 +26,8 @@ public struct Scaling: Encodable, Sendable {
     public private(set) var measured: [Int: Double] = [:]
     /// Sorted: those that take longest on many workers come first.
     public let phases: [Phase]
-    /// Seconds of a call to which all workers come, by their number, as measured here.
+    /// Seconds of a call to which all workers come, by their number, as measured here; of a call of so many empty tasks
+    /// where there are more workers than cores.
     public let callSeconds: [Int: Double]
     /// What each worker but the first adds to that where there is a core for each: by the team that was disturbed least.
     public let handOver: Double
@@ -154,12 +155,14 @@ public struct Scaling: Encodable, Sendable {
             })
     }
 
-    /// Seconds of a call that ends when all workers of a team have come to it, by their number: the median over many. Of
-    /// a team that has a core for each worker, calls in which another program took one are left out.
+    /// Seconds of a call, by the number of workers: the median over many. Where each has a core it ends when all have
+    /// come to it, and calls in which another program took a core are left out; where they share cores, each has an empty
+    /// task.
     private static func callSeconds() -> [Int: Double] {
         func seconds(_ workers: Int) -> Double {
             let pool = WorkerPool(threads: workers)
-            let limit = workers <= availableCoreCount ? 1e-4 : .infinity
+            let comeAll = workers <= availableCoreCount
+            let limit = comeAll ? 1e-4 : .infinity
             var (undisturbed, shortest) = ([Double](), Double.infinity)
             let end = StatusLine.now() + 1
             while undisturbed.count < 1000, StatusLine.now() < end {
@@ -167,8 +170,8 @@ public struct Scaling: Encodable, Sendable {
                 let start = StatusLine.now()
                 pool.forEach(workers) { _, _ in
                     arrived.add(1, ordering: .sequentiallyConsistent)
-                    while arrived.load(ordering: .sequentiallyConsistent) < workers {
-                        if StatusLine.now() - start > limit || limit == .infinity { sched_yield() }
+                    while comeAll, arrived.load(ordering: .sequentiallyConsistent) < workers {
+                        if StatusLine.now() - start > limit { sched_yield() }
                     }
                 }
                 let seconds = StatusLine.now() - start

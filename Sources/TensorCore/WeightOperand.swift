@@ -89,7 +89,7 @@ public final class WeightOperand<Element: ActivationElement>: Sendable {
         guard let packed = direction == .forward ? forward : backward else { return [] }
         let values = direction == .forward ? values.transposed : values.plain
         let panelRows = Element.packedCount(rows: values.rows, columns: packedPanel) / packedPanel
-        return ranges(of: values.columns, size: 8 * packedPanel).map {
+        return ranges(of: values.columns, size: 2 * packedPanel).map {
             PackingTask(values: values.columns($0), storage: packed.data + panelRows * $0.lowerBound)
         }
     }

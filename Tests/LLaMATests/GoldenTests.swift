@@ -29,7 +29,7 @@ import Testing
         config.tieWordEmbeddings = fields.config.tie_word_embeddings.bool ?? false
         let ids = try inputs(golden)
         let model = LLaMA(
-            config: config, pool: WorkerPool(threads: 2), microBatchSize: ids.count,
+            config: config, pool: WorkerPool(threads: testWorkers), microBatchSize: ids.count,
             sequenceLength: try #require(ids.first?.count), precision: precision)
         let url = golden.folder.appending(path: try #require(fields.weights.string))
         let file = try SafeTensorsFile(path: url.path(percentEncoded: false))

@@ -1,6 +1,7 @@
 import Foundation
 import LLaMA
 import TensorCore
+import TestSupport
 import Testing
 
 @Suite struct InitializationTests {
@@ -9,7 +10,7 @@ import Testing
         var config = ReferenceTests.shapes[0].config
         (config.hiddenSize, config.intermediateSize, config.vocabSize) = (64, 99, 101)
         config.initializerRange = range
-        let model = LLaMA(config: config, pool: WorkerPool(threads: 2), microBatchSize: 1, sequenceLength: 1)
+        let model = LLaMA(config: config, pool: WorkerPool(threads: testWorkers), microBatchSize: 1, sequenceLength: 1)
         model.initialize(seed: 1)
         for parameter in model.parameters {
             let values = parameter.weight.elements.map { Double($0) / range }

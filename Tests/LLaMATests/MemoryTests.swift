@@ -1,5 +1,6 @@
 import LLaMA
 import TensorCore
+import TestSupport
 import Testing
 
 /// What a model says of its memory, held to the tensors that it really has.
@@ -43,7 +44,8 @@ import Testing
     func everyTensorIsCounted(recompute: Recompute, precision: Precision) {
         let tied = recompute == .mlp
         let model = LLaMA(
-            config: Self.config(tied: tied), pool: WorkerPool(threads: 2), microBatchSize: 2, sequenceLength: 300,
+            config: Self.config(tied: tied), pool: WorkerPool(threads: testWorkers), microBatchSize: 2,
+            sequenceLength: 300,
             precision: precision, recompute: recompute)
         #expect(model.memory.weights == 4 * model.parameterCount)
         #expect(model.memory.total == Self.tensorBytes(of: model))
@@ -56,7 +58,7 @@ import Testing
         var sizes: [Int] = []
         for recompute in Recompute.allCases {
             let model = LLaMA(
-                config: Self.config(), pool: WorkerPool(threads: 2), microBatchSize: 2, sequenceLength: 300,
+                config: Self.config(), pool: WorkerPool(threads: testWorkers), microBatchSize: 2, sequenceLength: 300,
                 precision: precision, recompute: recompute)
             model.initialize(seed: 1)
             let tokens = (0..<600).map { Int32($0 * 7 % 50) }
@@ -74,7 +76,7 @@ import Testing
     }
 
     @Test func aModelWithoutMemoryHasTheSameSizes() {
-        let pool = WorkerPool(threads: 2)
+        let pool = WorkerPool(threads: testWorkers)
         func make() -> LLaMA { LLaMA(config: Self.config(), pool: pool, microBatchSize: 2, sequenceLength: 16) }
         let dry = withoutMemory(make)
         #expect(dry.memory == make().memory)

@@ -195,7 +195,7 @@ import Testing
             "much to recompute", hidden: 16, intermediate: 1100, layers: 6, heads: 2, keyValueHeads: 1, vocabulary: 19,
             sequences: 2, length: 140)
         let model = LLaMA(
-            config: shape.config, pool: WorkerPool(threads: 2), microBatchSize: shape.sequences,
+            config: shape.config, pool: WorkerPool(threads: testWorkers), microBatchSize: shape.sequences,
             sequenceLength: shape.length, recompute: .mlp)
         model.initialize(seed: 3)
         let (tokens, targets) = Self.batch(shape)

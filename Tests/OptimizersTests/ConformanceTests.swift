@@ -138,7 +138,8 @@ import Testing
                 }
             }
         }
-        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        let optimizer = Optimizer(
+            try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: testWorkers))
         let start = distance()
         let rate = try #require(optimizer.slots.map(\.learningRate).min())
         let steps = 600
@@ -157,14 +158,14 @@ import Testing
     func sameBitsAgainAndForAnyNumberOfThreads(_ entry: Entry) throws {
         let once = try Self.bits(Self.run(entry, steps: 9, threads: 1))
         #expect(try Self.bits(Self.run(entry, steps: 9, threads: 1)) == once)
-        #expect(try Self.bits(Self.run(entry, steps: 9, threads: 2)) == once)
+        #expect(try Self.bits(Self.run(entry, steps: 9, threads: testWorkers)) == once)
         #expect(try Self.bits(Self.run(entry, steps: 9, threads: 5)) == once)
     }
 
     /// Units one by one or all at once, matrices one by one or all at once.
     @Test(arguments: entries)
     func sameBitsHoweverTheWorkIsCut(_ entry: Entry) throws {
-        let once = try Self.bits(Self.run(entry, steps: 9, threads: 2))
+        let once = try Self.bits(Self.run(entry, steps: 9, threads: testWorkers))
         #expect(try Self.bits(Self.run(entry, steps: 9, threads: 3, scratchBudget: 0, taskSize: 1)) == once)
         #expect(try Self.bits(Self.run(entry, steps: 9, threads: 3, taskSize: 30)) == once)
         #expect(
@@ -173,9 +174,9 @@ import Testing
 
     @Test(arguments: entries, [1, 2, 5])
     func resumedRunEndsInTheSameBits(_ entry: Entry, stop: Int) throws {
-        let straight = try Self.bits(Self.run(entry, steps: 9, threads: 2))
+        let straight = try Self.bits(Self.run(entry, steps: 9, threads: testWorkers))
 
-        let pool = WorkerPool(threads: 2)
+        let pool = WorkerPool(threads: testWorkers)
         let before = Self.parameters()
         let stopped = Optimizer(try entry.configuration(), parameters: before, pool: pool)
         for step in 1...stop {
@@ -262,7 +263,7 @@ import Testing
         let configuration = try entry.configuration(
             "lr: 0.5, weight_decay: 0.2, adam: {lr: 0.25, weight_decay: 0.4}")
         let (parameters, start) = (Self.parameters(), Self.parameters())
-        let optimizer = Optimizer(configuration, parameters: parameters, pool: WorkerPool(threads: 2))
+        let optimizer = Optimizer(configuration, parameters: parameters, pool: WorkerPool(threads: testWorkers))
         for _ in 1...3 { try optimizer.step(learningRateFactor: 0.5) }
         for (parameter, start) in zip(parameters, start) {
             // SOAP's first step only makes its bases.
@@ -282,7 +283,7 @@ import Testing
             let parameters = Self.parameters()
             let optimizer = Optimizer(
                 try entry.configuration("lr: 0.5, weight_decay: \(decay)"), parameters: parameters,
-                pool: WorkerPool(threads: 2))
+                pool: WorkerPool(threads: testWorkers))
             // SOAP's first step only makes its bases.
             for step in 1...(entry.optimizer.name == "soap" ? 2 : 1) {
                 Self.setGradients(parameters, step: step)
@@ -317,7 +318,8 @@ import Testing
     @Test(arguments: entries)
     func gradientIsNotWritten(_ entry: Entry) throws {
         let parameters = Self.parameters()
-        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        let optimizer = Optimizer(
+            try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: testWorkers))
         for step in 1...6 {
             Self.setGradients(parameters, step: step)
             let before = parameters.map { Array($0.gradient.elements) }
@@ -329,7 +331,7 @@ import Testing
     /// Zero, denormal, and as large as squares in float32 allow.
     @Test(arguments: entries, [0, .leastNonzeroMagnitude * 1000, 1e-20, 1e15])
     func extremeGradientsLeaveFiniteWeights(_ entry: Entry, scale: Float) throws {
-        let parameters = try Self.run(entry, steps: 7, threads: 2, scale: scale)
+        let parameters = try Self.run(entry, steps: 7, threads: testWorkers, scale: scale)
         for parameter in parameters { #expect(parameter.weight.matrix.isFinite, "\(parameter.name)") }
     }
 
@@ -345,7 +347,7 @@ import Testing
                 weak var remaining: WorkerPool?
                 defer { #expect(remaining == nil, "the pool of \(name) at step \(badStep) remains") }
                 do {
-                    let pool = WorkerPool(threads: 2)
+                    let pool = WorkerPool(threads: testWorkers)
                     remaining = pool
                     let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: pool)
                     for step in 1...badStep {
@@ -365,7 +367,8 @@ import Testing
     func zeroLearningRateLeavesTheWeights(_ entry: Entry) throws {
         let parameters = Self.parameters()
         let start = Self.bits(parameters)
-        let optimizer = Optimizer(try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: 2))
+        let optimizer = Optimizer(
+            try entry.configuration(), parameters: parameters, pool: WorkerPool(threads: testWorkers))
         for step in 1...4 {
             Self.setGradients(parameters, step: step)
             try optimizer.step(learningRateFactor: 0)

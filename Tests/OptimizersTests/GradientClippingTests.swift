@@ -7,7 +7,7 @@ import Testing
 @Suite struct GradientClippingTests {
     /// `torch.nn.utils.clip_grad_norm_`, recorded.
     @Test func agreesWithTorch() throws {
-        let pool = WorkerPool(threads: 2)
+        let pool = WorkerPool(threads: testWorkers)
         for misc in try GoldenCase.all(where: { $0 == "misc" }) {
             for recorded in try #require(misc.fields.clip.array) {
                 func flat(_ value: JSONValue) -> [Double] {
@@ -46,7 +46,7 @@ import Testing
         let parameter = Parameter(name: "a", shape: [300, 1000], role: .vector)
         let value = 2e-3 / Double(parameter.count).squareRoot()
         for index in 0..<parameter.count { parameter.gradient.data[index] = Float(value) }
-        GradientClipping.clip([parameter], norm: 2e-3, maxNorm: 1.5e-3, pool: WorkerPool(threads: 2))
+        GradientClipping.clip([parameter], norm: 2e-3, maxNorm: 1.5e-3, pool: WorkerPool(threads: testWorkers))
         let exact = value * 1.5e-3 / (2e-3 + 1e-6)
         #expect(parameter.gradient.elements.allSatisfy { abs(Double($0) / exact - 1) < 1e-6 })
     }
@@ -56,7 +56,7 @@ import Testing
         let parameters = ["a", "b", "c"].map { Parameter(name: $0, shape: [1000], role: .vector) }
         parameters[1].gradient.data[999] = value
         let error = #expect(throws: NumericalError.self) {
-            try GradientClipping.globalNorm(parameters, pool: WorkerPool(threads: 2))
+            try GradientClipping.globalNorm(parameters, pool: WorkerPool(threads: testWorkers))
         }
         #expect(error?.tensor == "b")
     }

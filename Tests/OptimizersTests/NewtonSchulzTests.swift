@@ -14,7 +14,7 @@ import Testing
         }
         let arena = Arena(byteCount: Arena.byteCount { _ = scratch($0) })
         return withExtendedLifetime(arena) {
-            let result = iteration.orthogonalize(x.matrix, scratch(arena), on: WorkerPool(threads: 2))
+            let result = iteration.orthogonalize(x.matrix, scratch(arena), on: WorkerPool(threads: testWorkers))
             return (0..<result.count).map { result.base[$0] }
         }
     }

@@ -2,6 +2,7 @@ import Configuration
 import Console
 import Optimizers
 import TensorCore
+import TestSupport
 import Testing
 
 @Suite struct OptimizerConfigurationTests {
@@ -99,7 +100,7 @@ import Testing
         let parameters = [Parameter(name: "embedding", shape: [5, 9], role: .embedding)] + layers
         let optimizer = Optimizer(
             try Self.read("name: galore, rank: 2, update_proj_gap: 8, stagger: true, adam: {lr: 1.0e-3}"),
-            parameters: parameters, pool: WorkerPool(threads: 2))
+            parameters: parameters, pool: WorkerPool(threads: testWorkers))
         var random = Random(seed: 3, stream: "gradients")
         func bases() -> [[Float]] {
             optimizer.slots.compactMap { slot in

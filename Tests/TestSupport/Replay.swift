@@ -27,7 +27,8 @@ public struct Replay {
         }
         fill(parameter.weight)
         let optimizer = Optimizer(
-            OptimizerConfiguration(settings), parameters: [parameter], pool: WorkerPool(threads: 2), taskSize: 16)
+            OptimizerConfiguration(settings), parameters: [parameter], pool: WorkerPool(threads: testWorkers),
+            taskSize: 16)
         var noise = Random(seed: 4, stream: "replay")
         let start = DenseMatrix(parameter.weight.matrix)
         var runs = (0..<3).map { _ in (w: start, step: reference()) }

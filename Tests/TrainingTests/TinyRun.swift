@@ -20,7 +20,7 @@ final class TinyRun {
             data: {train: \(folder.file("train.bin")), validation: \(folder.file("validation.bin")), sequence_length: 16}
             optimizer: {name: adamw, lr: 1.0e-2}
             schedule: {name: cosine, warmup: 2, final_ratio: 0.1}
-            training: {steps: 12, batch_size: 8, micro_batch_size: 4, threads: 2}
+            training: {steps: 12, batch_size: 8, micro_batch_size: 4, threads: \(testWorkers)}
             evaluation: {every: 4, tokens: 500}
             output: {run_dir: \(folder.file("run")), checkpoint_every: 5}
             """
