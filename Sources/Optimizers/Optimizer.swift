@@ -59,9 +59,12 @@ public final class Optimizer {
     /// An arena for each matrix that is stepped at the same time.
     private let workspace: Workspace
     private let arenaCount: Int
+    /// Matrices that as many workers as there may be step at the same time.
+    package let matricesAtOnce: Int
+    package static let phase: StaticString = "optimizer"
     private let noScratch = Arena(byteCount: 0)
     /// The slots that need scratch memory.
-    private let matrices: [Int]
+    package let matrices: [Int]
     /// Units of the others, the largest tasks first.
     private let tasks: [(slot: Int, units: Range<Int>)]
 
@@ -87,7 +90,8 @@ public final class Optimizer {
         let scratch = slots.map { $0.rule.scratchByteCount(for: $0.parameter) }
         matrices = slots.indices.filter { scratch[$0] > 0 }
         let largest = scratch.max() ?? 0
-        arenaCount = min(max(1, scratchBudget / max(1, largest)), pool.workerCount, matrices.count)
+        matricesAtOnce = min(max(1, scratchBudget / max(1, largest)), matrices.count)
+        arenaCount = min(matricesAtOnce, pool.workerCount)
         workspace = Workspace(workers: arenaCount) { _ = $0.array(largest, of: UInt8.self) }
         tasks = slots.indices.filter { scratch[$0] == 0 }.flatMap { index in
             let units = slots[index].rule.unitCount(of: slots[index].parameter)
@@ -117,11 +121,14 @@ public final class Optimizer {
                 failure.withLock { if slot < $0?.slot ?? .max { $0 = (slot, what) } }
             }
         }
-        try pool.forEach(arenaCount + tasks.count, phase: "optimizer", cancellation: nil) { number, _ in
-            guard number < arenaCount else {
-                let task = tasks[number - arenaCount]
+        // One worker is recorded for what many would make of its work: each matrix by itself.
+        let first = pool.recorder == nil ? arenaCount : order.count
+        try pool.forEach(first + tasks.count, phase: Self.phase, cancellation: nil) { number, _ in
+            guard number < first else {
+                let task = tasks[number - first]
                 return try run(task.slot, task.units, noScratch)
             }
+            if pool.recorder != nil { return try run(order[number].slot, 0..<1, workspace.arena(of: 0)) }
             while true {
                 let place = next.add(1, ordering: .relaxed).oldValue
                 guard place < order.count else { return }

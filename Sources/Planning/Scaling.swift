@@ -112,7 +112,7 @@ public struct Scaling: Encodable, Sendable {
         return [
             ({ [shares] in microBatches * (shares[$0] ?? 1) }, passes),
             ({ _ in size }, try step.record(step.surroundings)),
-            ({ _ in optimizer.share }, try optimizer.record(optimizer.run)),
+            ({ _ in optimizer.share }, optimizer.chained(try optimizer.record(optimizer.run))),
         ]
     }
 
@@ -237,6 +237,15 @@ private final class OptimizerStep: Recordable {
             for index in 0..<parameter.count { parameter.gradient.data[index] = noise[index % 4093] }
         }
         optimizer = Optimizer(configuration.optimizer, parameters: parameters, pool: pool)
+    }
+
+    /// The matrices of a recorded step wait for scratch memory.
+    func chained(_ pieces: [TaskRecorder.Piece]) -> [TaskRecorder.Piece] {
+        pieces.map { piece in
+            guard case .phase(var phase) = piece, phase.name == "\(Optimizer.phase)" else { return piece }
+            (phase.chained, phase.chains) = (optimizer.matrices.count, optimizer.matricesAtOnce)
+            return .phase(phase)
+        }
     }
 
     func run() throws {

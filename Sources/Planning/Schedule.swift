@@ -7,13 +7,36 @@ package struct Schedule {
     private final class Call {
         let tasks: [[TaskRecorder.Piece]]
         let leader: Int
-        var (next, finished) = (0, 0)
+        /// The next task that a worker who comes takes, and the next of a chain.
+        private var next: Int
+        private var nextOfChain = 0
+        private let chained: Int
+        private var chainsToStart: Int
+        var finished = 0
 
         init(_ phase: TaskRecorder.Phase, leader: Int) {
             tasks = phase.tasks
             self.leader = leader
+            (chained, next) = (phase.chained, phase.chained)
+            chainsToStart = min(phase.chains, phase.chained)
         }
-        var hasTasks: Bool { next < tasks.count }
+        var hasTasks: Bool { (chainsToStart > 0 && nextOfChain < chained) || next < tasks.count }
+
+        func take() -> Int {
+            if chainsToStart > 0 {
+                chainsToStart -= 1
+                if let index = takeNext(after: 0) { return index }
+            }
+            next += 1
+            return next - 1
+        }
+
+        /// What the worker of a chain does when it is done with one of its tasks.
+        func takeNext(after index: Int) -> Int? {
+            guard index < chained, nextOfChain < chained else { return nil }
+            nextOfChain += 1
+            return nextOfChain - 1
+        }
         var isFinished: Bool { finished == tasks.count }
     }
 
@@ -78,6 +101,10 @@ package struct Schedule {
                     if call.isFinished, call.leader != worker, due[call.leader] == .infinity {
                         due[call.leader] = now + handOver
                     }
+                    if let index = call.takeNext(after: index) {
+                        stacks[worker].append(.task(call, index: index, next: 0))
+                        continue
+                    }
                     // A helper stays with a call as long as it has tasks.
                     if call.leader != worker, call.hasTasks { take(call, worker) }
                     continue
@@ -104,7 +131,6 @@ package struct Schedule {
     }
 
     private mutating func take(_ call: Call, _ worker: Int) {
-        stacks[worker].append(.task(call, index: call.next, next: 0))
-        call.next += 1
+        stacks[worker].append(.task(call, index: call.take(), next: 0))
     }
 }

@@ -13,6 +13,9 @@ package final class TaskRecorder {
     package struct Phase {
         package let name: String
         package var tasks: [[Piece]]
+        /// So many of the first tasks are done one after the other, by no more workers at a time than `chains`.
+        package var chained = 0
+        package var chains = 0
 
         package init(name: String, tasks: [[Piece]]) {
             self.name = name

@@ -21,6 +21,17 @@ import Testing
         #expect(Schedule.seconds(Self.phase([1, 1, 1, 1, 4]), workers: 2, handOver: 0) == 6)
     }
 
+    /// Matrices that wait for scratch memory: two at a time, beside tasks that need none.
+    @Test func chainsAreDoneInTurn() {
+        var step = Self.phase([3, 2, 2, 1, 1, 1, 1, 1])
+        (step.chained, step.chains) = (4, 2)
+        #expect(Schedule.seconds(step, workers: 1, handOver: 0) == 12)
+        // 3 + 1 and 2 + 2, whoever does the rest.
+        #expect(Schedule.seconds(step, workers: 100, handOver: 0) == 4)
+        #expect(Schedule.seconds(step, workers: 3, handOver: 0) == 4)
+        #expect(Schedule.seconds(step, workers: 2, handOver: 0) == 6)
+    }
+
     /// One block with an inner call of six: who is free helps.
     @Test func idleWorkersHelpWithinBlocks() {
         let inner = TaskRecorder.Piece.phase(Self.phase(Array(repeating: 1, count: 6)))
