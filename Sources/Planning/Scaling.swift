@@ -164,8 +164,9 @@ public struct Scaling: Encodable, Sendable {
             let comeAll = workers <= availableCoreCount
             let limit = comeAll ? 1e-4 : .infinity
             var (undisturbed, shortest) = ([Double](), Double.infinity)
-            let end = StatusLine.now() + 1
-            while undisturbed.count < 1000, StatusLine.now() < end {
+            let begin = StatusLine.now()
+            // On a busy machine it takes a while to meet some.
+            while undisturbed.count < 1000, StatusLine.now() < begin + (undisturbed.count < 20 ? 10 : 1) {
                 let arrived = Atomic<Int>(0)
                 let start = StatusLine.now()
                 pool.forEach(workers) { _, _ in
