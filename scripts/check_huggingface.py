@@ -212,6 +212,7 @@ def check_start_from_theirs(work):
 def check_tensorboard(work):
     """Steps 5 and 6 are thrown away and made anew: each step must be there once, with the log's numbers."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     for step in ["step-00000006"]:
         shutil.rmtree(work / "run/checkpoints" / step)
@@ -222,14 +223,16 @@ def check_tensorboard(work):
     events.Reload()
     with open(work / "run/log.csv") as file:
         rows = list(csv.DictReader(file))
-    tags = set(events.Tags()["scalars"])
-    good = tags == set(rows[0]) - {"step"} and sessions == 2
+    tags = {tag.split("/")[1]: tag for tag in events.Tags()["scalars"]}
+    good = set(tags) == set(rows[0]) - {"step"} and sessions == 2
+    settings = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    good &= settings.session_start_info.hparams["optimizer.name"].string_value == "adamw"
     for tag in tags:
         expected = [(int(row["step"]), float(row[tag])) for row in rows if row[tag]]
-        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        found = [(event.step, event.value) for event in events.Scalars(tags[tag])]
         good &= [step for step, _ in expected] == [step for step, _ in found]
         good &= all(math.isclose(a[1], b[1], rel_tol=1e-6) for a, b in zip(expected, found))
-    report("TensorBoard reads the events of both sessions", good, f"{len(tags)} scalars, {len(rows)} steps, each once")
+    report("TensorBoard reads the events of both sessions and the settings", good, f"{len(tags)} scalars, {len(rows)} steps, each once")
 
 
 parser = argparse.ArgumentParser(description=__doc__)

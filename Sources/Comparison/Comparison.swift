@@ -87,7 +87,7 @@ public struct Comparison: Sendable {
         notes = runNotes(settings: settings, runs: runs)
     }
 
-    private static func settings(of runs: [RunRecord]) -> [Setting] {
+    static func settings(of runs: [RunRecord]) -> [Setting] {
         Dictionary(grouping: runs, by: \.optimizer).flatMap { optimizer, runs in
             let all = runs.map(\.settings)
             // A section that one run has and another lacks makes keys that are not in all.

@@ -4,8 +4,8 @@ import Machine
 
 extension Comparison {
     /// One page with everything, which needs no other file: tables, plots, and what all runs have in
-    /// common. `title` is what was compared, `provenance` what compares.
-    public func report(title: String, provenance: Provenance) -> String {
+    /// common. `title` is what was compared, `provenance` what compares; `isLive`: the page loads itself again.
+    public func report(title: String, provenance: Provenance, isLive: Bool = false) -> String {
         let figures = plots.map { "<figure>\($0.svg)</figure>\n" }.joined()
         var parts = tables.map(\.html)
         // The plots stand after the table that they explain.
@@ -21,7 +21,7 @@ extension Comparison {
             <head>
             <meta charset="utf-8">
             <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
+            <meta name="color-scheme" content="light dark">\(isLive ? "\n<meta http-equiv=\"refresh\" content=\"10\">" : "")
             <title>\(title.escapedForXML)</title>
             <style>
             \(Self.pageStyle)

@@ -24,6 +24,15 @@ public struct RunLogSummary: Sendable {
     public private(set) var optimizerSeconds = 0.0
     public private(set) var peakRSSBytes = 0
     public private(set) var validations: [Point] = []
+    private var trainLosses = MeanHistory(capacity: 200)
+    /// Of parts of the run, with the tokens seen in their middles.
+    public var trainCurve: [(tokens: Double, loss: Double)] {
+        let tokensPerStep = Double(lastTokens) / Double(max(1, lastStep))
+        return trainLosses.means.enumerated().map { part, loss in
+            let first = missingSteps + part * trainLosses.length
+            return (tokensPerStep * Double(first + 1 + min(lastStep, first + trainLosses.length)) / 2, loss)
+        }
+    }
     public private(set) var firstBadStep: Int?
 
     /// Reads a log; one that is not there has no rows. Throws where the file can't be read, or a line is not a log's.
@@ -39,6 +48,7 @@ public struct RunLogSummary: Sendable {
             lastStep = step
             lastTokens = tokens
             lastTrainLoss = trainLoss
+            trainLosses.append(trainLoss)
             seconds += stepSeconds
             self.optimizerSeconds += optimizerSeconds
             peakRSSBytes = max(peakRSSBytes, peak)

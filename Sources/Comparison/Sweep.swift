@@ -131,7 +131,7 @@ public final class Sweep {
         }
         jobs[index].process = process
         jobs[index].state = .running
-        if !status.isTerminal { say(jobs[index], "started", "") }
+        if !status.isTerminal { say(jobs[index], "started", "", isResult: false) }
         try writeSummary()
     }
 
@@ -181,10 +181,11 @@ public final class Sweep {
     }
 
     /// A line that stays: a run, what became of it, and what is worth knowing.
-    private func say(_ job: Job, _ state: String, _ detail: String) {
+    private func say(_ job: Job, _ state: String, _ detail: String, isResult: Bool = true) {
         let width = plan.runs.map(\.name.count).max() ?? 0
         let name = job.run.name.padding(toLength: width, withPad: " ", startingAt: 0)
-        status.print("\(name)  \(state.padding(toLength: 15, withPad: " ", startingAt: 0))  \(detail)")
+        status.print(
+            "\(name)  \(state.padding(toLength: 15, withPad: " ", startingAt: 0))  \(detail)", isResult: isResult)
     }
 
     /// The runs under way, and how far the sweep is; on a terminal alone.
@@ -200,14 +201,11 @@ public final class Sweep {
             let steps = job.run.configuration.steps
             switch job.state {
             case .running:
-                let last = lastRow(of: job.run.folder + "/log.csv")
-                let step = last?.step ?? job.stepsBefore
+                let tail = LogTail(job.run.folder)
+                let step = tail.last?["step"].map { Int($0) } ?? job.stepsBefore
                 done += max(0, step - job.stepsBefore)
                 left += steps - step
-                lines.append([
-                    job.run.name, "step \(step)/\(steps)", last.map { "train loss \(nats($0.loss))" } ?? "starting",
-                    last.map { Format.rate($0.tokensPerSecond) + " tokens/s" } ?? "",
-                ])
+                lines.append(tail.cells(name: job.run.name, steps: steps, stepsBefore: job.stepsBefore))
             case .planned, .stopped: left += steps - job.stepsBefore
             case .finished: done += steps - job.stepsBefore
             case .diverged, .failed: break
@@ -225,13 +223,4 @@ public final class Sweep {
     private func writeSummary() throws {
         try summary.write(jobs.map { (run: $0.run, state: $0.state, record: $0.record, message: $0.message) })
     }
-}
-
-/// The last whole row of a log, whatever its size.
-private func lastRow(of path: String) -> (step: Int, loss: Double, tokensPerSecond: Double)? {
-    guard let line = lastLines(of: path).last else { return nil }
-    let fields = line.split(separator: ",", omittingEmptySubsequences: false)
-    guard fields.count > 8, let step = Int(fields[0]), let loss = Double(fields[2]), let rate = Double(fields[8])
-    else { return nil }
-    return (step, loss, rate)
 }

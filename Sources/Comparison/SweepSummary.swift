@@ -79,7 +79,7 @@ struct SweepSummary {
 }
 
 /// The lines of a folder's `summary.csv` by column; none where the folder is no sweep's.
-private func sweepRows(_ folder: String) -> [[String: String]] {
+func sweepRows(_ folder: String) -> [[String: String]] {
     guard let data = FileManager.default.contents(atPath: folder + "/" + SweepSummary.name) else { return [] }
     let rows = csvRows(String(decoding: data, as: UTF8.self))
     guard let header = rows.first, header.prefix(2) == ["run", "state"] else { return [] }

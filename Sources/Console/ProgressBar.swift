@@ -10,15 +10,18 @@ public final class ProgressBar: Sendable {
     private let line: StatusLine
     private let started = StatusLine.now()
     private let done = Atomic<Int>(0)
+    private let hasEnded = Atomic<Bool>(false)
 
-    public enum Unit: Sendable {
+    public enum Unit: Equatable, Sendable {
         case bytes
+        /// Nothing but the time that goes by.
+        case time
         /// A noun in the plural: "tokens".
         case items(String)
     }
 
     /// `total` is the size of the whole task; 0 where it is not known, and then no percentage shows.
-    public init(_ label: String, total: Int, unit: Unit, line: StatusLine = StatusLine()) {
+    public init(_ label: String, total: Int = 0, unit: Unit, line: StatusLine = StatusLine()) {
         self.label = label
         self.total = total
         self.unit = unit
@@ -27,34 +30,36 @@ public final class ProgressBar: Sendable {
 
     public func advance(by count: Int) {
         let done = done.add(count, ordering: .relaxed).newValue
-        if StatusLine.now() - started > 2 { line.show(text(done)) }
+        if StatusLine.now() - started > 2 {
+            line.show(Self.text(label, done: done, of: total, unit, seconds: StatusLine.now() - started))
+        }
+    }
+
+    /// Shows by itself how the time goes by, until the end: for work that does not tell how far it is.
+    public func keepShowing() {
+        Thread.detachNewThread { [weak self] in
+            while let self, !self.hasEnded.load(ordering: .relaxed) {
+                self.advance(by: 0)
+                usleep(200_000)
+            }
+        }
     }
 
     /// Ends the bar; `summary` stays on the screen.
-    public func finish(_ summary: String? = nil) { line.finish(summary) }
-
-    private func text(_ done: Int) -> String {
-        Self.text(label: label, done: done, total: total, unit: unit, seconds: StatusLine.now() - started)
+    public func finish(_ summary: String? = nil) {
+        hasEnded.store(true, ordering: .relaxed)
+        line.finish(summary)
     }
 
-    package static func text(label: String, done: Int, total: Int, unit: Unit, seconds: Double) -> String {
-        func size(_ count: Int) -> String {
-            switch unit {
-            case .bytes: Format.bytes(count)
-            case .items: Format.count(count)
-            }
-        }
+    package static func text(_ label: String, done: Int, of total: Int, _ unit: Unit, seconds: Double) -> ProgressText {
         let rate = Double(done) / max(seconds, 1e-9)
-        var parts = [label]
-        if total > 0 { parts.append(String(format: "%3d %%", Int(100 * min(1, Double(done) / Double(total))))) }
+        func size(_ count: Int) -> String { unit == .bytes ? Format.bytes(count) : Format.count(count) }
+        if unit == .time { return ProgressText(label, elapsed: seconds) }
         var amount = total > 0 ? "\(size(done)) of \(size(total))" : size(done)
         if case .items(let noun) = unit { amount += " " + noun }
-        parts.append(amount)
-        switch unit {
-        case .bytes: parts.append(Format.bytes(Int(rate)) + "/s")
-        case .items: parts.append(Format.rate(rate) + "/s")
-        }
-        if total > 0, done > 0 { parts.append(Format.duration(Double(max(0, total - done)) / rate) + " left") }
-        return parts.joined(separator: "  ")
+        return ProgressText(
+            label, share: total > 0 ? Double(done) / Double(total) : nil,
+            details: [amount, (unit == .bytes ? Format.bytes(Int(rate)) : Format.rate(rate)) + "/s"],
+            left: total > 0 && done > 0 ? Double(max(0, total - done)) / rate : nil)
     }
 }

@@ -13,7 +13,8 @@ public final class StatusLine: Sendable {
     private struct State {
         var shownAt = -Double.infinity
         var text = ""
-        var drawnLines = 0
+        /// The lengths of the lines that are on the screen.
+        var drawn: [Int] = []
     }
 
     /// `interval`: seconds between redraws on a terminal. `logInterval`: seconds between lines
@@ -27,22 +28,30 @@ public final class StatusLine: Sendable {
 
     deinit { finish() }
 
-    /// Shows `text` if it is time for it; `text` is only made then.
-    public func show(_ text: @autoclosure () -> String) {
+    /// Shows `text` if it is time for it; `text` is only made then, and told the width.
+    public func show(_ text: (_ width: Int) -> String) {
         state.withLock { state in
             let now = Self.now()
             guard now - state.shownAt >= interval else { return }
             state.shownAt = now
-            state.text = text()
+            state.text = text(isTerminal ? size.columns - 1 : .max)
             draw(&state)
         }
     }
 
-    /// Prints a line that stays, above the status.
-    public func print(_ line: String) {
+    /// Shows what a task says.
+    public func show(_ text: @autoclosure () -> ProgressText) { show { text().text(width: $0) } }
+
+    /// Shows a line.
+    public func show(_ text: String) { show { _ in text } }
+
+    /// Prints a line that stays, above the status. A result goes to the standard output, where the status is on the
+    /// standard error.
+    public func print(_ line: String, isResult: Bool = false) {
         state.withLock { state in
-            let isDrawn = state.drawnLines > 0
-            emit(erasing(&state) + line.printable + "\n")
+            let isDrawn = !state.drawn.isEmpty
+            emit(erasing(&state))
+            emit(line.printable + "\n", to: isResult && descriptor == STDERR_FILENO ? STDOUT_FILENO : descriptor)
             if isDrawn { draw(&state) }
         }
     }
@@ -57,32 +66,37 @@ public final class StatusLine: Sendable {
     private func draw(_ state: inout State) {
         let text = state.text.printable
         guard isTerminal else { return emit(text + "\n") }
-        // A line that wraps could not be redrawn.
-        let width = max(columns - 1, 20)
-        let lines = text.split(separator: "\n").map { $0.prefix(width) }
+        // What wraps, or does not fit the screen, could not be redrawn.
+        let (columns, rows) = size
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).prefix(rows - 1)
+            .map { String($0.prefix(columns - 1)) }
         emit(erasing(&state) + lines.joined(separator: "\n"))
-        state.drawnLines = lines.count
+        state.drawn = lines.map(\.count)
     }
 
-    /// What takes the drawn lines away.
+    /// What takes the drawn lines away. In a terminal that has become narrower they take more rows than before.
     private func erasing(_ state: inout State) -> String {
-        defer { state.drawnLines = 0 }
-        return switch state.drawnLines {
+        defer { state.drawn = [] }
+        let columns = size.columns
+        let rows = state.drawn.reduce(0) { $0 + max(1, ($1 + columns - 1) / columns) }
+        return switch rows {
         case 0: ""
         case 1: "\r\u{1b}[K"
-        default: "\r\u{1b}[\(state.drawnLines - 1)A\u{1b}[J"
+        default: "\r\u{1b}[\(rows - 1)A\u{1b}[J"
         }
     }
 
-    private var columns: Int {
+    /// The terminal's size now.
+    public var size: (columns: Int, rows: Int) {
         var size = winsize()
-        return ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+        let isKnown = ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+        return isKnown ? (max(Int(size.ws_col), 2), max(Int(size.ws_row), 2)) : (80, 24)
     }
 
     /// Progress is not worth an error: a closed terminal does not stop a run.
-    private func emit(_ text: String) {
+    private func emit(_ text: String, to target: Int32? = nil) {
         var text = text
-        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor, at: nil) }
+        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: target ?? descriptor, at: nil) }
     }
 
     /// Seconds on a clock that never jumps.

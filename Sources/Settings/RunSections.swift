@@ -149,6 +149,7 @@ public struct OutputSettings: ConfigurationSection {
     public var checkpointMinutes = 30.0
     public var keepCheckpoints = 3
     public var tensorboard = false
+    public var jsonl = false
 
     public init() {}
 
@@ -160,5 +161,6 @@ public struct OutputSettings: ConfigurationSection {
             .nonNegative),
         .init("keep_checkpoints", \.keepCheckpoints, "newest checkpoints that are kept", .range(1...1_000_000)),
         .init("tensorboard", \.tensorboard, "write the log as event files for TensorBoard, too"),
+        .init("jsonl", \.jsonl, "write the log as JSON lines (log.jsonl), too"),
     ]
 }

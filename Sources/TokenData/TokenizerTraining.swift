@@ -67,19 +67,19 @@ public struct TokenizerTraining: Sendable {
             notice: {
                 line.finish(); notice($0)
             })
-        let heartbeat = Heartbeat("training the \(modelType.rawValue) tokenizer", line: line)
-        defer { heartbeat.stop() }
+        let bar = ProgressBar("training the \(modelType.rawValue) tokenizer", unit: .time, line: line)
+        defer { bar.finish() }
         var model: [UInt8]
         do {
             model = try trainSentencePiece(arguments: arguments, seed: seed) {
                 let sentence = try sentences.next()
-                if sentence == nil { heartbeat.start() }
+                if sentence == nil { bar.keepShowing() }
                 return sentence
             }
         } catch let failure as SentencePieceFailure {
             throw explain(failure.reason, sentences: sentences.summary.sentences)
         }
-        heartbeat.stop()
+        bar.finish()
         if modelType == .unigram { model = SentencePieceModel.roundingScores(model) }
         try model.withUnsafeBytes { try AtomicFile.write($0, to: output) }
         var summary = sentences.summary
@@ -265,35 +265,5 @@ private final class SentenceSource {
         try badLines.finish()
         summary.skippedLines = badLines.count
         return false
-    }
-}
-
-/// Says now and then that a call is still at work that itself says nothing. Started and stopped by one thread.
-private final class Heartbeat: @unchecked Sendable {
-    private let text: String
-    private let line: StatusLine
-    private var timer: (any DispatchSourceTimer)?
-
-    init(_ text: String, line: StatusLine) {
-        self.text = text
-        self.line = line
-    }
-
-    func start() {
-        guard timer == nil else { return }
-        let (begin, timer) = (StatusLine.now(), DispatchSource.makeTimerSource(queue: .global()))
-        timer.setEventHandler { [text, line] in
-            line.show("\(text)  \(Format.duration(StatusLine.now() - begin))")
-        }
-        timer.schedule(deadline: .now() + 2, repeating: 0.5)
-        timer.resume()
-        self.timer = timer
-    }
-
-    func stop() {
-        guard let timer else { return }
-        timer.cancel()
-        line.finish()
-        self.timer = nil
     }
 }

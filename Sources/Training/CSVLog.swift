@@ -4,52 +4,64 @@ import Files
 import Foundation
 import Glibc
 
-/// `log.csv`: a header line, then one row a step, each handed to the system as soon as it is known.
+/// `log.csv`: a header line, then one row a step, each handed to the system as soon as it is known. Beside it, where asked
+/// for, `log.jsonl`, the same as a JSON object a line.
 ///
 /// Call `synchronize` before a checkpoint is written: then the log has every row up to the checkpoint's
 /// step even after a power failure, and a resumed run neither misses nor repeats one.
 public final class CSVLog {
-    public let path: String
-    private let descriptor: Int32
+    private let file: GrowingFile
+    private var jsonLines: GrowingFile?
     /// The columns that the file has.
     private let columnCount: Int
+    /// Of the rows that a resumed log began with.
+    let bestValidationLoss: Double?
 
     /// A new log; the file must not exist.
     public init(creating path: String) throws {
-        self.path = path
-        descriptor = try openOwnFile(path, O_WRONLY | O_EXCL | O_APPEND)
-        columnCount = LogRow.columns.count
-        try write(LogRow.columns)
+        file = try GrowingFile(path, O_EXCL)
+        (columnCount, bestValidationLoss) = (LogRow.columns.count, nil)
+        try file.write(LogRow.columns.joined(separator: ",") + "\n")
     }
 
     /// Continues a log after `step`, the step of the checkpoint: later rows, and a last row that a killed
     /// process left unfinished, are cut off. Throws where a row up to `step` is missing or damaged; but a log
     /// that was lost and begun anew may begin with a later step, at most the next one.
     public init(resuming path: String, after step: Int) throws {
-        self.path = path
-        descriptor = try openOwnFile(path, O_WRONLY | O_APPEND)
+        file = try GrowingFile(path)
         let length: Int
-        (length, columnCount) = try Self.lengthToKeep(path, upTo: step)
-        if ftruncate(descriptor, length) != 0 { throw UserError.system("write", path, code: errno) }
+        (length, columnCount, bestValidationLoss) = try Self.lengthToKeep(path, upTo: step)
+        try file.truncate(to: length)
     }
 
-    deinit { close(descriptor) }
-
-    public func append(_ row: LogRow) throws { try write(Array(row.fields.prefix(columnCount))) }
-
-    public func synchronize() throws {
-        if fsync(descriptor) != 0 { throw UserError.system("write", path, code: errno) }
-    }
-
-    private func write(_ fields: [String]) throws {
-        var text = fields.joined(separator: ",") + "\n"
-        try text.withUTF8 {
-            try AtomicFile.write(UnsafeRawBufferPointer($0), to: descriptor, of: path, at: nil)
+    /// Writes `log.jsonl`, too, from the first row on.
+    func addJSONLines(_ path: String) throws {
+        let rows = String(decoding: try RegularFile.contents(of: file.path, limit: .max), as: UTF8.self)
+            .split(separator: "\n").dropFirst()
+        let objects = rows.map {
+            Self.object($0.split(separator: ",", omittingEmptySubsequences: false).map(String.init))
         }
+        try AtomicFile.write(objects.joined(), to: path)
+        jsonLines = try GrowingFile(path)
     }
 
-    /// The bytes of the header and of the rows up to `step`, and the number of columns.
-    private static func lengthToKeep(_ path: String, upTo step: Int) throws -> (length: Int, columns: Int) {
+    public func append(_ row: LogRow) throws {
+        let fields = Array(row.fields.prefix(columnCount))
+        try file.write(fields.joined(separator: ",") + "\n")
+        try jsonLines?.write(Self.object(fields))
+    }
+
+    public func synchronize() throws { try file.synchronize() }
+
+    private static func object(_ fields: [String]) -> String {
+        let present = zip(LogRow.columns, fields).filter { !$1.isEmpty }
+        return "{" + present.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}\n"
+    }
+
+    /// The bytes of the header and of the rows up to `step`, the number of columns, and the lowest validation loss.
+    private static func lengthToKeep(
+        _ path: String, upTo step: Int
+    ) throws -> (length: Int, columns: Int, bestValidationLoss: Double?) {
         func damaged(_ what: String) -> UserError {
             UserError(
                 .data, "\(path): \(what), so the run up to step \(step) is not in it",
@@ -57,6 +69,7 @@ public final class CSVLog {
         }
         let data = try RegularFile.contents(of: path, limit: .max)
         var kept = 0
+        var best: Double?
         // nil: no row yet.
         var lastStep: Int?
         var number = 0
@@ -81,11 +94,45 @@ public final class CSVLog {
                 }
                 if rowStep > step { break }
                 lastStep = rowStep
+                best = Double(fields[3]).map { min($0, best ?? $0) } ?? best
             }
             kept = end + 1
         }
         if number == 0 { throw damaged("the line of its columns is missing") }
         if let lastStep, lastStep < step { throw damaged("the last whole row is that of step \(lastStep)") }
-        return (kept, columns)
+        file = try GrowingFile(path)
+        let length: Int
+        (length, columnCount, bestValidationLoss) = try Self.lengthToKeep(path, upTo: step)
+        try file.truncate(to: length)
+    }
+
+    /// Writes `log.jsonl`, too, from the first row on.
+    func addJSONLines(_ path: String) throws {
+        let rows = String(decoding: try RegularFile.contents(of: file.path, limit: .max), as: UTF8.self)
+            .split(separator: "\n").dropFirst()
+        let objects = rows.map {
+            Self.object($0.split(separator: ",", omittingEmptySubsequences: false).map(String.init))
+        }
+        try AtomicFile.write(objects.joined(), to: path)
+        jsonLines = try GrowingFile(path)
+    }
+
+    public func append(_ row: LogRow) throws {
+        let fields = Array(row.fields.prefix(columnCount))
+        try file.write(fields.joined(separator: ",") + "\n")
+        try jsonLines?.write(Self.object(fields))
+    }
+
+    public func synchronize() throws { try file.synchronize() }
+
+    private static func object(_ fields: [String]) -> String {
+        let present = zip(LogRow.columns, fields).filter { !$1.isEmpty }
+        return "{" + present.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}\n"
+    }
+
+    /// The bytes of the header and of the rows up to `step`, the number of columns, and the lowest validation loss.
+    private static func lengthToKeep(
+        _ path: String, upTo step: Int
+    ) throws -> (length: Int, columns: Int, bestValidationLoss: Double?) {
     }
 }

@@ -8,6 +8,7 @@ import Glibc
 ///
 ///     config.resolved.cfg   the configuration with every default written out
 ///     log.csv               one row a step
+///     log.jsonl             the same as JSON, where asked for
 ///     train.log             what the run said
 ///     history.json          what made its steps, and what changed between them
 ///     events.out.tfevents.* the log's columns for TensorBoard, where asked for
@@ -21,6 +22,8 @@ public final class RunDirectory {
         /// Set it aside as `<name>.old-1` and begin anew.
         case replace
     }
+
+    static let jsonLinesName = "log.jsonl"
 
     public let path: String
     public var configuration: String { path + "/" + RunFolder.configurationName }
@@ -48,7 +51,9 @@ public final class RunDirectory {
         (self.lock, self.replacedRun) = (lock, replacedRun)
         present = Set(try folderContents(self.path))
         try makeOwnFolder(checkpoints)
-        AtomicFile.removeLeftovers(in: self.path) { [RunFolder.configurationName, RunHistory.fileName].contains($0) }
+        AtomicFile.removeLeftovers(in: self.path) {
+            [RunFolder.configurationName, RunHistory.fileName, Self.jsonLinesName].contains($0)
+        }
         AtomicFile.removeLeftovers(in: checkpoints, of: CheckpointStore.isOurs)
     }
 
@@ -56,7 +61,9 @@ public final class RunDirectory {
     /// the run that it replaced returns. What others put into the folder meanwhile stays.
     package func abandon() {
         for name in (try? folderContents(path)) ?? [] where !present.contains(name) {
-            let ours = [RunFolder.configurationName, RunHistory.fileName, RunFolder.logName, "train.log"]
+            let ours = [
+                RunFolder.configurationName, RunHistory.fileName, RunFolder.logName, "train.log", Self.jsonLinesName,
+            ]
             if ours.contains(name) || name.hasPrefix(TensorBoardLog.prefix) { unlink(path + "/" + name) }
         }
         rmdir(checkpoints)

@@ -96,7 +96,9 @@ final class RunRecords {
         }
         events =
             try configuration.output.tensorboard
-            ? TensorBoardLog(folder: directory.path, firstStep: loggedSteps + 1) : nil
+            ? TensorBoardLog(
+                folder: directory.path, firstStep: loggedSteps + 1, settings: configuration.values) : nil
+        if configuration.output.jsonl { try csv.addJSONLines(directory.path + "/" + RunDirectory.jsonLinesName) }
         try AtomicFile.write(configurationText, to: directory.configuration)
         try history.write(in: directory.path)
     }

@@ -5,7 +5,8 @@ import Foundation
 import Glibc
 import TokenData
 
-/// The log's columns as scalars for TensorBoard: an event file in the run's folder, one a session.
+/// The log's columns as scalars for TensorBoard, and the run's settings for its table of hyperparameters: an event file
+/// in the run's folder, one a session.
 ///
 ///     events.out.tfevents.<seconds>.<host>.<process>
 ///
@@ -16,41 +17,57 @@ import TokenData
 /// earlier session had written from that step on.
 package final class TensorBoardLog {
     static let prefix = "events.out.tfevents."
-    private let path: String
-    private let descriptor: Int32
+    private let file: GrowingFile
 
     /// A new file in `folder` for a session whose first step is `firstStep`.
-    package init(folder: String, firstStep: Int) throws {
+    package init(folder: String, firstStep: Int, settings: [(key: String, value: String)] = []) throws {
         let earlier = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).compactMap { name in
             name.hasPrefix(Self.prefix) ? Int(name.dropFirst(Self.prefix.count).prefix { $0.isNumber }) : nil
         }
         // TensorBoard reads the files in the order of their names.
         let seconds = max(Int(Date.now.timeIntervalSince1970), (earlier.max() ?? 0) + 1)
-        path = "\(folder)/\(Self.prefix)\(seconds).\(ProcessInfo.processInfo.hostName).\(getpid())"
-        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw UserError.system("create", path, code: errno) }
-        try write([(3, .bytes(Array("brain.Event:2".utf8)[...]))])
+        file = try GrowingFile(
+            "\(folder)/\(Self.prefix)\(seconds).\(ProcessInfo.processInfo.hostName).\(getpid())", O_EXCL)
+        try write([(3, .text("brain.Event:2"))])
         let start: UInt64 = 1
-        try write([
-            (2, .integer(UInt64(firstStep))), (7, .bytes(ProtocolBuffer.encode([(1, .integer(start))])[...])),
-        ])
+        try write([(2, .integer(UInt64(firstStep))), (7, message([(1, .integer(start))]))])
+        if !settings.isEmpty { try write([(5, Self.hyperparameters(settings))]) }
     }
 
-    deinit { close(descriptor) }
-
-    /// Appends the values of a row under the names of the log's columns.
+    /// Appends the values of a row under the names of the log's columns, in groups.
     package func append(_ row: LogRow) throws {
         // Summary: value = 1, of which tag = 1, simple_value = 2 (a float).
         let values = zip(LogRow.columns, row.fields).dropFirst()
         let summary = values.compactMap { column, text in
             Float(text).map { value in
-                let fields: [(Int, ProtocolBuffer.Value)] = [
-                    (1, .bytes(Array(column.utf8)[...])), (2, .fixed32(value.bitPattern)),
-                ]
-                return (1, ProtocolBuffer.Value.bytes(ProtocolBuffer.encode(fields)[...]))
+                (1, message([(1, .text(Self.group(of: column) + "/" + column)), (2, .fixed32(value.bitPattern))]))
             }
         }
-        try write([(2, .integer(UInt64(row.step))), (5, .bytes(ProtocolBuffer.encode(summary)[...]))])
+        try write([(2, .integer(UInt64(row.step))), (5, message(summary))])
+    }
+
+    /// A page of TensorBoard shows each group by itself.
+    private static func group(of column: String) -> String {
+        switch column {
+        case "train_loss", "validation_loss", "validation_perplexity": "loss"
+        case "learning_rate", "gradient_norm", "tokens": "training"
+        case "step_seconds", "tokens_per_second", "flops_per_second", "mfu": "speed"
+        case "peak_rss_bytes": "memory"
+        default: "seconds"
+        }
+    }
+
+    /// A summary without a number whose metadata are those of the plugin: metadata = 9, of which plugin_data = 1, of
+    /// which plugin_name = 1 and content = 2; there session_start_info = 3, of which hparams = 1, a map to Values
+    /// (struct.proto) with number_value = 2 and string_value = 3.
+    private static func hyperparameters(_ settings: [(key: String, value: String)]) -> ProtocolBuffer.Value {
+        let entries = settings.map { key, value -> (Int, ProtocolBuffer.Value) in
+            let typed: (Int, ProtocolBuffer.Value) =
+                Double(value).map { (2, .fixed64($0.bitPattern)) } ?? (3, .text(value))
+            return (1, message([(1, .text(key)), (2, message([typed]))]))
+        }
+        let metadata = message([(1, message([(1, .text("hparams")), (2, message([(3, message(entries))]))]))])
+        return message([(1, message([(1, .text("_hparams_/session_start_info")), (9, metadata)]))])
     }
 
     /// Writes one event, with the time.
@@ -60,7 +77,7 @@ package final class TensorBoardLog {
         let length = Self.bytes(of: UInt64(event.count))
         let record =
             length + Self.bytes(of: Self.maskedChecksum(length)) + event + Self.bytes(of: Self.maskedChecksum(event))
-        try record.withUnsafeBytes { try AtomicFile.write($0, to: descriptor, of: path, at: nil) }
+        try file.write(record)
     }
 
     private static func bytes(of value: some FixedWidthInteger) -> [UInt8] {
@@ -77,4 +94,12 @@ package final class TensorBoardLog {
     private static let table = (0..<UInt32(256)).map { byte in
         (0..<8).reduce(byte) { remainder, _ in remainder >> 1 ^ (remainder & 1 == 1 ? 0x82f6_3b78 : 0) }
     }
+}
+
+private func message(_ fields: [(Int, ProtocolBuffer.Value)]) -> ProtocolBuffer.Value {
+    .bytes(ProtocolBuffer.encode(fields)[...])
+}
+
+extension ProtocolBuffer.Value {
+    fileprivate static func text(_ text: String) -> Self { .bytes(Array(text.utf8)[...]) }
 }

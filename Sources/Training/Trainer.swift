@@ -56,7 +56,8 @@ public final class Trainer {
         progress = TrainingProgress(
             steps: configuration.steps, firstStep: made.step, tokensPerStep: Int(tokensPerStep.rounded()),
             validationTokens: setup.evaluator?.tokenCount ?? 0,
-            validationsAfter: configuration.validationCount(after:), ranks: setup.ranks.count, status: setup.status)
+            validationsAfter: configuration.validationCount(after:), ranks: setup.ranks.count,
+            best: setup.records?.csv.bestValidationLoss, status: setup.status)
     }
 
     /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
@@ -99,7 +100,7 @@ public final class Trainer {
         try setup.withRecords { records in
             try records.record(.finish, step: made.step)
             setup.status.finish()
-            try records.log.print(try summary(records))
+            try records.log.print(try summary(records), isResult: true)
         }
         return .finished
     }
@@ -167,12 +168,13 @@ public final class Trainer {
         // Padding is computed, too.
         let flops = setup.flopsPerToken * Double(configuration.tokensPerStep) / seconds
         let mfu = setup.mfu(of: flops)
-        progress.finishStep(seconds: seconds, loss: loss.mean, mfu: mfu)
-        return LogRow(
+        let row = LogRow(
             step: made.step, tokens: made.tokens, trainLoss: loss.mean,
             learningRate: configuration.optimizer.hyperparameters.lr * factor, gradientNorm: norm,
             stepSeconds: seconds, tokensPerSecond: Double(loss.count) / seconds, flopsPerSecond: flops,
             mfu: mfu, phases: phases)
+        progress.finishStep(row)
+        return row
     }
 
     /// Validates if it is time, and logs the last step.
@@ -186,7 +188,7 @@ public final class Trainer {
             let loss = try evaluator.loss(cancellation: cancellation) {
                 progress.show(validated: $0, of: evaluator.tokenCount)
             }
-            progress.finishValidation()
+            progress.finishValidation(loss: loss.mean)
             guard loss.sum.isFinite else {
                 throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
                     ?? NumericalError("is not finite, though all weights are", tensor: "validation loss")
@@ -198,7 +200,7 @@ public final class Trainer {
                 try records.log.print(
                     String(
                         format: "step %*ld   train loss %.4f   validation loss %.4f   perplexity %.2f",
-                        String(configuration.steps).count, made.step, row.trainLoss, loss, exp(loss)))
+                        String(configuration.steps).count, made.step, row.trainLoss, loss, exp(loss)), isResult: true)
             }
             try records.csv.append(row)
             try records.events?.append(row)

@@ -1,8 +1,9 @@
+import Checkpoints
 import Console
 import Foundation
 
-/// The status line of a run: "step 120/5000   loss 3.4567   12.3 K tokens/s   41 %
-/// MFU   2 h 05 min left"; the MFU is of the peak of the CPU's multiply units, as measured.
+/// The status line of a run: step, loss with its course so far, best validation loss, tokens a second, learning rate,
+/// gradient norm, MFU (of the peak of the CPU's multiply units, as measured), time.
 package struct TrainingProgress {
     private let steps: Int
     private let tokensPerStep: Int
@@ -13,18 +14,20 @@ package struct TrainingProgress {
     private let status: StatusLine
     private let now: () -> Double
     private var step: Int
-    private var loss: Double?
-    /// Of the last step.
-    private var mfu: Double?
+    /// The last step's row.
+    private var row: LogRow?
+    private var losses = MeanHistory(capacity: 16)
+    private var best: Double?
     /// Steps made by this process and their seconds, and its validations and theirs: the rates follow from them.
     private var made = (steps: 0, seconds: 0.0)
     private var validated = (count: 0, seconds: 0.0)
+    private let started: Double
     /// Start of the step or validation that is under way.
     private var began: Double
 
     package init(
         steps: Int, firstStep: Int, tokensPerStep: Int, validationTokens: Int, validationsAfter: @escaping (Int) -> Int,
-        ranks: Int = 1, status: StatusLine, now: @escaping () -> Double = StatusLine.now
+        ranks: Int = 1, best: Double? = nil, status: StatusLine, now: @escaping () -> Double = StatusLine.now
     ) {
         self.steps = steps
         step = firstStep
@@ -32,7 +35,9 @@ package struct TrainingProgress {
         (self.validationTokens, self.validationsAfter) = (validationTokens, validationsAfter)
         (self.ranks, self.status) = (ranks, status)
         self.now = now
-        began = now()
+        self.best = best
+        started = now()
+        began = started
     }
 
     package mutating func begin() { began = now() }
@@ -41,24 +46,26 @@ package struct TrainingProgress {
         status.show(text(tokensOfStep: tokensOfStep))
     }
 
-    /// `mfu`: model FLOPs utilization, of the peak that was measured.
-    /// `seconds`: of the step alone, as in the log.
-    package mutating func finishStep(seconds: Double, loss: Double, mfu: Double) {
+    package mutating func finishStep(_ row: LogRow) {
         step += 1
-        made = (made.steps + 1, made.seconds + seconds)
-        self.loss = loss
-        self.mfu = mfu
+        made = (made.steps + 1, made.seconds + row.stepSeconds)
+        self.row = row
+        losses.append(row.trainLoss)
     }
 
     func show(validated: Int, of total: Int) {
-        status.show("step \(step)/\(steps)   validating \(100 * validated / max(1, total)) %")
+        status.show(
+            ProgressText(
+                "validating after step \(step)/\(steps)", share: Double(validated) / Double(max(1, total)),
+                elapsed: now() - started))
     }
 
-    package mutating func finishValidation() {
+    package mutating func finishValidation(loss: Double) {
+        best = min(loss, best ?? loss)
         validated = (validated.count + 1, validated.seconds + now() - began)
     }
 
-    package func text(tokensOfStep: Int) -> String {
+    package func text(tokensOfStep: Int) -> ProgressText {
         let done = made.steps * tokensPerStep + tokensOfStep
         let rate = Double(done) / max(made.seconds + now() - began, 1e-9)
         // Until there was one: a forward pass is a third of forward and backward.
@@ -66,13 +73,18 @@ package struct TrainingProgress {
             validated.count > 0 ? validated.seconds / Double(validated.count) : Double(validationTokens) / (3 * rate)
         let left =
             Double((steps - step) * tokensPerStep - tokensOfStep) / rate + Double(validationsAfter(step)) * validation
-        var parts = ["step \(step + 1)/\(steps)"]
+        var text = ProgressText("step \(step + 1)/\(steps)", elapsed: now() - started, left: left)
         // Where steps are long, one wants to see them move.
-        if Double(tokensPerStep) > 3 * rate { parts.append("\(100 * tokensOfStep / tokensPerStep) %") }
-        if let loss { parts.append(String(format: "loss %.4f", loss)) }
-        parts.append("\(Format.rate(rate)) tokens/s" + (ranks > 1 ? " on \(ranks) ranks" : ""))
-        if let mfu { parts.append(String(format: "%.0f %% MFU", 100 * mfu)) }
-        parts.append("\(Format.duration(left)) left")
-        return parts.joined(separator: "   ")
+        if Double(tokensPerStep) > 3 * rate { text.share = Double(tokensOfStep) / Double(tokensPerStep) }
+        if let row { text.details.append(String(format: "loss %.4f %@", row.trainLoss, losses.sparkline)) }
+        text.details.append("\(Format.rate(rate)) tokens/s" + (ranks > 1 ? " on \(ranks) ranks" : ""))
+        if let best { text.details.append(String(format: "best validation %.4f", best)) }
+        if let row {
+            text.details += [
+                String(format: "lr %.3g", row.learningRate), String(format: "grad norm %.3g", row.gradientNorm),
+                String(format: "%.0f %% MFU", 100 * row.mfu),
+            ]
+        }
+        return text
     }
 }

@@ -13,7 +13,7 @@ struct CosmosTrain: ParsableCommand {
         subcommands: [
             TrainCommand.self, ResumeCommand.self, ForkCommand.self, PlanCommand.self, EvalCommand.self,
             GenerateCommand.self, SweepCommand.self,
-            CompareCommand.self, PlotCommand.self,
+            WatchCommand.self, CompareCommand.self, PlotCommand.self,
             ExportCommand.self, LogitsCommand.self,
             TokenizerCommand.self, TokenizeCommand.self, OptimizersCommand.self, DoctorCommand.self,
         ],

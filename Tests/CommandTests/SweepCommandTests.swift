@@ -66,8 +66,21 @@ import Testing
             let written = try Data(contentsOf: log)
             let again = try run(program, command, in: folder)
             #expect(again.status == 0)
-            #expect(again.errorOutput.contains(/muon-lr0\.03-seed2 +finished before +validation loss/))
+            #expect(again.output.contains(/muon-lr0\.03-seed2 +finished before +validation loss/))
             #expect(try Data(contentsOf: log) == written)
+
+            let watch = try run(program, ["watch", "sweep", "--html", "live.html"], in: folder)
+            #expect(watch.status == 0 && watch.output.hasPrefix("sweep  8 of 8 runs ended"), "\(watch.errorOutput)")
+            #expect(
+                watch.output.contains(/\n(adamw|muon) +0\.0[13] +\d\.\d{4} +\d\.\d{4} +2 +4 of 4/), "\(watch.output)")
+            let one = try run(program, ["watch", "sweep/muon-lr0.03-seed2"], in: folder)
+            #expect(one.output.hasPrefix("sweep/muon-lr0.03-seed2  100 %  muon") || one.output.contains("step 20/20"))
+            #expect(one.output.contains("best so far: ") && one.output.contains("o"), "\(one.output)")
+            // The page that is kept up to date ends as the report.
+            func page(_ file: String) throws -> Substring {
+                let text = try String(contentsOf: folder.appending(path: file), encoding: .utf8)
+                return text[(try #require(text.firstRange(of: "<h2>"))).lowerBound...]
+            }
 
             let compare = try run(
                 program, ["compare", "sweep", "--report", "report.html", "--plots", "plots", "--output", "result.txt"],
@@ -75,7 +88,8 @@ import Testing
             #expect(compare.status == 0, "\(compare.errorOutput)")
             let text = try String(contentsOf: folder.appending(path: "result.txt"), encoding: .utf8)
             #expect(text.contains(/\n1 +(adamw|muon) +0\.0[13] +\d\.\d{4} +\d\.\d{4} +2\s/))
-            #expect(try String(contentsOf: folder.appending(path: "report.html"), encoding: .utf8).contains("</html>"))
+            #expect(try page("report.html") == page("live.html"))
+            #expect(try page("report.html").contains("</html>"))
             let plots = try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "plots").path)
             #expect(plots.sorted() == ["loss-lr.svg", "loss-time.svg", "loss-tokens.svg", "memory-loss.svg"])
         }

@@ -28,13 +28,22 @@ import Testing
 @Suite struct ProgressTests {
     @Test func aBarSaysHowMuchIsDoneAndHowLongIsLeft() {
         let text = ProgressBar.text(
-            label: "tokenizing", done: 1_200_000, total: 3_000_000, unit: .items("documents"), seconds: 40)
-        #expect(text == "tokenizing   40 %  1.20 M of 3.00 M documents  30.0 K/s  1 min 00 s left")
+            "tokenizing", done: 1_200_000, of: 3_000_000, .items("documents"), seconds: 40)
+        #expect(text.text() == "tokenizing   40 %  1.20 M of 3.00 M documents  30.0 K/s  1 min 00 s left")
     }
 
     @Test func aBarOfUnknownSizeSaysHowMuchIsDone() {
-        let text = ProgressBar.text(label: "reading", done: 2048, total: 0, unit: .bytes, seconds: 2)
-        #expect(text == "reading  2.00 KiB  1.00 KiB/s")
+        let text = ProgressBar.text("reading", done: 2048, of: 0, .bytes, seconds: 2)
+        #expect(text.text() == "reading  2.00 KiB  1.00 KiB/s")
+    }
+
+    @Test func aHistoryKeepsItsShapeInFewParts() {
+        var history = MeanHistory(capacity: 8)
+        for step in 1...1000 { history.append(1 + 9 / Double(step)) }
+        #expect(history.length == 128 && history.means.count == 8)
+        #expect(abs(history.means[7] - (897...1000).map { 1 + 9 / Double($0) }.reduce(0, +) / 104) < 1e-9)
+        #expect(history.sparkline == "██▇▄▃▂▂▁" || history.sparkline.hasSuffix("▁"), "\(history.sparkline)")
+        #expect(MeanHistory(capacity: 8).sparkline == "")
     }
 
     /// Into a file, a line comes only after the interval, and messages always.
@@ -66,11 +75,15 @@ import Testing
         line.show(String(repeating: "x", count: 99))
         line.finish()
         line.show("one\u{1b}[2J\ntwo")
+        // 30 letters take two rows of a terminal that has become narrower.
+        line.show(String(repeating: "x", count: 99))
+        size.ws_col = 20
+        try #require(ioctl(primary, UInt(TIOCSWINSZ), &size) == 0)
         line.finish()
         let erase = "\u{1b}[K"
         let expected =
             "step 1\r\(erase)message\r\nstep 1\r\(erase)\(String(repeating: "x", count: 30))\r\(erase)"
-            + "one\\x1b[2J\r\ntwo\r\u{1b}[1A\u{1b}[J"
+            + "one\\x1b[2J\r\ntwo\r\u{1b}[1A\u{1b}[J\(String(repeating: "x", count: 30))\r\u{1b}[1A\u{1b}[J"
         // The kernel hands a terminal's output over piece by piece.
         var text: [UInt8] = []
         var bytes = [UInt8](repeating: 0, count: 4096)

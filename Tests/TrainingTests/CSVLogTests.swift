@@ -29,6 +29,25 @@ private func row(_ step: Int) -> LogRow {
         return path
     }
 
+    /// For programs that import logs; the same after a run was resumed.
+    @Test func jsonLinesAreTheRows() throws {
+        let run = try TinyRun()
+        try run.train("run", "output.jsonl=true")
+        let whole = try run.folder.text("run/log.jsonl")
+        try FileManager.default.removeItem(atPath: run.folder.file("run/checkpoints/step-00000012"))
+        try run.train("run", "output.jsonl=true", purpose: .resume)
+        for text in [whole, try run.folder.text("run/log.jsonl")] {
+            let rows = try text.split(separator: "\n").map {
+                try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Double])
+            }
+            #expect(rows.map { $0["step"] } == (1...12).map(Double.init))
+            #expect(rows.map { $0["train_loss"] } == (try run.log().map { Double($0[2]) }))
+            #expect(rows.map { $0["validation_loss"] } == (try run.log().map { Double($0[3]) }))
+        }
+        try run.train("without")
+        #expect(!FileManager.default.fileExists(atPath: run.folder.file("without/log.jsonl")))
+    }
+
     @Test func rowsHaveFullPrecisionAndEmptyCellsWhereNothingWasMeasured() throws {
         let folder = try TemporaryFolder()
         _ = try log(folder, steps: 2)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Console
 import LLaMA
 import Planning
@@ -23,20 +24,30 @@ import Training
         func step() {
             progress.begin()
             clock.seconds += 1
-            progress.finishStep(seconds: 1, loss: 3, mfu: 0.5)
+            progress.finishStep(
+                LogRow(
+                    step: 1, tokens: 1000, trainLoss: 3, learningRate: 1e-3, gradientNorm: 0.25, stepSeconds: 1,
+                    tokensPerSecond: 1000, flopsPerSecond: 1, mfu: 0.5, phases: StepPhases()))
         }
         step()
         progress.begin()
         // Nine steps of a second, and validations after steps 4, 8 and 10 of two, by a third of the price of training.
-        #expect(progress.text(tokensOfStep: 0).contains("1.00 K tokens/s on 4 ranks   50 % MFU   15 s left"))
+        let first =
+            "step 2/10  loss 3.0000 ▁  1.00 K tokens/s on 4 ranks  lr 0.001  grad norm 0.25  50 % MFU  1.0 s so far  15 s left"
+        #expect(progress.text(tokensOfStep: 0).text() == first)
+        // What matters less is left out where the terminal is narrow.
+        #expect(
+            progress.text(tokensOfStep: 0).text(width: 40)
+                == "step 2/10  loss 3.0000 ▁  1.0 s so far\n15 s left")
         for _ in 2...4 { step() }
         progress.begin()
         clock.seconds += 30
-        progress.finishValidation()
+        progress.finishValidation(loss: 3.5)
         progress.begin()
         clock.seconds += 0.5
-        let text = progress.text(tokensOfStep: 500)
-        #expect(text.contains("1.00 K tokens/s on 4 ranks   50 % MFU   1 min 06 s left"), "\(text)")
+        let text = progress.text(tokensOfStep: 500).text()
+        #expect(
+            text.contains("1.00 K tokens/s on 4 ranks  best validation 3.5000  ") && text.hasSuffix("1 min 06 s left"), "\(text)")
     }
 
     @Test("A run is validated so many times after a step")

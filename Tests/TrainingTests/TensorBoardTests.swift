@@ -46,7 +46,8 @@ import Training
     func bytes() throws {
         let folder = try TemporaryFolder()
         try FileManager.default.createDirectory(atPath: folder.file("run"), withIntermediateDirectories: true)
-        let log = try TensorBoardLog(folder: folder.file("run"), firstStep: 3)
+        let log = try TensorBoardLog(
+            folder: folder.file("run"), firstStep: 3, settings: [("optimizer.lr", "0.5"), ("optimizer.name", "adamw")])
         try log.append(
             LogRow(
                 step: 7, tokens: 56, trainLoss: 2.5, learningRate: 0.125, gradientNorm: 1.25, stepSeconds: 0.5,
@@ -58,14 +59,20 @@ import Training
         #expect(
             events.map { hex($0.dropFirst(9)) } == [
                 "1a0d627261696e2e4576656e743a32", "10033a020801",
-                "10072ac6020a0d0a06746f6b656e7315000060420a110a0a747261696e5f6c6f737315000020400a140a"
-                    + "0d6c6561726e696e675f72617465150000003e0a140a0d6772616469656e745f6e6f726d150000a03f0a"
-                    + "130a0c737465705f7365636f6e6473150000003f0a180a11746f6b656e735f7065725f7365636f6e6415"
-                    + "0000e0420a170a10666c6f70735f7065725f7365636f6e6415286b6e4e0a0a0a036d6675"
-                    + "150000803e0a130a0c646174615f7365636f6e647315000000000a160a0f666f72776172645f7365"
-                    + "636f6e647315000000000a160a0f6c6d5f686561645f7365636f6e647315000000000a170a106261636b776172"
-                    + "645f7365636f6e647315000000000a180a116f7074696d697a65725f7365636f6e6473150000803e0a13"
-                    + "0a0c726573745f7365636f6e647315000000000a150a0e7065616b5f7273735f62797465731500008045",
+                "2a670a650a1c5f68706172616d735f2f73657373696f6e5f73746172745f696e666f4a450a430a076870"
+                    + "6172616d7312381a360a190a0c6f7074696d697a65722e6c72120911000000000000e03f0a190a0e6f70"
+                    + "74696d697a65722e6e616d6512071a056164616d77",
+                "10072ab5030a160a0f747261696e696e672f746f6b656e7315000060420a160a0f6c6f73732f74726169"
+                    + "6e5f6c6f737315000020400a1d0a16747261696e696e672f6c6561726e696e675f72617465150000003e"
+                    + "0a1d0a16747261696e696e672f6772616469656e745f6e6f726d150000a03f0a190a1273706565642f73"
+                    + "7465705f7365636f6e6473150000003f0a1e0a1773706565642f746f6b656e735f7065725f7365636f6e"
+                    + "64150000e0420a1d0a1673706565642f666c6f70735f7065725f7365636f6e6415286b6e4e0a100a0973"
+                    + "706565642f6d6675150000803e0a1b0a147365636f6e64732f646174615f7365636f6e64731500000000"
+                    + "0a1e0a177365636f6e64732f666f72776172645f7365636f6e647315000000000a1e0a177365636f6e64"
+                    + "732f6c6d5f686561645f7365636f6e647315000000000a1f0a187365636f6e64732f6261636b77617264"
+                    + "5f7365636f6e647315000000000a200a197365636f6e64732f6f7074696d697a65725f7365636f6e6473"
+                    + "150000803e0a1b0a147365636f6e64732f726573745f7365636f6e647315000000000a1c0a156d656d6f"
+                    + "72792f7065616b5f7273735f62797465731500008045",
             ])
     }
 
@@ -79,9 +86,9 @@ import Training
         let files = try eventFiles(run.folder, "run")
         #expect(files.count == 2)
         let sessions = try files.map { try records(run.folder.bytes($0)) }
-        #expect(sessions.map(\.count) == [2 + 12, 2 + 2])
+        #expect(sessions.map(\.count) == [3 + 12, 3 + 2])
         #expect(sessions.map { hex($0[1].dropFirst(9)) } == ["10013a020801", "100b3a020801"])
-        let steps = try sessions.map { try $0.dropFirst(2).map { try step(of: $0) } }
+        let steps = try sessions.map { try $0.dropFirst(3).map { try step(of: $0) } }
         #expect(steps == [Array(1...12), [11, 12]])
 
         try run.train("without")
