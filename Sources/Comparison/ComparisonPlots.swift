@@ -4,8 +4,22 @@ extension Comparison {
     /// The plots with the names of their files, those that have something to show.
     public var plots: [(name: String, svg: String)] {
         [
-            ("loss-tokens", curves("Loss against tokens", in: "tokens") { Double($0.tokens) }),
-            ("loss-time", curves("Loss against training time", in: "seconds") { $0.seconds }),
+            (
+                "loss-tokens",
+                curves("Validation loss against tokens") { $0.log.validations.map { (Double($0.tokens), $0.loss) } }
+            ),
+            (
+                "train-tokens",
+                curves("Training loss against tokens", ofTraining: true) {
+                    $0.log.trainCurve.map { ($0.tokens, $0.loss) }
+                }
+            ),
+            (
+                "loss-time",
+                curves("Validation loss against training time", in: "seconds") {
+                    $0.log.validations.map { ($0.seconds, $0.loss) }
+                }
+            ),
             ("loss-lr", lossByLearningRate), ("memory-loss", memoryAgainstLoss),
         ].compactMap { name, plot in plot.svg.map { (name, $0) } }
     }
@@ -15,31 +29,38 @@ extension Comparison {
         settings.map(\.optimizer).unique.firstIndex(of: optimizer) ?? 0
     }
 
-    /// The validation losses along the runs: of the best settings, means over the seeds; of unranked runs,
-    /// each by itself.
+    /// The losses along the runs: of the best settings, means over the seeds with a band from the lowest to the highest;
+    /// of unranked runs, each by itself.
     private func curves(
-        _ title: String, in unit: String, _ position: @escaping (RunLogSummary.Point) -> Double
+        _ title: String, in unit: String = "tokens", ofTraining isTraining: Bool = false,
+        _ points: (RunRecord) -> [(x: Double, loss: Double)]
     ) -> LinePlot {
-        let lines = best.isEmpty ? runs.map { [$0] } : best.map(\.runs)
-        let largest = lines.joined().flatMap(\.log.validations).map(position).max() ?? 1
+        let lines = (best.isEmpty ? runs.map { [$0] } : best.map(\.runs)).map { runs in (runs, runs.map(points)) }
+        let largest = lines.flatMap(\.1).joined().map(\.x).max() ?? 1
         let (scale, scaleName) = axisScale(largest, unit: unit)
         var series: [LinePlot.Series] = []
-        for runs in lines {
-            let steps = Dictionary(grouping: runs.flatMap(\.log.validations), by: \.step)
-            let points = steps.sorted { $0.key < $1.key }.filter { $0.value.count == runs.count }.map { _, points in
-                (x: Sample(points.map(position)).mean / scale, y: Sample(points.map(\.loss)).mean)
-            }
+        for (runs, curves) in lines {
             // Several runs of one optimizer look alike, and have one entry in the legend.
             let name = series.contains { $0.color == color(runs[0].optimizer) } ? "" : runs[0].optimizer
-            series.append(LinePlot.Series(name: name, color: color(runs[0].optimizer), points: points))
+            var line = LinePlot.Series(
+                name: name, color: color(runs[0].optimizer), points: [], style: isTraining ? .line : .lineAndMarks)
+            // Runs of one setting are validated at the same steps.
+            for index in 0..<(curves.map(\.count).min() ?? 0) {
+                let losses = curves.map { $0[index].loss }
+                let x = Sample(curves.map { $0[index].x }).mean / scale
+                line.points.append((x, Sample(losses).mean))
+                line.band.append((x, losses.min() ?? 0, losses.max() ?? 0))
+            }
+            series.append(line)
         }
         // The losses after the first sixth of the run decide the height of the plot.
         let late = series.flatMap(\.points).filter { $0.x >= largest / scale / 6 && $0.y.isFinite }.map(\.y)
         let lowest = late.min() ?? 0
-        return LinePlot(
-            title: title + (best.isEmpty ? " (unranked)" : ""), xLabel: scaleName,
-            series: series,
+        var plot = LinePlot(
+            title: title + (best.isEmpty ? " (unranked)" : ""), xLabel: scaleName, series: series,
             yLimits: PlotLimits(high: late.max().map { $0 + 0.02 * ($0 - lowest) + 1e-9 }))
+        if isTraining { plot.yLabel = "training loss (nats a token)" }
+        return plot
     }
 
     /// Means over the seeds, single runs behind them; the best of the other settings for each lr. A cross

@@ -32,14 +32,25 @@ extension Comparison {
             <h1>\(title.escapedForXML)</h1>
             <p>\(summary.escapedForXML). Made on \(Date.now.formatted(.iso8601.year().month().day())) by \
             \(provenance.program.escapedForXML), commit \(provenance.commit.escapedForXML): \
-            <code>\(withoutFolders(provenance.command).escapedForXML)</code>. Losses are in nats a token, on the validation data, at the end of the runs; sd is their standard deviation \
-            over n seeds.</p>
+            <code>\(withoutFolders(provenance.command).escapedForXML)</code>.</p>
+            <p>\(machines.escapedForXML)Losses are in nats a token, on the validation data, at the end of the runs; sd is \
+            their standard deviation over n seeds, and the bands in the plots reach from the lowest to the highest of them. \
+            A value shows under the pointer.</p>
             \(parts.joined())
             \(best.isEmpty ? "" : bestSettings.html)\(common.html)\(makers.html)\
             \(best.isEmpty ? "" : runTable.html)\(commands.html)</body>
             </html>
 
             """
+    }
+
+    /// On what, and with what, the runs were made; the tables have the rest.
+    private var machines: String {
+        let all = runs.compactMap { $0.history?.madeBy }
+        func list(_ values: [String]) -> String { values.unique.joined(separator: " or ") }
+        if all.isEmpty { return "" }
+        return "The runs were made on \(list(all.map { "\($0.cpu), \($0.cores) cores, \($0.threads) threads" })), by "
+            + "\(list(all.map { "\($0.program), commit \($0.commit)" })). "
     }
 
     private var commonConditions: Table {
@@ -103,9 +114,12 @@ extension Comparison {
         th{border-bottom:1.5px solid #888}
         .words{text-align:left}
         .remark{margin:.4rem 0;max-width:75ch}
+        ul.remark{padding-left:1.3rem}
+        code{overflow-wrap:anywhere}
         .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:1rem;margin-top:1.5rem}
-        figure{margin:0}
+        figure{margin:0;overflow-x:auto}
         .plot{width:100%;height:auto;display:block}
+        @media screen and (max-width:600px){.plot{width:640px}}
         @media (prefers-color-scheme:dark){@media screen{body{color:#ddd;background:#16181c}}}
         @media print{body{margin:0;max-width:none;font-size:9.5pt}h2{break-after:avoid}figure,tr{break-inside:avoid}
         .table{overflow:visible}th,td{padding:.1rem .4rem;white-space:normal}.plots{grid-template-columns:1fr 1fr}}

@@ -10,6 +10,7 @@ extension Comparison {
     }
 
     public var text: String { tables.map(\.text).joined(separator: "\n") }
+    public var latex: String { tables.map(\.latex).joined(separator: "\n") }
     public var markdown: String { tables.map(\.markdown).joined(separator: "\n") }
 
     private var optimizerTable: Table {

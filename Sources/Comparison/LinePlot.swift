@@ -13,6 +13,8 @@ struct LinePlot {
         var style = Style.lineAndMarks
         /// Single runs behind their mean.
         var faintPoints: [(x: Double, y: Double)] = []
+        /// From the lowest to the highest of several runs.
+        var band: [(x: Double, low: Double, high: Double)] = []
         /// Crosses at the top, where a run diverged and has no loss.
         var diverged: [Double] = []
     }
@@ -60,7 +62,7 @@ struct LinePlot {
             <clipPath id="\(clipName)"><rect x="\(Self.frame.left)" y="\(Self.frame.top - 6)" \
             width="\(Self.frame.right - Self.frame.left + 6)" height="\(bottom - Self.frame.top + 12)"/></clipPath>
             <text class="title" x="\(Self.frame.left)" y="22">\(title.escapedForXML)</text>
-            \(grid(x, y))\(legend)\(series.map { drawing($0, x, y) }.joined())</svg>
+            \(grid(x, y))\(legend)\(series.map { drawing($0, x, y) }.joined())\(series.map { tips($0, x, y) }.joined())</svg>
             """
     }
 
@@ -71,15 +73,19 @@ struct LinePlot {
         var text = ""
         for tick in x.ticks {
             let place = decimal(x.place(tick))
-            text += "<path class=\"grid\" d=\"M\(place) \(top)V\(bottom)\"/>"
-            text += label(x.label(tick), "x=\"\(place)\" y=\"\(bottom + 17)\"", anchor: "middle")
+            text +=
+                "<path class=\"grid\" d=\"M\(place) \(top)V\(bottom)\"/><path class=\"axis\" d=\"M\(place) \(bottom)v5\"/>"
+            text += label(x.label(tick), "x=\"\(place)\" y=\"\(bottom + 19)\"", anchor: "middle")
         }
         for tick in y.ticks {
             let place = decimal(y.place(tick))
-            text += "<path class=\"grid\" d=\"M\(left) \(place)H\(right)\"/>"
-            text += label(y.label(tick), "x=\"\(left - 7)\" y=\"\(place)\" dy=\"0.35em\"", anchor: "end")
+            text +=
+                "<path class=\"grid\" d=\"M\(left) \(place)H\(right)\"/><path class=\"axis\" d=\"M\(left) \(place)h-5\"/>"
+            text += label(y.label(tick), "x=\"\(left - 8)\" y=\"\(place)\" dy=\"0.35em\"", anchor: "end")
         }
-        text += "<path class=\"axis\" d=\"M\(left) \(top)V\(bottom)H\(right)\"/>\n"
+        let small = x.smallTicks.map { "M\(decimal(x.place($0))) \(bottom)v3" }
+        text += "<path class=\"axis\" d=\"M\(left) \(top)V\(bottom)H\(right)\(small.joined())"
+        text += y.smallTicks.map { "M\(left) \(decimal(y.place($0)))h-3" }.joined() + "\"/>\n"
         text += label(xLabel, "x=\"\((left + right) / 2)\" y=\"\(bottom + 39)\"", anchor: "middle")
         return text
             + label(yLabel, "transform=\"translate(17 \((top + bottom) / 2)) rotate(-90)\"", anchor: "middle")
@@ -107,6 +113,12 @@ struct LinePlot {
 
     private func drawing(_ series: Series, _ x: Axis, _ y: Axis) -> String {
         var text = "<g clip-path=\"url(#\(clipName))\">"
+        let band = series.band.filter { $0.low.isFinite && $0.high.isFinite && $0.high > $0.low }
+        if !band.isEmpty {
+            let edge = band.map { ($0.x, $0.high) } + band.reversed().map { ($0.x, $0.low) }
+            let corners = edge.map { "\(decimal(x.place($0.0))),\(decimal(y.place($0.1)))" }.joined(separator: " ")
+            text += "<polygon class=\"mark c\(series.color % 8) band\" points=\"\(corners)\"/>"
+        }
         if series.style != .marks {
             for part in series.points.split(whereSeparator: { !isDrawn($0) }) where part.count > 1 {
                 let path = part.map { "\(decimal(x.place($0.x))) \(decimal(y.place($0.y)))" }.joined(separator: "L")
@@ -132,6 +144,26 @@ struct LinePlot {
         return text + "</g>\n"
     }
 
+    /// What shows under the pointer, or a finger: a value beside its point. A figure on paper shows none.
+    private func tips(_ series: Series, _ x: Axis, _ y: Axis) -> String {
+        let points = series.points.filter(isDrawn)
+        let name = self.series.first { $0.color == series.color && !$0.name.isEmpty }?.name ?? ""
+        let step = max(1, points.count / 60)
+        var text = ""
+        for (index, point) in points.enumerated()
+        where series.style != .faint && (index % step == 0 || index == points.count - 1) {
+            let (px, py) = (x.place(point.x), y.place(point.y))
+            guard px > Self.frame.left - 1, px < Self.frame.right + 7, py > Self.frame.top - 7, py < bottom + 1
+            else { continue }
+            let isLeft = px < (Self.frame.left + Self.frame.right) / 2
+            let value = String(format: "%@ %.4f at %.4g", name.escapedForXML, point.y, point.x)
+            text += "<g class=\"point\"><circle cx=\"\(decimal(px))\" cy=\"\(decimal(py))\" r=\"8\"/>"
+            text += "<text class=\"tip\" text-anchor=\"\(isLeft ? "start" : "end")\" "
+            text += "x=\"\(decimal(px + (isLeft ? 9 : -9)))\" y=\"\(decimal(py - 9))\">\(value)</text></g>"
+        }
+        return text
+    }
+
     /// Shape as well as color, for print and for the color blind.
     private func mark(_ color: Int, _ x: Double, _ y: Double, size: Double = 4.2) -> String {
         let kind = "class=\"mark c\(color % 8)\""
@@ -151,12 +183,14 @@ struct LinePlot {
         .plot{font:12.5px system-ui,sans-serif}.plot text{fill:#333}.plot .title{font-weight:600;font-size:15px}\
         .plot .grid{stroke:#888;stroke-opacity:.25;fill:none}.plot .axis{stroke:#888;fill:none}\
         .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .faint{stroke-width:1;stroke-opacity:.35}\
+        .plot .band{fill-opacity:.18}.plot .point circle{fill-opacity:0}.plot .tip{display:none}\
+        .plot .point:hover .tip{display:block;font-weight:600;paint-order:stroke;stroke:#fff;stroke-width:4px}\
         \(colors(["#2f6fb5", "#c8423f", "#2e8540", "#b86200", "#7d4fa3", "#0f7f86", "#8a5a3c", "#6b6b6b"], in: ".plot"))
         """
 
     /// For the style of a page that may be dark.
     static let darkStyle = """
-        @media (prefers-color-scheme:dark){@media screen{body .plot text{fill:#ddd}\
+        @media (prefers-color-scheme:dark){@media screen{body .plot text{fill:#ddd}body .plot .tip{stroke:#16181c}\
         \(colors(["#79b0ee", "#f08683", "#77cf88", "#f0a95a", "#c49be6", "#62c9d0", "#d3a688", "#b5b5b5"], in: "body .plot"))}}
         """
 
@@ -182,6 +216,8 @@ public struct PlotLimits: Sendable {
 /// A range of values laid on a range of places, with round numbers as ticks.
 private struct Axis {
     let ticks: [Double]
+    /// Between them, without a number.
+    let smallTicks: [Double]
     private let low: Double
     private let high: Double
     private let start: Double
@@ -198,20 +234,26 @@ private struct Axis {
         low = limits.low.map(scaled) ?? (!isLogarithmic && low >= 0 && low < 0.3 * high ? 0 : low - margin)
         high = max(limits.high.map(scaled) ?? high + margin, low + 1e-9)
         (self.low, self.high) = (low, high)
+        func inside(_ values: [Double]) -> [Double] { values.filter { (low...high).contains(scaled($0)) } }
         if isLogarithmic {
-            let all = (Int(low.rounded(.down))...Int(high.rounded(.up))).flatMap { power in
-                [1.0, 2, 5].map { $0 * pow(10, Double(power)) }
+            func multiples(_ digits: [Double]) -> [Double] {
+                inside(
+                    (Int(low.rounded(.down))...Int(high.rounded(.up))).flatMap { power in
+                        digits.map { $0 * pow(10, Double(power)) }
+                    })
             }
-            let inside = all.filter { (low...high).contains(log10($0)) }
-            // Over many decades the powers of ten are enough.
-            ticks = inside.count > 12 ? inside.filter { abs(log10($0) - log10($0).rounded()) < 1e-9 } : inside
+            let all = multiples([1, 2, 3, 4, 5, 6, 7, 8, 9])
+            ticks = [all, multiples([1, 2, 5])].first { $0.count <= 10 } ?? multiples([1])
+            smallTicks = high - low < 4 ? all : []
         } else {
             let rough = (high - low) / 6
             let power = pow(10, log10(rough).rounded(.down))
             let step = [1, 2, 5, 10].map { $0 * power }.first { $0 >= rough } ?? rough
-            ticks = stride(from: (low / step).rounded(.up) * step, through: high, by: step).map {
-                abs($0) < step / 1e6 ? 0 : $0
+            func multiples(_ step: Double) -> [Double] {
+                inside(stride(from: (low / step).rounded(.up) * step, through: high, by: step).map { $0 })
             }
+            ticks = multiples(step).map { abs($0) < step / 1e6 ? 0 : $0 }
+            smallTicks = multiples(step / (step > 1.5 * power && step < 3 * power ? 4 : 5))
         }
     }
 

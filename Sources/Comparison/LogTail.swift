@@ -6,22 +6,15 @@ struct LogTail {
     let rows: [[String: Double]]
 
     init(_ run: String) {
-        guard let file = FileHandle(forReadingAtPath: run + "/log.csv") else {
-            rows = []
-            return
-        }
-        defer { try? file.close() }
-        func lines(_ data: Data?) -> [[Substring]] {
-            String(decoding: data ?? Data(), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-                .map { $0.split(separator: ",", omittingEmptySubsequences: false) }
-        }
-        let header = lines(try? file.read(upToCount: 4096)).first ?? []
-        let length = (try? file.seekToEnd()) ?? 0
-        try? file.seek(toOffset: length - min(length, 8192))
-        // The last is being written; the first may be half a row, or the header.
-        rows = lines(try? file.readToEnd()).dropLast().filter { $0.count == header.count }.compactMap { fields in
+        let path = run + "/log.csv"
+        let start = try? FileHandle(forReadingAtPath: path)?.read(upToCount: 4096)
+        let header = String(decoding: start ?? Data(), as: UTF8.self).prefix { $0 != "\n" }.split(separator: ",")
+        rows = lastLines(of: path).compactMap { line in
+            let fields = line.split(separator: ",", omittingEmptySubsequences: false)
+            // The first may be half a row, or the header.
+            guard fields.count == header.count, Int(fields[0]) != nil else { return nil }
             let values = zip(header, fields).compactMap { name, text in Double(text).map { (String(name), $0) } }
-            return values.isEmpty ? nil : Dictionary(values) { first, _ in first }
+            return Dictionary(values) { first, _ in first }
         }
     }
 

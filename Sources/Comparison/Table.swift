@@ -1,8 +1,9 @@
-/// A table with a title and remarks, as text, Markdown or HTML.
+/// A table with a title and remarks, as text, Markdown, HTML or LaTeX.
 struct Table {
     let title: String
     let header: [String]
     var rows: [[String]] = []
+    /// Sentences below the table; those that begin with "- " are a list.
     var remarks: [String] = []
     /// Columns that hold words; the others hold numbers and are set right.
     var textColumns: Set<Int> = [0]
@@ -40,7 +41,38 @@ struct Table {
             text += "<div class=\"table\"><table>\n<thead><tr>\(cells(header, "th"))</tr></thead>\n<tbody>\n"
             text += rows.map { "<tr>\(cells($0, "td"))</tr>\n" }.joined() + "</tbody>\n</table></div>\n"
         }
-        return text + remarks.map { "<p class=\"remark\">\($0.escapedForXML)</p>\n" }.joined()
+        return text
+            + listed(
+                paragraph: { "<p class=\"remark\">\($0.escapedForXML)</p>\n" }, begin: "<ul class=\"remark\">\n",
+                item: { "<li>\($0.escapedForXML)</li>\n" }, end: "</ul>\n")
+    }
+
+    /// For a document with `\\usepackage{booktabs}`.
+    var latex: String {
+        func line(_ cells: [String]) -> String { cells.map(\.escapedForLaTeX).joined(separator: " & ") + " \\\\\n" }
+        let notes = listed(
+            paragraph: { $0.escapedForLaTeX + "\n\n" }, begin: "\\begin{itemize}\n",
+            item: { "  \\item \($0.escapedForLaTeX)\n" }, end: "\\end{itemize}\n")
+        if rows.isEmpty { return "\\paragraph{\(title.escapedForLaTeX)}\n\(notes)" }
+        let columns = header.indices.map { textColumns.contains($0) ? "l" : "r" }.joined()
+        return
+            "\\begin{table}\n\\centering\\footnotesize\n\\caption{\(title.escapedForLaTeX)}\n\\begin{tabular}{\(columns)}\n"
+            + "\\toprule\n\(line(header))\\midrule\n\(rows.map(line).joined())\\bottomrule\n\\end{tabular}\n\n\(notes)"
+            + "\\end{table}\n"
+    }
+
+    /// The remarks, those of a list between `begin` and `end`.
+    private func listed(
+        paragraph: (String) -> String, begin: String, item: (String) -> String, end: String
+    ) -> String {
+        var (text, isInList) = ("", false)
+        for remark in remarks {
+            let isItem = remark.hasPrefix("- ")
+            if isItem != isInList { text += isItem ? begin : end }
+            isInList = isItem
+            text += isItem ? item(String(remark.dropFirst(2))) : paragraph(remark)
+        }
+        return text + (isInList ? end : "")
     }
 }
 
@@ -49,6 +81,19 @@ extension String {
     var escapedForXML: String {
         replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
             .replacing("\"", with: "&quot;")
+    }
+
+    var escapedForLaTeX: String {
+        map { character -> String in
+            switch character {
+            case "\\": "\\textbackslash{}"
+            case "&", "%", "$", "#", "_", "{", "}": "\\\(character)"
+            case "~": "\\textasciitilde{}"
+            case "^": "\\textasciicircum{}"
+            case "<", ">": "$\(character)$"
+            default: String(character)
+            }
+        }.joined()
     }
 
     /// Broken at spaces into lines of at most `width` characters, where words allow it.

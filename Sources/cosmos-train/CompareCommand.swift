@@ -23,7 +23,7 @@ struct CompareCommand: ParsableCommand {
               cosmos-train compare runs/adamw-* runs/cosmos-* --target-loss 3.4 --format markdown --output results.md
             """)
 
-    enum Layout: String, CaseIterable, ExpressibleByArgument { case table, markdown, csv }
+    enum Layout: String, CaseIterable, ExpressibleByArgument { case table, markdown, latex, csv }
 
     @Argument(help: "Folders of runs, or folders that hold runs, such as a sweep's.")
     var runs: [String]
@@ -48,14 +48,20 @@ struct CompareCommand: ParsableCommand {
     @Flag(help: "Show runs that cannot be ranked, unranked.")
     var force = false
 
-    @Option(help: "How to print the result: table, markdown, or csv (a line for each setting, for programs).")
+    @Option(
+        help:
+            "How to print the result: table, markdown, latex (booktabs), or csv (a line for each setting, for programs)."
+    )
     var format = Layout.table
 
     @Option(help: ArgumentHelp("Write the result to a file instead of the terminal.", valueName: "file"))
     var output: String?
 
-    @Option(help: ArgumentHelp("Write the plots to this folder, as SVG.", valueName: "folder"))
+    @Option(help: ArgumentHelp("Write the plots to this folder.", valueName: "folder"))
     var plots: String?
+
+    @Option(help: "What the plots are: svg, png or pdf.")
+    var plotFormat = "svg"
 
     @Option(help: ArgumentHelp("Write a page with all tables and plots.", valueName: "file.html"))
     var report: String?
@@ -64,6 +70,9 @@ struct CompareCommand: ParsableCommand {
     var replace = false
 
     func validate() throws {
+        if !FigureFile.formats.contains(plotFormat) {
+            throw ValidationError("--plot-format \(plotFormat): must be svg, png or pdf")
+        }
         if let targetLoss, !(targetLoss.isFinite && targetLoss > 0) {
             throw ValidationError("--target-loss \(targetLoss): must be a number greater than 0")
         }
@@ -74,7 +83,7 @@ struct CompareCommand: ParsableCommand {
             tellApart(findRuns(runs), by: variants), targetLoss: targetLoss, adamwRuns: findRuns(adamwRuns),
             force: force,
             planProblems: runs.compactMap(unfinishedSweep))
-        let plotFiles = plots.map { folder in comparison.plots.map { "\(folder)/\($0.name).svg" } } ?? []
+        let plotFiles = plots.map { folder in comparison.plots.map { "\(folder)/\($0.name).\(plotFormat)" } } ?? []
         for path in [output, report].compactMap({ $0 }) + plotFiles where !replace && access(path, F_OK) == 0 {
             throw UserError(
                 .usage, "\(path) is already there", hint: "choose another name, or replace it with --replace")
@@ -83,12 +92,13 @@ struct CompareCommand: ParsableCommand {
             switch format {
             case .table: comparison.text
             case .markdown: comparison.markdown
+            case .latex: comparison.latex
             case .csv: comparison.csv
             }
         if let output { try AtomicFile.write(text, to: output) } else { try printResult(text, terminator: "") }
         if let plots {
             try makeFolder(plots)
-            for (plot, path) in zip(comparison.plots, plotFiles) { try AtomicFile.write(plot.svg + "\n", to: path) }
+            for (plot, path) in zip(comparison.plots, plotFiles) { try FigureFile.write(plot.svg, to: path) }
         }
         if let report {
             let names = runs.map { folderAndName(of: $0).name }

@@ -91,7 +91,10 @@ import Testing
             #expect(try page("report.html") == page("live.html"))
             #expect(try page("report.html").contains("</html>"))
             let plots = try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "plots").path)
-            #expect(plots.sorted() == ["loss-lr.svg", "loss-time.svg", "loss-tokens.svg", "memory-loss.svg"])
+            #expect(
+                plots.sorted() == [
+                    "loss-lr.svg", "loss-time.svg", "loss-tokens.svg", "memory-loss.svg", "train-tokens.svg",
+                ])
         }
     }
 
@@ -244,7 +247,7 @@ import Testing
             #expect(try states(in: folder) == ["lr0.01": "planned", "lr0.02": "finished", "lr0.03": "planned"])
             #expect(try sweep("--shard", "1/2").status == 0)
             let all = try sweep()
-            #expect(all.status == 0 && all.errorOutput.matches(of: /finished before/).count == 3, "\(all.errorOutput)")
+            #expect(all.status == 0 && all.output.matches(of: /finished before/).count == 3, "\(all.errorOutput)")
             let summary = try String(contentsOf: folder.appending(path: "sweep/summary.csv"), encoding: .utf8)
             #expect(summary.matches(of: /,cosmos-train [\d.]+,("[^"]+"|[^,"]+),\n/).count == 3, "\(summary)")
             for bad in ["0/2", "3/2", "2", "a/b", "1/2/3"] { #expect(try sweep("--shard", bad).status == 64) }
