@@ -8,18 +8,23 @@
 #   --set section.key=value   change a setting of configs/quickstart.cfg, for example --set training.steps=600
 #
 # Without --input the text is English from the descriptions of Debian's packages. Run again, it reuses what
-# is done and goes on with what is not; an interrupted training continues where it stopped.
+# is done and goes on with what is not; an interrupted training continues where it stopped. With other settings it makes
+# another run beside the first, or wherever --set output.run_dir=... says.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-input=""
+input="" run=""
 settings=()
 while (($#)); do
     case "$1" in
         -h | --help) print_help "$0" && exit ;;
         --input | --set)
             (($# > 1)) || fail "$usage_error" "$1 wants a value" "see $0 --help"
-            if [[ "$1" == --input ]]; then input="$2"; else settings+=("$1" "$2"); fi
+            case "$1 $2" in
+                "--input "*) input="$2" ;;
+                "--set output.run_dir="*) run="${2#*=}" ;;
+                *) settings+=("$1" "$2") ;;
+            esac
             shift 2
             ;;
         *) fail "$usage_error" "unknown option '$1'" "see $0 --help" ;;
@@ -36,8 +41,24 @@ if [[ -n "$input" ]]; then
 fi
 cd "$repository"
 data="data/$name"
-run="runs/$name"
 program=.build/release/cosmos-train
+
+# The first folder that holds no run, or one of these settings.
+readonly settings_file=quickstart.settings
+holds_run() { [[ -e "$run/config.resolved.cfg" || -e "$run/log.csv" ]]; }
+if [[ -z "$run" ]]; then
+    run="runs/$name"
+    number=1
+    while holds_run; do
+        made_with=""
+        if [[ -e "$run/$settings_file" ]]; then made_with="$(< "$run/$settings_file")"; fi
+        if [[ "$made_with" == "${settings[*]}" ]]; then break; fi
+        echo "$run was made with ${made_with:-configs/quickstart.cfg as it is}, not with ${settings[*]:-that alone}"
+        number=$((number + 1))
+        run="runs/$name-$number"
+    done
+    if ((number > 1)); then echo "this run is $run"; fi
+fi
 
 readonly step_count=8 interrupted=75
 step_number=0
@@ -135,8 +156,9 @@ tokenize train "${texts[0]}"
 tokenize validation "${texts[1]}"
 
 step "Training configs/quickstart.cfg"
+mkdir -p "$run"
 resume=()
-if [[ -e "$run/config.resolved.cfg" || -e "$run/log.csv" ]]; then resume=(--resume); fi
+if holds_run; then resume=(--resume); else echo "${settings[*]}" > "$run/$settings_file"; fi
 status=0
 "$program" --config configs/quickstart.cfg --set "data.train=$data/train" --set "data.validation=$data/validation" \
     --set "data.tokenizer=$data/tokenizer.model" --set "model.vocab_size=$(cat "$data/vocab_size")" \
@@ -155,7 +177,13 @@ step "Plotting the loss"
 scripts/plot.sh "$run" -o "$run/loss.png" -o "$run/loss.svg"
 
 step "Writing a sample"
-"$program" generate "$run" --prompt "This package" --max-tokens 80 --samples 3 | tee "$run/sample.txt"
+prompts=("This package" "A library for")
+if [[ -n "$input" ]]; then
+    # The first words of documents that were not trained on.
+    mapfile -t prompts < <(perl -CS -ne 'if (/"text"\s*:\s*"((?:[^"\\\s]{1,24} ){0,2}[^"\\\s]{1,24})/) { print "$1\n"; last if ++$n == 2 }' \
+        "$data/text/validation.jsonl")
+fi
+"$program" generate "$run" --prompt "${prompts[0]-}" --max-tokens 80 --samples 3 | tee "$run/sample.txt"
 echo "  $((SECONDS - step_start)) s"
 
 printf '\nDone in %d min %02d s.\n\n' $((SECONDS / 60)) $((SECONDS % 60))
@@ -171,4 +199,5 @@ printf '  %-16s %s\n' \
     'log' "$run/log.csv" \
     'loss plot' "$run/loss.png, $run/loss.svg" \
     'sample' "$run/sample.txt"
-printf '\nMore text from it:  %s generate %s --prompt "A library for"\n' "$program" "$run"
+printf '\nMore text from it:  %s generate %s --prompt %q\n' "$program" "$run" "${prompts[-1]-}"
+printf 'A longer run:       scripts/quickstart.sh %s--set training.steps=1600\n' "${input:+--input $(printf %q "$input") }"
