@@ -178,6 +178,10 @@ public final class Watch {
     }
 }
 
+extension RunRecord {
+    fileprivate var name: String { folderAndName(of: path).name }
+}
+
 extension RunRecord.State {
     fileprivate var isEnd: Bool { if case .unfinished = self { false } else { true } }
 }
