@@ -58,7 +58,7 @@ while IFS= read -r step; do
     unshare --mount --pid --fork bash -euc '
         mount -t proc proc "$1/proc"
         mount --rbind /dev "$1/dev"
-        exec env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH="$2" chroot "$1" bash -c "cd /cosmos-train && $3" < /dev/null
+        exec env -i HOME=/root LANG=C.UTF-8 PATH="$2" chroot "$1" bash -c "cd /cosmos-train && $3" < /dev/null
     ' - "$root" "$(sed -n 's/^ENV PATH=//p' Dockerfile)" "$step" || fail 1 "failed on a fresh Debian: $step"
     echo "== $((SECONDS - started)) s"
 done < "$root/steps"

@@ -56,7 +56,7 @@ struct Table {
         if rows.isEmpty { return "\\paragraph{\(title.escapedForLaTeX)}\n\(notes)" }
         let columns = header.indices.map { textColumns.contains($0) ? "l" : "r" }.joined()
         return
-            "\\begin{table}\n\\centering\\footnotesize\n\\caption{\(title.escapedForLaTeX)}\n\\begin{tabular}{\(columns)}\n"
+            "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\caption{\(title.escapedForLaTeX)}\n\\begin{tabular}{\(columns)}\n"
             + "\\toprule\n\(line(header))\\midrule\n\(rows.map(line).joined())\\bottomrule\n\\end{tabular}\n\n\(notes)"
             + "\\end{table}\n"
     }
