@@ -100,10 +100,13 @@ enum PlanText {
             100 * speed.mfu)
         let optimizer = String(
             format: "%.2g s (%.1f %%)", speed.optimizerSeconds, 100 * speed.optimizerSeconds / speed.stepSeconds)
+        let times = [speed.fastestTokensPerSecond, speed.slowestTokensPerSecond].map {
+            Format.duration(speed.runSeconds * speed.tokensPerSecond / $0)
+        }
         let rows = [
             ("speed", "\(Format.rate(speed.tokensPerSecond)) tokens/s (\(range)), \(flops)"),
             ("step", "\(Format.duration(speed.stepSeconds)), of which the optimizer \(optimizer)"),
-            ("time", "\(Format.duration(speed.runSeconds)), to \(end(speed.runSeconds))"),
+            ("time", "\(Format.duration(speed.runSeconds)) (\(times[0]) to \(times[1])), to \(end(speed.runSeconds))"),
             ("measured on", speed.method),
         ]
         return rows + busy(speed).map { ("note", $0) }

@@ -30,7 +30,7 @@ import Testing
                 "activations",
                 "logits chunk", "program and libraries", "needed ", "fits this machine",
                 "1,000 steps of 256 tokens",
-                "FLOPs", "checkpoints", "tokens/s", "of which the optimizer", "if it starts now",
+                "FLOPs", "checkpoints", "tokens/s", "of which the optimizer", "if it starts now", " s to ",
                 " layers of this width",
             ] {
                 #expect(command.output.contains(text), "\(command.output) lacks \(text)")
