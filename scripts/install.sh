@@ -27,7 +27,7 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 for shell in bash zsh fish; do "$program" --generate-completion-script "$shell" > "$work/$shell"; done
 # The argument parser's plugin reads the help of all commands.
-swift package --allow-writing-to-package-directory --traits Native -c release plugin generate-manual >&2
+swift package --traits Native -c release plugin --allow-writing-to-package-directory generate-manual >&2
 manual="$(find .build/plugins/GenerateManual/outputs -name cosmos-train.1)"
 
 place() { # FILE MODE TARGET

@@ -46,7 +46,7 @@ extension Comparison {
 
     /// On what, and with what, the runs were made; the tables have the rest.
     private var machines: String {
-        let all = runs.compactMap { $0.history?.madeBy }
+        let all = runs.compactMap(\.history.madeBy)
         func list(_ values: [String]) -> String { values.unique.joined(separator: " or ") }
         if all.isEmpty { return "" }
         return "The runs were made on \(list(all.map { "\($0.cpu), \($0.cores) cores, \($0.threads) threads" })), by "

@@ -26,8 +26,8 @@ struct LogTail {
     }
 
     /// A row of a table of runs under way.
-    func cells(name: String, steps: Int, stepsBefore: Int = 0) -> [String] {
-        let step = last?["step"].map { Int($0) } ?? stepsBefore
+    func cells(name: String, steps: Int) -> [String] {
+        let step = last?["step"].map { Int($0) } ?? 0
         let left = mean("step_seconds").map { Format.duration($0 * Double(steps - step)) + " left" }
         return [
             name, "step \(step)/\(steps)", last?["train_loss"].map { "train loss \(nats($0))" } ?? "starting",

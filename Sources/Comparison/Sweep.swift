@@ -24,15 +24,13 @@ public final class Sweep {
         var message = ""
         /// The run's record, once it has ended or was stopped before.
         var record: RunRecord?
-        /// Steps that were made before this call.
-        var stepsBefore = 0
     }
 
     private let plan: SweepPlan
     private let jobsAtOnce: Int
     private let cancellation: CancellationFlag
     private var jobs: [Job] = []
-    private let status = StatusLine(interval: 1)
+    private let status = StatusLine(interval: 2)
     private var isStopping = false
     private let lock: FolderLock
     private let summary: SweepSummary
@@ -63,7 +61,7 @@ public final class Sweep {
             case .diverged: .diverged
             case .unfinished: .stopped
             }
-        return Job(run: run, state: state, record: record, stepsBefore: record.log.lastStep)
+        return Job(run: run, state: state, record: record)
     }
 
     /// Makes all runs. Returns false where it was stopped before the end; throws where runs failed.
@@ -76,7 +74,7 @@ public final class Sweep {
         // Whatever is neither finished nor diverged is to be made, in the order of the plan.
         var waiting = jobs.indices.filter { [.planned, .stopped].contains(jobs[$0].state) }[...]
         try writeSummary()
-        let started = StatusLine.now()
+        let watch = status.isTerminal ? try Watch(plan.folder) : nil
         while true {
             if cancellation.isRequested { stop() }
             for index in jobs.indices where jobs[index].process?.isRunning == false { try finish(index) }
@@ -84,7 +82,12 @@ public final class Sweep {
                 try start(next)
             }
             guard jobs.contains(where: { $0.state == .running }) else { break }
-            show(elapsed: StatusLine.now() - started)
+            if let watch {
+                status.show { width in
+                    watch.look()
+                    return watch.screen(width: width)
+                }
+            }
             usleep(200_000)
         }
         let failed = jobs.filter { $0.state == .failed }
@@ -186,38 +189,6 @@ public final class Sweep {
         let name = job.run.name.padding(toLength: width, withPad: " ", startingAt: 0)
         status.print(
             "\(name)  \(state.padding(toLength: 15, withPad: " ", startingAt: 0))  \(detail)", isResult: isResult)
-    }
-
-    /// The runs under way, and how far the sweep is; on a terminal alone.
-    private func show(elapsed: Double) {
-        guard status.isTerminal else { return }
-        status.show(overview(elapsed: elapsed))
-    }
-
-    private func overview(elapsed: Double) -> String {
-        var lines: [[String]] = []
-        var (done, left) = (0, 0)
-        for job in jobs {
-            let steps = job.run.configuration.steps
-            switch job.state {
-            case .running:
-                let tail = LogTail(job.run.folder)
-                let step = tail.last?["step"].map { Int($0) } ?? job.stepsBefore
-                done += max(0, step - job.stepsBefore)
-                left += steps - step
-                lines.append(tail.cells(name: job.run.name, steps: steps, stepsBefore: job.stepsBefore))
-            case .planned, .stopped: left += steps - job.stepsBefore
-            case .finished: done += steps - job.stepsBefore
-            case .diverged, .failed: break
-            }
-        }
-        let ended = jobs.count { [.finished, .diverged, .failed].contains($0.state) }
-        var status = "\(ended) of \(jobs.count) runs"
-        if isStopping { status += "  stopping" }
-        if done > 0, !isStopping {
-            status += "  about \(Format.duration(elapsed * Double(left) / Double(done))) left"
-        }
-        return aligned(lines) + "\n" + status
     }
 
     private func writeSummary() throws {

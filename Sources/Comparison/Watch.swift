@@ -23,6 +23,7 @@ public final class Watch {
     }
 
     /// Reads what is new. Returns whether something is.
+    @discardableResult
     public func look() -> Bool {
         let before = states
         states = isRun ? [] : sweepRows(path)
@@ -171,7 +172,7 @@ public final class Watch {
 
     private func stateText(_ run: RunRecord) -> String {
         if run.state.isEnd { return run.state.name }
-        if run.history?.events.last?.kind == .stop { return "stopped" }
+        if run.history.events.last?.kind == .stop { return "stopped" }
         let silence = -(time(of: run.path + "/log.csv") ?? .now).timeIntervalSinceNow
         let patience = max(300, 10 * run.log.seconds / Double(max(1, run.log.lastStep)))
         return silence < patience ? "running" : "silent for \(Format.duration(silence))"
