@@ -100,39 +100,6 @@ public final class CSVLog {
         }
         if number == 0 { throw damaged("the line of its columns is missing") }
         if let lastStep, lastStep < step { throw damaged("the last whole row is that of step \(lastStep)") }
-        file = try GrowingFile(path)
-        let length: Int
-        (length, columnCount, bestValidationLoss) = try Self.lengthToKeep(path, upTo: step)
-        try file.truncate(to: length)
-    }
-
-    /// Writes `log.jsonl`, too, from the first row on.
-    func addJSONLines(_ path: String) throws {
-        let rows = String(decoding: try RegularFile.contents(of: file.path, limit: .max), as: UTF8.self)
-            .split(separator: "\n").dropFirst()
-        let objects = rows.map {
-            Self.object($0.split(separator: ",", omittingEmptySubsequences: false).map(String.init))
-        }
-        try AtomicFile.write(objects.joined(), to: path)
-        jsonLines = try GrowingFile(path)
-    }
-
-    public func append(_ row: LogRow) throws {
-        let fields = Array(row.fields.prefix(columnCount))
-        try file.write(fields.joined(separator: ",") + "\n")
-        try jsonLines?.write(Self.object(fields))
-    }
-
-    public func synchronize() throws { try file.synchronize() }
-
-    private static func object(_ fields: [String]) -> String {
-        let present = zip(LogRow.columns, fields).filter { !$1.isEmpty }
-        return "{" + present.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}\n"
-    }
-
-    /// The bytes of the header and of the rows up to `step`, the number of columns, and the lowest validation loss.
-    private static func lengthToKeep(
-        _ path: String, upTo step: Int
-    ) throws -> (length: Int, columns: Int, bestValidationLoss: Double?) {
+        return (kept, columns, best)
     }
 }

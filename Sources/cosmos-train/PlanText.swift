@@ -44,7 +44,8 @@ enum PlanText {
         if let speed = plan.speed { run += rows(speed) }
         if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
-            + "\n\nmemory\(plan.ranks == nil ? "" : " of the largest rank"), with \(plan.optimizer)\n" + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
+            + "\n\nmemory\(plan.ranks == nil ? "" : " of the largest rank"), with \(plan.optimizer)\n"
+            + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
             + "\n\n" + aligned(run.map { [$0.0, $0.1] })
             + configuration.optimizer.excessiveDecay.map { "\n\nnote: \($0)" }.joined()
     }

@@ -47,7 +47,8 @@ import Training
         clock.seconds += 0.5
         let text = progress.text(tokensOfStep: 500).text()
         #expect(
-            text.contains("1.00 K tokens/s on 4 ranks  best validation 3.5000  ") && text.hasSuffix("1 min 06 s left"), "\(text)")
+            text.contains("1.00 K tokens/s on 4 ranks  best validation 3.5000  ") && text.hasSuffix("1 min 06 s left"),
+            "\(text)")
     }
 
     @Test("A run is validated so many times after a step")
