@@ -9,11 +9,12 @@ import Testing
 #endif
 
 @Test(.disabled(if: hasMPI, "built with MPI")) func aProgramWithoutMPIRefusesToBeOneOfSeveral() throws {
-    for (rank, message) in [("0", "2 ranks were started, but this program is built without MPI"), ("1", "")] {
+    for rank in ["0", "1"] {
         let command = try run(
             program, ["nowhere.cfg"], environment: ["OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": rank])
-        #expect(command.status == 64 && command.errorOutput.contains(message), "\(command)")
-        #expect(rank == "0" || command.errorOutput.isEmpty)
+        #expect(command.status == 64, "\(command)")
+        let message = "2 ranks were started, but this program is built without MPI"
+        #expect(rank == "0" ? command.errorOutput.contains(message) : command.errorOutput.isEmpty, "\(command)")
     }
 }
 
