@@ -5,7 +5,12 @@ import TensorCore
 /// Everything that can be measured, in the order in which it is.
 var allTasks: [MeasuredTask] {
     Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
-        .flatMap { kernelTasks(llama130M, microBatchSize: 4, length: 1024, precision: $0) }
+        .flatMap { precision in
+            kernelTasks(llama130M, microBatchSize: 4, length: 1024, precision: precision)
+                + [(8, 256), (1, 4096), (1, 16384)].flatMap {
+                    attentionTasks(llama130M, microBatchSize: $0, length: $1, precision: precision)
+                }
+        }
         + linearAlgebraTasks + optimizerTasks
 }
 

@@ -3,6 +3,9 @@
 // Header only, so that each function is inlined into the kernel that calls it.
 
 typedef float cosmos_float16x __attribute__((ext_vector_type(16)));
+typedef float cosmos_float8x __attribute__((ext_vector_type(8)));
+typedef float cosmos_float4x __attribute__((ext_vector_type(4)));
+typedef float cosmos_float2x __attribute__((ext_vector_type(2)));
 typedef unsigned short cosmos_ushort16x __attribute__((ext_vector_type(16)));
 typedef unsigned int cosmos_uint16x __attribute__((ext_vector_type(16)));
 
@@ -43,6 +46,14 @@ static inline __attribute__((always_inline)) cosmos_float16x cosmos_max(cosmos_f
     return x > y ? x : y;
 }
 
+/// The largest lane.
+static inline __attribute__((always_inline)) float cosmos_lane_max(cosmos_float16x x) {
+    cosmos_float8x a = x.lo > x.hi ? x.lo : x.hi;
+    cosmos_float4x b = a.lo > a.hi ? a.lo : a.hi;
+    cosmos_float2x c = b.lo > b.hi ? b.lo : b.hi;
+    return c.x > c.y ? c.x : c.y;
+}
+
 /// 1, -1 or 0 by the sign of each lane; NaN stays NaN.
 static inline __attribute__((always_inline)) cosmos_float16x cosmos_sign(cosmos_float16x x) {
     cosmos_float16x plus = 1, minus = -1, zero = 0;
@@ -65,4 +76,27 @@ static inline __attribute__((always_inline)) cosmos_ushort16x cosmos_round_to_bf
     rounded = (rounded & ~is_subnormal) | ((bits >> 16) & 0x8000 & is_subnormal);
     return __builtin_convertvector(rounded, cosmos_ushort16x);
 #endif
+}
+
+/// Each lane of `even` rounded to bfloat16, followed by that of `odd`.
+static inline __attribute__((always_inline)) cosmos_uint16x cosmos_interleave_bfloat16(
+    cosmos_float16x even, cosmos_float16x odd) {
+    return __builtin_convertvector(cosmos_round_to_bfloat16(even), cosmos_uint16x)
+        | __builtin_convertvector(cosmos_round_to_bfloat16(odd), cosmos_uint16x) << 16;
+}
+
+/// Transposes 16 rows: row i and row i + 8 are interleaved, four times over.
+static inline __attribute__((always_inline)) void cosmos_transpose(void *rows) {
+    cosmos_float16x x[16], y[16];
+    __builtin_memcpy(x, rows, sizeof x);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++) {
+            y[2 * i] = __builtin_shufflevector(
+                x[i], x[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            y[2 * i + 1] = __builtin_shufflevector(
+                x[i], x[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        for (int i = 0; i < 16; i++) x[i] = y[i];
+    }
+    __builtin_memcpy(rows, x, sizeof x);
 }

@@ -1,4 +1,5 @@
-// Causal self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023).
+// Causal self-attention with grouped key/value heads (Vaswani et al. 2017; Ainslie et al. 2023), tiled over queries and
+// keys (FlashAttention-2, Dao 2023).
 //
 //     forward    P = softmax(Q K' / sqrt(d) + causal mask),   O = P V           for each head
 //     backward   dV = P' dO,   dP = dO V',   D_i = sum_j dO_ij O_ij
@@ -7,13 +8,16 @@
 // q: [tokens, heads * d]; k, v: [tokens, kv heads * d]; a head is a strided slice of its matrix.
 // Query head h reads key/value head h / (heads / kv heads).
 //
-// Scores exist for one tile of query rows of one head at a time, against the keys up to the tile's
-// end: what the mask would hide beyond that is never computed, and no T x T matrix is ever held. The
-// forward pass keeps each row's log-sum-exp, LSE (as FlashAttention does, Dao et al.
-// 2022), from which the backward pass rebuilds P.
+// Scores exist for one tile of 64 queries and some hundred keys at a time, in the second-level cache. The forward pass
+// keeps a running maximum and sum of each row, and corrects what it has of O when the maximum grows. It leaves each
+// row's log-sum-exp, LSE, from which the backward pass rebuilds P. What the mask would hide is not computed, but for
+// the tiles on the diagonal.
+// Keys and values (backward queries and dO, too) are packed once a head, so that all products are of a handful of
+// shapes, and none copies an operand. Lengths are padded to a multiple of 64: a padded key is masked, a padded query has
+// a dO of 0.
 // Numerics: scores, softmax and the sums of gradients in float32; P and dS are rounded to the
-// activations' type for their products. Rows are shifted by their maximum. Key and value gradients of a head are summed
-// over query tiles and query heads in their order.
+// activations' type for their products. Each sum has one order, which depends on the shapes alone: over keys forward;
+// backward over query tiles for dK and dV, over diagonals of parts and then key tiles for dQ, over query heads.
 // Cost: 4 T^2 d FLOPs a head forward and 10 T^2 d backward, about half of which the mask saves.
 
 import Glibc
@@ -34,157 +38,237 @@ struct CausalSelfAttention {
         self.length = length
     }
 
-    /// Query rows that share a score matrix: large enough for fast products, small enough that its
-    /// scores stay in the second-level cache and little of the masked half is computed.
     static let queryTile = 64
+    /// Keys of a tile: the more, the nearer products run to their full speed; the scores stay in the second-level cache.
+    private static let forwardKeys = 512
+    static let backwardKeys = 256
+    /// Queries or keys of a task within a head.
+    private static let partSize = 512
 
-    private var scale: Float { 1 / Float(headDim).squareRoot() }
-    private var headsPerGroup: Int { heads / keyValueHeads }
+    var scale: Float { 1 / Float(headDim).squareRoot() }
+    var headsPerGroup: Int { heads / keyValueHeads }
+    var paddedLength: Int { rounded(length, to: Self.queryTile) }
 
-    /// One number for each pair of a query in a tile and a key, and the same as operands of products.
-    struct Scores<Element: ActivationElement> {
+    var partCount: Int { (length + Self.partSize - 1) / Self.partSize }
+    /// The positions of a part; the last goes to the padded end.
+    func part(_ index: Int) -> Range<Int> {
+        index * Self.partSize..<min((index + 1) * Self.partSize, paddedLength)
+    }
+    /// Those of them that there are.
+    func real(_ range: Range<Int>) -> Range<Int> { range.clamped(to: 0..<length) }
+
+    /// The columns of a head's panels.
+    var panels: StrideTo<Int> { stride(from: 0, to: headDim, by: Panels<Float>.width) }
+    func columns(_ panel: Int) -> Range<Int> { panel..<min(panel + Panels<Float>.width, headDim) }
+
+    func slice<Element>(_ x: Matrix<Element>, _ sequence: Int, _ head: Int) -> Matrix<Element> {
+        x.rows(sequence * length..<(sequence + 1) * length).columns(head * headDim..<(head + 1) * headDim)
+    }
+
+    /// See `forward` and `backward`.
+    func taskCount(_ sequences: Int) -> Int { sequences * keyValueHeads }
+
+    /// Float32 sums for rows of a head, each panel's columns without gaps.
+    struct Sums {
         private let values: Matrix<Float>
-        private let operands: Matrix<Element>
 
-        init(_ arena: Arena, _ attention: CausalSelfAttention) {
-            let rows = min(queryTile, attention.length)
-            values = arena.matrix(rows, attention.length)
-            operands = arena.matrix(rows, attention.length, of: Element.self)
+        init(_ arena: Arena, _ attention: CausalSelfAttention, rows: Int) {
+            values = arena.matrix(rows, attention.headDim)
         }
 
-        /// For so many query rows and the keys up to the tile's end, packed densely.
-        func tile(_ queries: Int, _ keys: Int) -> (values: Matrix<Float>, operands: Matrix<Element>) {
-            let values = Matrix(values.base, rows: queries, columns: keys, stride: keys)
-            let operands = Matrix(operands.base, rows: queries, columns: keys, stride: keys)
-            return (values, Element.operand(values, storage: operands))
+        func panel(_ columns: Range<Int>, rows: Range<Int>) -> Matrix<Float> {
+            Matrix(
+                values.base + columns.lowerBound * values.rows + rows.lowerBound * columns.count, rows: rows.count,
+                columns: columns.count, stride: columns.count)
         }
     }
 
-    /// What `backward` takes of an arena. `forward` takes `Scores` alone.
-    struct BackwardScratch<Element: ActivationElement> {
-        fileprivate let probabilities, gradients: Scores<Element>
-        fileprivate let dk, dv: Matrix<Float>
-        fileprivate let rowDots: UnsafeMutablePointer<Float>
+    /// The workers within a head, each with scratch for one tile.
+    struct Workers {
+        let pool: WorkerPool
+        let tiles: Workspace
 
-        init(_ arena: Arena, _ attention: CausalSelfAttention) {
-            probabilities = Scores(arena, attention)
-            gradients = Scores(arena, attention)
-            dk = arena.matrix(attention.length, attention.headDim)
-            dv = arena.matrix(attention.length, attention.headDim)
-            rowDots = arena.array(queryTile, of: Float.self)
+        init<Element: ActivationElement>(_ pool: WorkerPool, _: Element.Type, _ attention: CausalSelfAttention) {
+            self.pool = pool
+            tiles = Workspace(workers: pool.workerCount) { arena in
+                arena.overlaid { _ = ForwardTile<Element>(arena, attention) }
+                arena.overlaid { _ = BackwardTile<Element>(arena) }
+            }
         }
     }
 
-    /// One query head of one sequence, whose rows alone the matrices hold. Query row i stands at
-    /// position `firstPosition` + i (0 in training; later when a cache holds the keys and values of
-    /// the positions before). One element of `lse` is set for each query row.
+    // MARK: - Forward
+
+    /// What `forward` takes of an arena: a head's keys and values as right operands.
+    struct ForwardScratch<Element: ActivationElement> {
+        /// Kᵀ: d x T.
+        fileprivate let keys: Panels<Element>
+        /// V: T x d.
+        fileprivate let values: Panels<Element>
+
+        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+            keys = Panels(arena, rows: attention.headDim, columns: attention.paddedLength)
+            values = Panels(arena, rows: attention.paddedLength, columns: attention.headDim)
+        }
+    }
+
+    /// 64 query rows on their way over the keys.
+    fileprivate struct ForwardTile<Element: ActivationElement> {
+        let queries: Matrix<Element>
+        let scores: Matrix<Float>
+        let probabilities: Matrix<Element>
+        let output: Sums
+        let maxima, denominators: UnsafeMutablePointer<Float>
+
+        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+            queries = arena.matrix(queryTile, attention.headDim, of: Element.self)
+            scores = arena.matrix(queryTile, forwardKeys)
+            probabilities = arena.matrix(queryTile, forwardKeys, of: Element.self)
+            output = Sums(arena, attention, rows: queryTile)
+            maxima = arena.array(queryTile, of: Float.self)
+            denominators = arena.array(queryTile, of: Float.self)
+        }
+    }
+
+    /// A task: one key/value head of one sequence, of those that the matrices hold one after another, with all query
+    /// heads that read it. Sets one element of `lse` for each sequence, head and position.
     func forward<Element: ActivationElement>(
-        head: Int, q: Matrix<Element>, firstPosition: Int = 0, k: Matrix<Element>, v: Matrix<Element>,
-        into output: Matrix<Element>, lse: UnsafeMutablePointer<Float>, arena: Arena
+        task: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, into output: Matrix<Element>,
+        lse: UnsafeMutablePointer<Float>, _ workers: Workers, arena: Arena
     ) {
-        let q = slice(q, head)
-        let (k, v) = (slice(k, head / headsPerGroup), slice(v, head / headsPerGroup))
-        let output = slice(output, head)
-        let scratch = Scores<Element>(arena, self)
-        for rows in ranges(of: q.rows, size: Self.queryTile) {
-            let keys = 0..<firstPosition + rows.upperBound
-            let (scores, p) = scratch.tile(rows.count, keys.count)
-            multiply(q.rows(rows).plain, k.rows(keys).transposed, into: scores, accumulating: false)
-            for row in rows {
-                let i = row - rows.lowerBound
-                lse[row] = softmax(
-                    scores.row(i), visible: firstPosition + row + 1, of: keys.count, into: p.row(i))
-            }
-            multiply(p.plain, v.rows(keys).plain, into: output.rows(rows))
+        let (sequence, group) = task.quotientAndRemainder(dividingBy: keyValueHeads)
+        let (k, v) = (slice(k, sequence, group), slice(v, sequence, group))
+        let packed = ForwardScratch<Element>(arena, self)
+        workers.pool.forEach(partCount, phase: "packing") { index, _ in
+            let part = part(index)
+            packed.keys.columns(part).packTransposed(k.rows(real(part)))
+            pack(v, part, into: packed.values)
         }
-    }
-
-    /// One key/value head of one sequence with all query heads that read it. Replaces q, k and v of
-    /// these heads by their gradients.
-    func backward<Element: ActivationElement>(
-        group: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, output: Matrix<Element>,
-        doutput: Matrix<Element>, lse: (_ head: Int) -> UnsafePointer<Float>, arena: Arena
-    ) {
-        let (k, v) = (slice(k, group), slice(v, group))
-        let scratch = BackwardScratch<Element>(arena, self)
-        let (dk, dv, rowDots) = (scratch.dk, scratch.dv, scratch.rowDots)
-        dk.base.update(repeating: 0, count: dk.count)
-        dv.base.update(repeating: 0, count: dv.count)
-
-        for head in group * headsPerGroup..<(group + 1) * headsPerGroup {
-            let (q, output, doutput) = (slice(q, head), slice(output, head), slice(doutput, head))
-            let lse = lse(head)
-            for rows in ranges(of: length, size: Self.queryTile) {
-                let keys = 0..<rows.upperBound
-                let (qRows, doutputRows) = (q.rows(rows), doutput.rows(rows))
-                let (scores, p) = scratch.probabilities.tile(rows.count, keys.count)
-                multiply(qRows.plain, k.rows(keys).transposed, into: scores, accumulating: false)
-                for row in rows {
-                    let i = row - rows.lowerBound
-                    rebuildProbabilities(
-                        scores.row(i), lse: lse[row], visible: row + 1, of: keys.count,
-                        into: p.row(i))
-                    rowDots[i] = dot(output.row(row), doutput.row(row))
-                }
-                multiply(p.transposed, doutputRows.plain, into: dv.rows(keys), accumulating: true)
-
-                let (dp, ds) = scratch.gradients.tile(rows.count, keys.count)
-                multiply(doutputRows.plain, v.rows(keys).transposed, into: dp, accumulating: false)
-                for i in 0..<rows.count {
-                    scoreGradient(
-                        dp.row(i), probabilities: p.row(i), rowDot: rowDots[i], count: keys.count, into: ds.row(i))
-                }
-                multiply(ds.transposed, qRows.plain, into: dk.rows(keys), accumulating: true)
-                // Later tiles read other rows of q, so these may give way to their gradient.
-                multiply(ds.plain, k.rows(keys).plain, into: qRows)
+        workers.pool.forEach(headsPerGroup * partCount, phase: "queries") { task, worker in
+            let (late, member) = task.quotientAndRemainder(dividingBy: headsPerGroup)
+            let head = group * headsPerGroup + member
+            let (q, output) = (slice(q, sequence, head), slice(output, sequence, head))
+            let lse = lse + (sequence * heads + head) * length
+            let tile = ForwardTile<Element>(workers.tiles.arena(of: worker), self)
+            // Late rows see the most keys: they come first.
+            let part = part(partCount - 1 - late)
+            for first in stride(from: part.lowerBound, to: part.upperBound, by: Self.queryTile) {
+                forward(first, q, packed, into: output, lse, tile)
             }
         }
-        copy(dk, to: k)
-        copy(dv, to: v)
     }
 
-    private func slice<Element>(_ x: Matrix<Element>, _ head: Int) -> Matrix<Element> {
-        x.columns(head * headDim..<(head + 1) * headDim)
-    }
-
-    /// Softmax of the first `visible` products q k', zero beyond, into `p`, which may be where the products
-    /// are; returns the log of its denominator.
-    private func softmax<Element: TensorElement>(
-        _ scores: UnsafeMutablePointer<Float>, visible: Int, of count: Int, into p: UnsafeMutablePointer<Element>
-    ) -> Float {
-        let (shift, sum) = Softmax.exponentials(scores, count: visible, scale: scale)
-        Softmax.scale(scores, count: visible, by: 1 / sum, into: p)
-        for j in visible..<count { p[j] = Element(0) }
-        return shift + log(sum)
-    }
-
-    private func rebuildProbabilities<Element: TensorElement>(
-        _ scores: UnsafePointer<Float>, lse: Float, visible: Int, of count: Int,
-        into p: UnsafeMutablePointer<Element>
+    /// The query rows from `first`.
+    private func forward<Element: ActivationElement>(
+        _ first: Int, _ q: Matrix<Element>, _ packed: ForwardScratch<Element>, into output: Matrix<Element>,
+        _ lse: UnsafeMutablePointer<Float>, _ tile: ForwardTile<Element>
     ) {
-        forEachLanes(visible) { j, n in
-            let score = Float.load(scores + j, count: n) * scale
-            Element.store(exp(score - lse), p + j, count: n)
+        let (end, all) = (first + Self.queryTile, 0..<Self.queryTile)
+        let rows = real(first..<end)
+        copyDense(q.rows(rows), to: tile.queries)
+        for panel in panels {
+            let sums = tile.output.panel(columns(panel), rows: all)
+            sums.base.update(repeating: 0, count: sums.count)
         }
-        for j in visible..<count { p[j] = Element(0) }
+        tile.maxima.update(repeating: -.infinity, count: Self.queryTile)
+        tile.denominators.update(repeating: 0, count: Self.queryTile)
+
+        for firstKey in stride(from: 0, to: end, by: Self.forwardKeys) {
+            let keys = firstKey..<min(firstKey + Self.forwardKeys, end)
+            let scores = Matrix(tile.scores.base, rows: all.count, columns: keys.count, stride: keys.count)
+            let storage = Matrix(tile.probabilities.base, rows: all.count, columns: keys.count, stride: keys.count)
+            let p = Element.operand(scores, storage: storage)
+            multiply(tile.queries, packed.keys.columns(keys), into: scores, accumulating: false)
+            for i in all {
+                let row = scores.row(i)
+                if keys.upperBound == end {
+                    for j in first + i + 1 - firstKey..<keys.count { row[j] = -.infinity }
+                }
+                let correction = exponentials(row, count: keys.count, into: p.row(i), tile, i)
+                if firstKey == 0 { continue }
+                for panel in panels {
+                    let columns = columns(panel)
+                    let sums = tile.output.panel(columns, rows: i..<i + 1).base
+                    forEachLanes(columns.count) { j, count in
+                        Float.store(Float.load(sums + j, count: count) * correction, sums + j, count: count)
+                    }
+                }
+            }
+            for panel in panels {
+                multiply(
+                    p, packed.values.columns(panel..<panel + Panels<Element>.width).rows(keys),
+                    into: tile.output.panel(columns(panel), rows: all), accumulating: true)
+            }
+        }
+
+        for row in rows { lse[row] = tile.maxima[row - first] + log(tile.denominators[row - first]) }
+        for row in rows {
+            let i = row - first
+            for panel in panels {
+                let columns = columns(panel)
+                Softmax.scale(
+                    tile.output.panel(columns, rows: i..<i + 1).base, count: columns.count,
+                    by: 1 / tile.denominators[i], into: output.row(row) + columns.lowerBound)
+            }
+        }
     }
 
-    /// dS = P (dP - D) / sqrt(d), into `ds`, which may be where dP is.
-    private func scoreGradient<Element: TensorElement>(
-        _ dp: UnsafePointer<Float>, probabilities: UnsafePointer<Element>, rowDot: Float, count: Int,
-        into ds: UnsafeMutablePointer<Element>
-    ) {
-        forEachLanes(count) { j, n in
-            let centered = Float.load(dp + j, count: n) - rowDot
-            Element.store(Element.load(probabilities + j, count: n) * centered * scale, ds + j, count: n)
+    /// p_j = exp(scale s_j - max), where the maximum is that of all of row i so far; adds to the row's denominator.
+    /// Returns by how much what came before is too large.
+    @inline(__always)
+    private func exponentials<Element: ActivationElement>(
+        _ scores: UnsafePointer<Float>, count: Int, into p: UnsafeMutablePointer<Element>,
+        _ tile: ForwardTile<Element>, _ i: Int
+    ) -> Lanes {
+        // The count is a multiple of 64: four maxima and sums hide the latency.
+        var (a, b) = (Float.load(scores), Float.load(scores + 16))
+        var (c, d) = (Float.load(scores + 32), Float.load(scores + 48))
+        var j = 64
+        while j < count {
+            a = a.larger(Float.load(scores + j))
+            b = b.larger(Float.load(scores + j + 16))
+            c = c.larger(Float.load(scores + j + 32))
+            d = d.larger(Float.load(scores + j + 48))
+            j &+= 64
+        }
+        let largest = max(tile.maxima[i], a.larger(b).larger(c.larger(d)).laneMax * scale)
+        let (factor, shift) = (Lanes(repeating: scale), Lanes(repeating: -largest))
+        var (sums, others) = (Lanes.zero, Lanes.zero)
+        j = 0
+        while j < count {
+            let (e, f) = (
+                exp(Float.load(scores + j).multiplyAdd(factor, shift)),
+                exp(Float.load(scores + j + 16).multiplyAdd(factor, shift))
+            )
+            Element.store(e, p + j)
+            Element.store(f, p + j + 16)
+            sums += e
+            others += f
+            j &+= 32
+        }
+        sums += others
+        let correction = exp(Lanes(repeating: tile.maxima[i] - largest))
+        tile.denominators[i] = tile.denominators[i] * correction[0] + sums.laneSum
+        tile.maxima[i] = largest
+        return correction
+    }
+
+    /// The rows of a part into those of its panels.
+    func pack<Element>(_ x: Matrix<Element>, _ part: Range<Int>, into panels: Panels<Element>) {
+        for panel in self.panels {
+            panels.columns(panel..<panel + Panels<Element>.width).rows(part).pack(
+                x.rows(real(part)).columns(columns(panel)))
         }
     }
 
-    private func dot<Element: TensorElement>(_ a: UnsafePointer<Element>, _ b: UnsafePointer<Element>) -> Float {
-        var sums = Lanes.zero
-        forEachLanes(headDim) { j, n in
-            sums = Element.load(a + j, count: n).multiplyAdd(Element.load(b + j, count: n), sums)
+    /// Copies rows; what the target has more is 0.
+    func copyDense<Element>(_ x: Matrix<Element>, to target: Matrix<Element>) {
+        for row in 0..<target.rows {
+            if row < x.rows {
+                target.row(row).update(from: x.row(row), count: x.columns)
+            } else {
+                target.row(row).update(repeating: Element(0), count: x.columns)
+            }
         }
-        return sums.laneSum
     }
 }

@@ -11,7 +11,7 @@ import TensorCore
 public final class Decoder {
     private let model: LLaMA
     private let rope: RoPE
-    private let attention: CausalSelfAttention
+    private let attention: CachedAttention
     private let workspace: Workspace
     private let keys: [Tensor<Float>]
     private let values: [Tensor<Float>]
@@ -20,7 +20,6 @@ public final class Decoder {
     private let query, attended: Tensor<Float>
     private let gate, up: Tensor<Float>
     private let logits: Tensor<Float>
-    private let lse: Tensor<Float>
 
     /// The number of tokens the cache holds.
     public private(set) var position = 0
@@ -36,11 +35,9 @@ public final class Decoder {
         self.model = model
         self.maxLength = maxLength
         rope = RoPE(headDim: config.headDim, length: maxLength, theta: config.ropeTheta)
-        let attention = CausalSelfAttention(config, length: maxLength)
+        let attention = CachedAttention(config, maxLength: maxLength)
         self.attention = attention
-        workspace = Workspace(workers: model.pool.workerCount) {
-            _ = CausalSelfAttention.Scores<Float>($0, attention)
-        }
+        workspace = Workspace(workers: model.pool.workerCount) { _ = attention.scratch($0, queries: Self.chunk) }
         let keyWidth = config.numKeyValueHeads * config.headDim
         keys = model.blocks.map { _ in Tensor(maxLength, keyWidth) }
         values = model.blocks.map { _ in Tensor(maxLength, keyWidth) }
@@ -51,7 +48,6 @@ public final class Decoder {
         gate = Tensor(Self.chunk, config.intermediateSize)
         up = Tensor(Self.chunk, config.intermediateSize)
         logits = Tensor(1, config.vocabSize)
-        lse = Tensor(config.numAttentionHeads * Self.chunk)
     }
 
     public func reset() { position = 0 }
@@ -97,9 +93,9 @@ public final class Decoder {
                 rope.rotate(heads, firstPosition: position, period: maxLength, .forward)
             }
             model.pool.forEach(attention.heads) { head, worker in
-                attention.forward(
-                    head: head, q: query, firstPosition: position, k: keys, v: values, into: attended,
-                    lse: lse.data + head * Self.chunk, arena: workspace.arena(of: worker))
+                attention(
+                    head: head, q: query, firstPosition: position, keys: keys, values: values, into: attended,
+                    scores: attention.scratch(workspace.arena(of: worker), queries: query.rows))
             }
             project(attended, block.output, into: x, beta: 1)
             RMSNorm.forward(x, gain: block.postAttentionNorm.values, eps: eps, into: h)

@@ -3,6 +3,14 @@
 
 import TensorCore
 
+/// Attention alone.
+public func attentionTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask] {
+    switch precision {
+    case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).attention
+    case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).attention
+    }
+}
+
 /// Every kernel for micro-batches of `microBatchSize` sequences of `length` tokens.
 public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask]
 {
@@ -10,6 +18,13 @@ public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int,
     case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).all
     case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).all
     }
+}
+
+private struct AttentionBuffers<Element: ActivationElement> {
+    let q, k, v, output: Tensor<Element>
+    let lse: Tensor<Float>
+    let workers: CausalSelfAttention.Workers
+    let workspace: Workspace
 }
 
 private struct KernelTasks<Element: ActivationElement> {
@@ -163,63 +178,49 @@ private struct KernelTasks<Element: ActivationElement> {
 
     // MARK: - Bound by the multiply units
 
-    private var attention: [MeasuredTask] {
+    var attention: [MeasuredTask] {
         let attention = CausalSelfAttention(config, length: length)
         let keyValue = config.numKeyValueHeads * config.headDim
         // Half of each head's T x T scores.
         let pairs = microBatchSize * config.numAttentionHeads * length * length / 2 * config.headDim
-        func buffers(_ pool: WorkerPool) -> (q: Tensor<Element>, k: Tensor<Element>, v: Tensor<Element>, Workspace) {
-            (
-                noise(tokens, hidden, of: Element.self), noise(tokens, keyValue, of: Element.self),
-                noise(tokens, keyValue, of: Element.self),
-                Workspace(workers: pool.workerCount) {
-                    _ = CausalSelfAttention.BackwardScratch<Element>($0, attention)
-                }
-            )
+        func buffers(_ pool: WorkerPool) -> AttentionBuffers<Element> {
+            AttentionBuffers(
+                q: noise(tokens, hidden, of: Element.self), k: noise(tokens, keyValue, of: Element.self),
+                v: noise(tokens, keyValue, of: Element.self), output: Tensor(tokens, hidden),
+                lse: Tensor(tokens * attention.heads), workers: .init(pool, Element.self, attention),
+                workspace: Workspace(workers: pool.workerCount) { arena in
+                    arena.overlaid { _ = CausalSelfAttention.ForwardScratch<Element>(arena, attention) }
+                    arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
+                })
         }
-        func forward(
-            _ q: Tensor<Element>, _ k: Tensor<Element>, _ v: Tensor<Element>, _ output: Tensor<Element>,
-            _ lse: Tensor<Float>, _ workspace: Workspace, _ pool: WorkerPool
-        ) {
-            pool.forEach(microBatchSize * attention.heads) { task, worker in
-                let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
-                let rows = sequence * length..<(sequence + 1) * length
+        func forward(_ buffers: AttentionBuffers<Element>, _ pool: WorkerPool) {
+            pool.forEach(attention.taskCount(microBatchSize)) { task, worker in
                 attention.forward(
-                    head: head, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
-                    into: output.matrix.rows(rows), lse: lse.data + task * length,
-                    arena: workspace.arena(of: worker))
+                    task: task, q: buffers.q.matrix, k: buffers.k.matrix, v: buffers.v.matrix,
+                    into: buffers.output.matrix, lse: buffers.lse.data, buffers.workers,
+                    arena: buffers.workspace.arena(of: worker))
             }
         }
         return [
-            MeasuredTask("attention forward \(precision)", flops(4 * pairs)) { pool in
-                let (q, k, v, workspace) = buffers(pool)
-                let (output, lse) = (
-                    Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
-                )
-                return .init { forward(q, k, v, output, lse, workspace, pool) }
+            MeasuredTask("attention forward \(precision), \(length) tokens", flops(4 * pairs)) { pool in
+                let buffers = buffers(pool)
+                return .init { forward(buffers, pool) }
             },
-            MeasuredTask("attention backward \(precision)", flops(10 * pairs)) { pool in
-                let (q, k, v, workspace) = buffers(pool)
-                let (output, lse) = (
-                    Tensor<Element>(tokens, hidden), Tensor<Float>(tokens * attention.heads)
-                )
-                forward(q, k, v, output, lse, workspace, pool)
-                let original = [q, k, v].map { tensor in
+            MeasuredTask("attention backward \(precision), \(length) tokens", flops(10 * pairs)) { pool in
+                let buffers = buffers(pool)
+                forward(buffers, pool)
+                let original = [buffers.q, buffers.k, buffers.v].map { tensor in
                     let copy = Tensor<Element>(tensor.shape)
                     copy.copy(from: tensor)
                     return (tensor, copy)
                 }
                 let doutput = noise(tokens, hidden, of: Element.self)
                 return .init(reset: { for (tensor, copy) in original { tensor.copy(from: copy) } }) {
-                    pool.forEach(microBatchSize * attention.keyValueHeads) { task, worker in
-                        let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
-                        let rows = sequence * length..<(sequence + 1) * length
+                    pool.forEach(attention.taskCount(microBatchSize)) { task, worker in
                         attention.backward(
-                            group: group, q: q.matrix.rows(rows), k: k.matrix.rows(rows), v: v.matrix.rows(rows),
-                            output: output.matrix.rows(rows), doutput: doutput.matrix.rows(rows),
-                            lse: { head in
-                                UnsafePointer(lse.data + (sequence * attention.heads + head) * length)
-                            }, arena: workspace.arena(of: worker))
+                            task: task, q: buffers.q.matrix, k: buffers.k.matrix, v: buffers.v.matrix,
+                            output: buffers.output.matrix, doutput: doutput.matrix, lse: buffers.lse.data,
+                            buffers.workers, arena: buffers.workspace.arena(of: worker))
                     }
                 }
             },

@@ -29,6 +29,7 @@ final class ModelPasses<Element: ActivationElement> {
 
     private let rope: RoPE
     private let workspace: Workspace
+    private let attentionWorkers: CausalSelfAttention.Workers
     private let loss: LinearCrossEntropy<Element>
     private let recompute: Recompute
     private let activations: [BlockActivations<Element>]
@@ -57,10 +58,11 @@ final class ModelPasses<Element: ActivationElement> {
         let tokenTile = BlockContext.tokenTile(maxTokens, Element.self)
         self.tokenTile = tokenTile
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
+        let attention = CausalSelfAttention(config, length: length)
         workspace = Workspace(workers: pool.workerCount) {
-            BlockContext.scratch(
-                Element.self, $0, config, CausalSelfAttention(config, length: length), tokenTile: tokenTile)
+            BlockContext.scratch(Element.self, $0, config, attention, tokenTile: tokenTile)
         }
+        attentionWorkers = CausalSelfAttention.Workers(pool, Element.self, attention)
         loss = LinearCrossEntropy(maxRows: maxTokens, lmHead: lmHead, pool: pool)
         self.recompute = recompute
         let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
@@ -82,7 +84,8 @@ final class ModelPasses<Element: ActivationElement> {
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
             activations: kept.reduce(stream.byteCount + normalized.byteCount) { $0 + $1.byteCount },
             activationGradients: forwardOnly ? 0 : buffers.byteCount + loss.gradientByteCount, logits: loss.byteCount,
-            workspace: workspace.byteCount + loss.scratchByteCount + rope.byteCount)
+            workspace: workspace.byteCount + attentionWorkers.tiles.byteCount + loss.scratchByteCount
+                + rope.byteCount)
     }
 
     /// Brings the operands up to date with the weights.
@@ -221,7 +224,7 @@ final class ModelPasses<Element: ActivationElement> {
             "token ids beyond a vocabulary of \(vocabulary)")
         roundWeights()
         return BlockContext(
-            config: config, pool: pool, workspace: workspace, rope: rope, cancellation: cancellation,
-            sequences: batch.sequences, length: length, tokenTile: tokenTile)
+            config: config, pool: pool, workspace: workspace, attentionWorkers: attentionWorkers, rope: rope,
+            cancellation: cancellation, sequences: batch.sequences, length: length, tokenTile: tokenTile)
     }
 }

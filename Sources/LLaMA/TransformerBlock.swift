@@ -28,6 +28,7 @@ struct BlockContext {
     let config: LLaMAConfig
     let pool: WorkerPool
     let workspace: Workspace
+    let attentionWorkers: CausalSelfAttention.Workers
     let rope: RoPE
     let cancellation: CancellationFlag?
     /// Sequences in this micro-batch and tokens in each.
@@ -54,6 +55,7 @@ struct BlockContext {
         for width in [config.hiddenSize, config.intermediateSize] {
             arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
         }
+        arena.overlaid { _ = CausalSelfAttention.ForwardScratch<Element>(arena, attention) }
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
@@ -181,18 +183,13 @@ final class TransformerBlock<Element: ActivationElement> {
     private func attend(
         _ saved: BlockActivations<Element>, alongside others: [SideTask<Element>], _ context: BlockContext
     ) throws {
-        let (q, k, v) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         let attention = context.attention
         try context.forEach(
-            context.sequences * attention.heads, phase: "forward: attention", alongside: others
+            attention.taskCount(context.sequences), phase: "forward: attention", alongside: others
         ) { task, arena in
-            let (sequence, head) = task.quotientAndRemainder(dividingBy: attention.heads)
-            let rows = sequence * context.length..<(sequence + 1) * context.length
             attention.forward(
-                head: head, q: q.rows(rows), k: k.rows(rows), v: v.rows(rows),
-                into: saved.attention.matrix.rows(rows),
-                lse: saved.lse.data + task * context.length,
-                arena: arena)
+                task: task, q: saved.query.matrix, k: saved.key.matrix, v: saved.value.matrix,
+                into: saved.attention.matrix, lse: saved.lse.data, context.attentionWorkers, arena: arena)
         }
     }
 
@@ -263,18 +260,13 @@ final class TransformerBlock<Element: ActivationElement> {
             weightGradientTiles(down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens))
             + weightGradientTiles(output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens))
         try context.forEach(
-            context.sequences * attention.keyValueHeads, phase: "backward: attention",
+            attention.taskCount(context.sequences), phase: "backward: attention",
             alongside: gradients + packing(.headProjections, for: .backward)
         ) { task, arena in
-            let (sequence, group) = task.quotientAndRemainder(dividingBy: attention.keyValueHeads)
-            let rows = sequence * context.length..<(sequence + 1) * context.length
             attention.backward(
-                group: group, q: saved.query.matrix.rows(rows), k: saved.key.matrix.rows(rows),
-                v: saved.value.matrix.rows(rows), output: saved.attention.matrix.rows(rows),
-                doutput: buffers.attention.matrix.rows(rows),
-                lse: { head in
-                    UnsafePointer(saved.lse.data + (sequence * attention.heads + head) * context.length)
-                }, arena: arena)
+                task: task, q: saved.query.matrix, k: saved.key.matrix, v: saved.value.matrix,
+                output: saved.attention.matrix, doutput: buffers.attention.matrix, lse: saved.lse.data,
+                context.attentionWorkers, arena: arena)
         }
     }
 

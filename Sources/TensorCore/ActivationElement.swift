@@ -17,6 +17,8 @@ public protocol ActivationElement: TensorElement {
     static func packedCount(rows: Int, columns: Int) -> Int
     /// Packs `values`, or whole panels of 64 columns of them, into `storage`.
     static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
+    /// Stores 16 elements of each of two rows of `Panels`, an even one that begins at `row` and the next.
+    static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Self>, column: Int)
     /// Whether weights are packed for each pass, not once a step.
     static var packsForEachPass: Bool { get }
     /// `values` as a right operand that is not packed.
@@ -68,7 +70,7 @@ extension ActivationElement {
 }
 
 /// The columns of a panel of a packed operand.
-let packedPanel = 64
+@usableFromInline let packedPanel = 64
 
 extension Float: ActivationElement {
     @inlinable
@@ -78,6 +80,12 @@ extension Float: ActivationElement {
     public static func round(_ values: Matrix<Float>, storage: Matrix<Float>) {}
 
     public static func operand(_ values: Operand<Float>) -> Operand<Float> { values }
+
+    @inlinable @inline(__always)
+    public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Float>, column: Int) {
+        store(even, row + column)
+        store(odd, row + packedPanel + column)
+    }
 }
 
 /// Copies rows of equal length, rounding where the target holds less.

@@ -1,3 +1,5 @@
+import CVector
+
 /// bfloat16: the upper half of a float32 (8 exponent bits, 8 significant bits).
 ///
 /// Storage and operand format only. Conversion from float32 rounds to nearest, ties to even; NaN stays
@@ -33,5 +35,13 @@ public struct BFloat16: TensorElement, Equatable {
     @inlinable @inline(__always)
     public static func store(_ lanes: Lanes, _ pointer: UnsafeMutablePointer<BFloat16>) {
         UnsafeMutableRawPointer(pointer).storeBytes(of: lanes.bfloat16Bits, as: SIMD16<UInt16>.self)
+    }
+}
+
+extension BFloat16 {
+    @inlinable @inline(__always)
+    public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<BFloat16>, column: Int) {
+        UnsafeMutableRawPointer(row + 2 * column).storeBytes(
+            of: cosmos_interleave_bfloat16(even, odd), as: SIMD16<UInt32>.self)
     }
 }

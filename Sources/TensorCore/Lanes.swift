@@ -33,6 +33,12 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public func zeroed(where other: Lanes, isBelow bound: Float) -> Lanes { cosmos_zero_below(other, bound, self) }
 
+    /// `first`, `first` + 1 ...
+    @inlinable @inline(__always)
+    public init(indices first: Float) {
+        self = Lanes(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + first
+    }
+
     @inlinable @inline(__always)
     public func larger(_ other: Lanes) -> Lanes { cosmos_max(self, other) }
 
@@ -46,13 +52,12 @@ extension SIMD16 where Scalar == Float {
     }
 
     @inlinable @inline(__always)
-    public var laneMax: Float {
-        let a = pointwiseMax(lowHalf, highHalf)
-        let b = pointwiseMax(a.lowHalf, a.highHalf)
-        let c = pointwiseMax(b.lowHalf, b.highHalf)
-        return Swift.max(c.x, c.y)
-    }
+    public var laneMax: Float { cosmos_lane_max(self) }
 }
+
+/// Replaces sixteen rows of lanes by their transpose.
+@inlinable @inline(__always)
+public func transpose(_ rows: UnsafeMutablePointer<Lanes>) { cosmos_transpose(rows) }
 
 /// Calls `body(offset, count)` for consecutive runs of lanes over `n` elements: `count` is 16, but
 /// for the last run, which has what is left.

@@ -41,7 +41,7 @@ struct BFloat16ModelTests {
     }
 
     /// The same bits for any number of workers, run after run; shapes that fill no block.
-    @Test(arguments: [0, 2, 4].map { ReferenceTests.shapes[$0] }) func determinism(
+    @Test(arguments: [0, 2, 4, 5].map { ReferenceTests.shapes[$0] }) func determinism(
         _ shape: ReferenceTests.Shape
     ) throws {
         let (tokens, targets) = ReferenceTests.batch(shape)

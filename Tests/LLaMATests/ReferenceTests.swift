@@ -48,6 +48,9 @@ import Testing
             "every product in several tiles", hidden: 16, intermediate: 1100, layers: 2, heads: 2, keyValueHeads: 1,
             vocabulary: 4500, sequences: 2, length: 140),
         Shape(
+            "three parts of a head, the last of them short", hidden: 8, intermediate: 3, layers: 1, heads: 4,
+            keyValueHeads: 2, vocabulary: 5, sequences: 1, length: 1100),
+        Shape(
             "more columns than one block of the embedding's gradient", hidden: 72, intermediate: 9, layers: 1, heads: 2,
             keyValueHeads: 1, vocabulary: 11, sequences: 1, length: 6),
     ]
@@ -161,7 +164,7 @@ import Testing
     }
 
     /// The same bits for any number of workers, run after run.
-    @Test(arguments: [shapes[0], shapes[2], shapes[4]]) func determinism(_ shape: Shape) throws {
+    @Test(arguments: [shapes[0], shapes[2], shapes[4], shapes[5]]) func determinism(_ shape: Shape) throws {
         let (tokens, targets) = Self.batch(shape)
         let results = try [1, 3, 16, 3].map { threads in
             let model = Self.model(shape, threads: threads)
