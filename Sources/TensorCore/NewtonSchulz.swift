@@ -2,17 +2,17 @@
 /// 2024): replaces the singular values of a matrix by values near 1, without computing any.
 ///
 ///     X <- X / (|X| + eps)                                       |.| is Frobenius's norm
-///     X <- aX + bAX + cA²X,  A = X Xᵀ      `steps` times          (for tall X: A = Xᵀ X on the right)
+///     A = X Xᵀ ;  P = bA + cA² ;  X <- aX + P X      `steps` times          (a tall X is transposed before and after)
 ///
 /// With the usual five steps of (3.4445, -4.7750, 2.0315) singular values end in [0.68, 1.15], those
 /// below about 1/500 of |X| excepted; the polynomial gives up exactness for a steep slope at 0.
 ///
-/// **Numerics.** `fp32` rounds nowhere but in its products, and adds a to the diagonal instead of
-/// adding aX. `bf16` keeps X, A and bA + cA² as bfloat16, each rounded once from sums in float32, as
-/// `torch.optim.Muon` does; it needs a CPU that has instructions for it.
+/// **Numerics.** X, A and P are kept in float32, or in `bf16` each rounded once from sums in float32, as
+/// `torch.optim.Muon` does; that needs a CPU that has instructions for it.
 ///
-/// **Cost.** With p the smaller and q the larger dimension: `steps` (3 p² q + p³) FLOPs, since the
-/// products with the own transpose take half (in bf16, where they are cut into tiles, somewhat more).
+/// **Cost.** With p the smaller and q the larger dimension: `steps` (3 p² q + p³) FLOPs, and somewhat more: of A and A²
+/// only tiles on and above the diagonal are computed, and mirrored. Right operands are packed before each product, so
+/// that no tile copies them.
 public struct NewtonSchulz: Sendable {
     public enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
 
@@ -23,6 +23,7 @@ public struct NewtonSchulz: Sendable {
     /// Added to the norm that the matrix is divided by.
     static let eps: Float = 1e-7
 
+    /// The usual coefficients.
     public static let quintic = SIMD3<Double>(3.4445, -4.7750, 2.0315)
 
     public init(coefficients: SIMD3<Double> = quintic, steps: Int = 5, precision: Precision = .fp32) {
@@ -31,19 +32,17 @@ public struct NewtonSchulz: Sendable {
         self.precision = precision
     }
 
+    /// Scratch for one m x n matrix.
     public enum Scratch {
-        case fp32(gram: Matrix<Float>, polynomial: Matrix<Float>, next: Matrix<Float>)
-        case bf16(BFloat16NewtonSchulz.Scratch)
+        case fp32(NewtonSchulzScratch<Float>)
+        case bf16(NewtonSchulzScratch<BFloat16>)
     }
 
+    /// Takes the scratch for one matrix from `arena`.
     public func scratch(_ arena: Arena, rows: Int, columns: Int) -> Scratch {
-        let order = min(rows, columns)
-        return switch precision {
-        case .fp32:
-            .fp32(
-                gram: arena.matrix(order, order), polynomial: arena.matrix(order, order),
-                next: arena.matrix(rows, columns))
-        case .bf16: .bf16(BFloat16NewtonSchulz.Scratch(arena, rows: rows, columns: columns))
+        switch precision {
+        case .fp32: .fp32(NewtonSchulzScratch(arena, rows, columns))
+        case .bf16: .bf16(NewtonSchulzScratch(arena, rows, columns))
         }
     }
 
@@ -56,36 +55,201 @@ public struct NewtonSchulz: Sendable {
     /// the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of `pool` help.
     public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
         require(x.isContiguous, "Newton-Schulz on a matrix with gaps")
-        switch scratch {
-        case .fp32(let gram, let polynomial, let next):
-            let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)
-            x.apply(on: pool) { $0 / norm }
-            var (current, next) = (x, next)
-            for _ in 0..<steps {
-                step(current, into: next, gram, polynomial, pool)
-                swap(&current, &next)
-            }
-            return current
-        case .bf16(let scratch):
-            BFloat16NewtonSchulz(coefficients: coefficients, steps: steps).orthogonalize(x, scratch, on: pool)
-            return x
+        return switch scratch {
+        case .fp32(let scratch): orthogonalize(x, scratch, pool)
+        case .bf16(let scratch): orthogonalize(x, scratch, pool)
         }
     }
 
-    /// next = (aI + bA + cA²) x.
-    private func step(
-        _ x: Matrix<Float>, into next: Matrix<Float>, _ gram: Matrix<Float>, _ polynomial: Matrix<Float>,
-        _ pool: WorkerPool
-    ) {
-        multiplyByOwnTranspose(x.rows > x.columns ? x.transposed : x.plain, into: gram, on: pool)
-        multiplyByOwnTranspose(gram.plain, into: polynomial, alpha: coefficients.z, on: pool)
-        let b = Lanes(repeating: coefficients.y)
-        polynomial.combine(with: gram, on: pool) { square, gram in gram.multiplyAdd(b, square) }
-        for index in 0..<polynomial.rows { polynomial[index, index] += coefficients.x }
-        if x.rows > x.columns {
-            multiply(x.plain, polynomial.plain, into: next, on: pool)
+    private func orthogonalize<Element: ActivationElement>(
+        _ x: Matrix<Float>, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
+    ) -> Matrix<Float> {
+        let isTall = x.rows > x.columns
+        let (p, q) = (min(x.rows, x.columns), max(x.rows, x.columns))
+        let first = Element.operand(Matrix(x.base, rows: p, columns: q, stride: q), storage: scratch.first)
+        var (current, next) = isTall ? (scratch.second, first) : (first, scratch.second)
+
+        let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)
+        if isTall {
+            forEachSquare(x, pool) { rows, columns in
+                transposeSquare(x, rows, columns, into: current, columns, rows) { $0 / norm }
+            }
         } else {
-            multiply(polynomial.plain, x.plain, into: next, on: pool)
+            x.rowTiles.forEach(on: pool) { rows in
+                x.rows(rows).apply { $0 / norm }
+                Element.round(x.rows(rows), storage: current.rows(rows))
+            }
         }
+        for _ in 0..<steps {
+            step(current, into: next, scratch, pool)
+            swap(&current, &next)
+        }
+        // In float32 nothing is left to convert, and the other buffer is free.
+        let isFloat = Element.self == Float.self
+        let target =
+            isFloat
+            ? Matrix(
+                UnsafeMutableRawPointer((isTall ? next : current).base).assumingMemoryBound(to: Float.self),
+                rows: x.rows, columns: x.columns, stride: x.columns) : x
+        if isTall {
+            forEachSquare(current, pool) { rows, columns in
+                transposeSquare(current, rows, columns, into: target, columns, rows) { $0 }
+            }
+        } else if !isFloat {
+            x.rowTiles.forEach(on: pool) { rows in
+                for row in rows {
+                    forEachLanes(x.columns) { column, count in
+                        let lanes = Element.load(current.row(row) + column, count: count)
+                        Float.store(lanes, x.row(row) + column, count: count)
+                    }
+                }
+            }
+        }
+        return target
+    }
+
+    /// next = aX + (bA + cA²) X.
+    private func step<Element: ActivationElement>(
+        _ x: Matrix<Element>, into next: Matrix<Element>, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
+    ) {
+        let (gram, polynomial) = (scratch.gram, scratch.polynomial)
+        let (a, b, c) = (
+            Lanes(repeating: coefficients.x), Lanes(repeating: coefficients.y), Lanes(repeating: coefficients.z)
+        )
+        forEachPanels(of: x.rows, pool) {
+            scratch.transposedX.columns($0.padded).packTransposed(x.rows($0.real))
+        }
+        symmetricProduct(x, scratch.transposedX, into: gram, pool) { product, _, _, _ in product }
+        forEachPanels(of: gram.columns, pool) { scratch.packedGram.columns($0.padded).pack(gram.columns($0.real)) }
+        symmetricProduct(gram, scratch.packedGram, into: polynomial, pool) { product, row, column, count in
+            Element.load(gram.row(row) + column, count: count).multiplyAdd(b, product * c)
+        }
+        forEachPanels(of: x.columns, pool) { scratch.packedX.columns($0.padded).pack(x.columns($0.real)) }
+
+        let rowTiles = (x.rows + Self.tileRows - 1) / Self.tileRows
+        let columnTiles = (x.columns + tileOrder - 1) / tileOrder
+        pool.forEach(rowTiles * columnTiles) { index, worker in
+            let (rowTile, columnTile) = (index % rowTiles, index / rowTiles)
+            let rows = rowTile * Self.tileRows..<min((rowTile + 1) * Self.tileRows, x.rows)
+            let columns = columnTile * tileOrder..<min((columnTile + 1) * tileOrder, x.columns)
+            let tile = product(polynomial, scratch.packedX, rows, columns, pool, worker)
+            for row in 0..<rows.count {
+                let start = (rows.lowerBound + row) * x.stride + columns.lowerBound
+                forEachLanes(columns.count) { column, count in
+                    let sum = Element.load(x.base + start + column, count: count).multiplyAdd(
+                        a, Float.load(tile.row(row) + column, count: count))
+                    Element.store(sum, next.base + start + column, count: count)
+                }
+            }
+        }
+    }
+
+    /// Of a product with a wide right operand; both of a symmetric one.
+    private static let tileRows = 128
+
+    /// Some rows and columns of a b, in the worker's memory.
+    private func product<Element: ActivationElement>(
+        _ a: Matrix<Element>, _ b: Panels<Element>, _ rows: Range<Int>, _ columns: Range<Int>, _ pool: WorkerPool,
+        _ worker: Int
+    ) -> Matrix<Float> {
+        let tile = Matrix(pool.tile(of: worker), rows: rows.count, columns: columns.count, stride: columns.count)
+        let panels = columns.lowerBound..<rounded(columns.upperBound, to: Panels<Element>.width)
+        multiply(a.rows(rows), b.columns(panels), into: tile, accumulating: false)
+        return tile
+    }
+
+    /// c = f(a b), where both are symmetric; f is elementwise and told where in c its lanes stand.
+    @inline(__always)
+    private func symmetricProduct<Element: ActivationElement>(
+        _ a: Matrix<Element>, _ b: Panels<Element>, into c: Matrix<Element>, _ pool: WorkerPool,
+        _ f: (Lanes, _ row: Int, _ column: Int, _ count: Int) -> Lanes
+    ) {
+        let tiles = (c.rows + Self.tileRows - 1) / Self.tileRows
+        pool.forEach(tiles * (tiles + 1) / 2) { index, worker in
+            var (row, column) = (0, index)
+            while column >= tiles - row {
+                column -= tiles - row
+                row += 1
+            }
+            column += row
+            let rows = row * Self.tileRows..<min((row + 1) * Self.tileRows, c.rows)
+            let columns = column * Self.tileRows..<min((column + 1) * Self.tileRows, c.rows)
+            let tile = product(a, b, rows, columns, pool, worker)
+            for row in 0..<rows.count {
+                forEachLanes(columns.count) { column, count in
+                    let values = f(
+                        Float.load(tile.row(row) + column, count: count), rows.lowerBound + row,
+                        columns.lowerBound + column, count)
+                    Element.store(values, c.row(rows.lowerBound + row) + columns.lowerBound + column, count: count)
+                }
+            }
+            if row == column { return }
+            for first in stride(from: 0, to: rows.count, by: laneCount) {
+                let part = rows.lowerBound + first..<min(rows.lowerBound + first + laneCount, rows.upperBound)
+                transposeSquare(c, part, columns, into: c, columns, part) { $0 }
+            }
+        }
+    }
+
+    private func forEachPanels(
+        of columns: Int, _ pool: WorkerPool, _ body: ((padded: Range<Int>, real: Range<Int>)) -> Void
+    ) {
+        let width = Panels<Float>.width
+        pool.forEach((columns + width - 1) / width) { index, _ in
+            body((index * width..<(index + 1) * width, index * width..<min((index + 1) * width, columns)))
+        }
+    }
+
+    /// Sixteen rows and all columns at a time.
+    private func forEachSquare<Element>(
+        _ x: Matrix<Element>, _ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
+    ) {
+        pool.forEach((x.rows + laneCount - 1) / laneCount) { index, _ in
+            body(index * laneCount..<min((index + 1) * laneCount, x.rows), 0..<x.columns)
+        }
+    }
+
+    /// Up to sixteen rows of x, some columns, through f to y, transposed.
+    @inline(__always)
+    private func transposeSquare<A: TensorElement, B: TensorElement>(
+        _ x: Matrix<A>, _ rows: Range<Int>, _ columns: Range<Int>, into y: Matrix<B>, _ newRows: Range<Int>,
+        _ newColumns: Range<Int>, _ f: (Lanes) -> Lanes
+    ) {
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
+            for first in stride(from: 0, to: columns.count, by: laneCount) {
+                let count = min(laneCount, columns.count - first)
+                for i in 0..<laneCount {
+                    block[i] =
+                        i < rows.count
+                        ? f(A.load(x.row(rows.lowerBound + i) + columns.lowerBound + first, count: count)) : .zero
+                }
+                transpose(block.baseAddress!)
+                for i in 0..<count {
+                    B.store(
+                        block[i], y.row(newRows.lowerBound + first + i) + newColumns.lowerBound, count: rows.count)
+                }
+            }
+        }
+    }
+}
+
+/// Memory of `NewtonSchulz` for one matrix, p x q with p <= q, or its transpose.
+public struct NewtonSchulzScratch<Element: ActivationElement> {
+    /// p x q. In float32 the matrix itself is the first.
+    fileprivate let first, second: Matrix<Element>
+    /// p x p.
+    fileprivate let gram, polynomial: Matrix<Element>
+    /// Right operands, one after another in the same memory: q x p, p x p, p x q.
+    fileprivate let transposedX, packedGram, packedX: Panels<Element>
+
+    init(_ arena: Arena, _ rows: Int, _ columns: Int) {
+        let (p, q) = (min(rows, columns), max(rows, columns))
+        first = arena.matrix(Element.self == Float.self ? 0 : p, q, of: Element.self)
+        second = arena.matrix(p, q, of: Element.self)
+        gram = arena.matrix(p, p, of: Element.self)
+        polynomial = arena.matrix(p, p, of: Element.self)
+        transposedX = arena.overlaid { Panels(arena, rows: q, columns: p) }
+        packedGram = arena.overlaid { Panels(arena, rows: p, columns: p) }
+        packedX = arena.overlaid { Panels(arena, rows: p, columns: q) }
     }
 }

@@ -47,23 +47,12 @@ private func forEachPanel<Element>(
     }
 }
 
-extension BFloat16 {
-    /// c = a b + beta c, as `product(_:_:into:beta:)`, in tiles.
-    public static func product(
-        _ a: Operand<BFloat16>, _ b: Operand<BFloat16>, into c: Matrix<BFloat16>, beta: Float, on pool: WorkerPool
-    ) {
-        forEachTile(of: c, sum: a.columns, on: pool) { rows, columns in
-            product(a.rows(rows), b.columns(columns), into: c.rows(rows).columns(columns), beta: beta)
-        }
-    }
-}
-
 /// c = alpha * a aᵀ + beta * c, as `multiplyByOwnTranspose(_:into:alpha:beta:)`, in tiles: those on and above the
 /// diagonal are computed, and mirrored.
 public func multiplyByOwnTranspose(
     _ a: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0, on pool: WorkerPool
 ) {
-    forEachTileOfUpperTriangle(order: c.rows, sum: a.columns, on: pool) { rows, columns, _ in
+    forEachTileOfUpperTriangle(order: c.rows, sum: a.columns, on: pool) { rows, columns in
         let tile = c.rows(rows).columns(columns)
         guard rows != columns else {
             return multiplyByOwnTranspose(a.rows(rows), into: tile, alpha: alpha, beta: beta)
@@ -89,16 +78,16 @@ func forEachTile<Element>(
 /// The same for the tiles on and above the diagonal of a square matrix.
 func forEachTileOfUpperTriangle(
     order: Int, sum: Int, on pool: WorkerPool,
-    _ body: (_ rows: Range<Int>, _ columns: Range<Int>, _ worker: Int) -> Void
+    _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
 ) {
     let tiles = EvenRanges(order, atMost: isShared(order * order * sum / 2) ? tileOrder : .max)
-    pool.forEach(tiles.count * (tiles.count + 1) / 2) { tile, worker in
+    pool.forEach(tiles.count * (tiles.count + 1) / 2) { tile, _ in
         var (row, column) = (0, tile)
         while column >= tiles.count - row {
             column -= tiles.count - row
             row += 1
         }
-        body(tiles[row], tiles[row + column], worker)
+        body(tiles[row], tiles[row + column])
     }
 }
 
