@@ -5,7 +5,8 @@
 ///     A = X Xᵀ ;  P = bA + cA² ;  X <- aX + P X      `steps` times          (a tall X is transposed before and after)
 ///
 /// With the usual five steps of (3.4445, -4.7750, 2.0315) singular values end in [0.68, 1.15], those
-/// below about 1/500 of |X| excepted; the polynomial gives up exactness for a steep slope at 0.
+/// below about 1/500 of |X| excepted; the polynomial gives up exactness for a steep slope at 0. Polar Express (Amsel,
+/// Persson, Musco, Gower 2025) has a polynomial for each step, the best for what the one before leaves.
 ///
 /// **Numerics.** X, A and P are kept in float32, or in `bf16` each rounded once from sums in float32, as
 /// `torch.optim.Muon` does; that needs a CPU that has instructions for it.
@@ -16,18 +17,43 @@
 public struct NewtonSchulz: Sendable {
     public enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
 
-    public let coefficients: SIMD3<Float>
+    public enum Coefficients: Equatable, Sendable {
+        case quintic
+        case polarExpress
+        /// a, b, c of every step.
+        case fixed(SIMD3<Double>)
+
+        /// a, b, c of a step; the last of several serve all that follow.
+        func callAsFunction(_ step: Int) -> SIMD3<Double> {
+            switch self {
+            case .quintic: Self.usual
+            case .polarExpress: Self.polarExpressSteps[min(step, Self.polarExpressSteps.count - 1)]
+            case .fixed(let coefficients): coefficients
+            }
+        }
+
+        /// Keller Jordan's.
+        public static let usual = SIMD3<Double>(3.4445, -4.7750, 2.0315)
+
+        /// For singular values from 10⁻³ of the norm, with a margin of 2 % for rounding, as modded-nanogpt has them.
+        private static let polarExpressSteps: [SIMD3<Double>] = [
+            SIMD3(8.156554524902461, -22.48329292557795, 15.878769915207462),
+            SIMD3(4.042929935166739, -2.808917465908714, 0.5000178451051316),
+            SIMD3(3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+            SIMD3(3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+            SIMD3(2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+        ]
+
+        /// What a norm is multiplied by, so that no singular value passes 1 by rounding, and what is added to it.
+        fileprivate var norm: (factor: Float, eps: Float) { self == .polarExpress ? (1.02, 1e-6) : (1, 1e-7) }
+    }
+
+    public let coefficients: Coefficients
     public let steps: Int
     public let precision: Precision
 
-    /// Added to the norm that the matrix is divided by.
-    static let eps: Float = 1e-7
-
-    /// The usual coefficients.
-    public static let quintic = SIMD3<Double>(3.4445, -4.7750, 2.0315)
-
-    public init(coefficients: SIMD3<Double> = quintic, steps: Int = 5, precision: Precision = .fp32) {
-        self.coefficients = SIMD3(coefficients)
+    public init(coefficients: Coefficients = .quintic, steps: Int = 5, precision: Precision = .fp32) {
+        self.coefficients = coefficients
         self.steps = steps
         self.precision = precision
     }
@@ -69,7 +95,7 @@ public struct NewtonSchulz: Sendable {
         let first = Element.operand(Matrix(x.base, rows: p, columns: q, stride: q), storage: scratch.first)
         var (current, next) = isTall ? (scratch.second, first) : (first, scratch.second)
 
-        let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) + NewtonSchulz.eps)
+        let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) * coefficients.norm.factor + coefficients.norm.eps)
         if isTall {
             forEachSquare(x, pool) { rows, columns in
                 transposeSquare(x, rows, columns, into: current, columns, rows) { $0 / norm }
@@ -80,8 +106,8 @@ public struct NewtonSchulz: Sendable {
                 Element.round(x.rows(rows), storage: current.rows(rows))
             }
         }
-        for _ in 0..<steps {
-            step(current, into: next, scratch, pool)
+        for index in 0..<steps {
+            step(SIMD3(coefficients(index)), current, into: next, scratch, pool)
             swap(&current, &next)
         }
         // In float32 nothing is left to convert, and the other buffer is free.
@@ -110,7 +136,8 @@ public struct NewtonSchulz: Sendable {
 
     /// next = aX + (bA + cA²) X.
     private func step<Element: ActivationElement>(
-        _ x: Matrix<Element>, into next: Matrix<Element>, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
+        _ coefficients: SIMD3<Float>, _ x: Matrix<Element>, into next: Matrix<Element>,
+        _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) {
         let (gram, polynomial) = (scratch.gram, scratch.polynomial)
         let (a, b, c) = (
