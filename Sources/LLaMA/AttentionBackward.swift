@@ -139,7 +139,7 @@ extension CausalSelfAttention {
         _ tile: BackwardTile<Element>, into transposed: Matrix<Element>, diagonal: Int?, _ keys: Int,
         _ shifts: UnsafePointer<Float>, _ dots: UnsafePointer<Float>
     ) {
-        let scale = Lanes(repeating: scale)
+        let (scale, factor) = (Lanes(repeating: scale), Lanes(repeating: binaryScale))
         let diagonal = diagonal ?? keys
         withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
             for column in stride(from: 0, to: Self.queryTile, by: laneCount) {
@@ -148,7 +148,7 @@ extension CausalSelfAttention {
                 for firstRow in stride(from: 0, to: keys, by: laneCount) {
                     for i in 0..<laneCount {
                         let row = firstRow + i
-                        var p = exp(Float.load(tile.scores.row(row) + column).multiplyAdd(scale, shift))
+                        var p = exp2(Float.load(tile.scores.row(row) + column).multiplyAdd(factor, shift))
                         if row >= diagonal { p = p.zeroed(where: queries, isBelow: Float(row - diagonal)) }
                         let ds = p * (Float.load(tile.dp.row(row) + column) - dots) * scale
                         Element.store(p, tile.p.row(row) + column)

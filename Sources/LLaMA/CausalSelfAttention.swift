@@ -46,6 +46,8 @@ struct CausalSelfAttention {
     private static let partSize = 512
 
     var scale: Float { 1 / Float(headDim).squareRoot() }
+    /// scale log2(e): exponents are to base 2, LSE and maxima too.
+    var binaryScale: Float { scale * 1.442_695_04 }
     var headsPerGroup: Int { heads / keyValueHeads }
     var paddedLength: Int { rounded(length, to: Self.queryTile) }
 
@@ -201,7 +203,7 @@ struct CausalSelfAttention {
             }
         }
 
-        for row in rows { lse[row] = tile.maxima[row - first] + log(tile.denominators[row - first]) }
+        for row in rows { lse[row] = tile.maxima[row - first] + log2(tile.denominators[row - first]) }
         for row in rows {
             let i = row - first
             for panel in panels {
@@ -213,7 +215,7 @@ struct CausalSelfAttention {
         }
     }
 
-    /// p_j = exp(scale s_j - max), where the maximum is that of all of row i so far; adds to the row's denominator.
+    /// p_j = 2^(scale log2(e) s_j - max), where the maximum is that of all of row i so far; adds to the row's denominator.
     /// Returns by how much what came before is too large.
     @inline(__always)
     private func exponentials<Element: ActivationElement>(
@@ -231,14 +233,14 @@ struct CausalSelfAttention {
             d = d.larger(Float.load(scores + j + 48))
             j &+= 64
         }
-        let largest = max(tile.maxima[i], a.larger(b).larger(c.larger(d)).laneMax * scale)
-        let (factor, shift) = (Lanes(repeating: scale), Lanes(repeating: -largest))
+        let largest = max(tile.maxima[i], a.larger(b).larger(c.larger(d)).laneMax * binaryScale)
+        let (factor, shift) = (Lanes(repeating: binaryScale), Lanes(repeating: -largest))
         var (sums, others) = (Lanes.zero, Lanes.zero)
         j = 0
         while j < count {
             let (e, f) = (
-                exp(Float.load(scores + j).multiplyAdd(factor, shift)),
-                exp(Float.load(scores + j + 16).multiplyAdd(factor, shift))
+                exp2(Float.load(scores + j).multiplyAdd(factor, shift)),
+                exp2(Float.load(scores + j + 16).multiplyAdd(factor, shift))
             )
             Element.store(e, p + j)
             Element.store(f, p + j + 16)
@@ -247,7 +249,7 @@ struct CausalSelfAttention {
             j &+= 32
         }
         sums += others
-        let correction = exp(Lanes(repeating: tile.maxima[i] - largest))
+        let correction = exp2(Lanes(repeating: tile.maxima[i] - largest))
         tile.denominators[i] = tile.denominators[i] * correction[0] + sums.laneSum
         tile.maxima[i] = largest
         return correction

@@ -87,6 +87,8 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
 
 /// c = a b, or with `accumulating` c += a b, in float32 on the calling thread. a and c have no gaps between their rows;
 /// a has as many columns, and c, as b has rows and columns that are not padding.
+@_specialize(where Element == Float)
+@_specialize(where Element == BFloat16)
 public func multiply<Element: ActivationElement>(
     _ a: Matrix<Element>, _ b: Panels<Element>, into c: Matrix<Float>, accumulating: Bool
 ) {

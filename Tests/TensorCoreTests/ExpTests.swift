@@ -19,6 +19,25 @@ import Testing
         #expect(worst < 2.5e-7, "largest relative error \(worst)")
     }
 
+    @Test func base2() {
+        var worst = 0.0
+        var x: Float = -125.9
+        while x < 20 {
+            let lanes = Lanes((0..<16).map { x + Float($0) * 0.0011 })
+            let results = TensorCore.exp2(lanes)
+            for lane in 0..<16 {
+                let exact = Foundation.exp2(Double(lanes[lane]))
+                worst = max(worst, abs(Double(results[lane]) - exact) / exact)
+            }
+            x += 0.0173
+        }
+        #expect(worst < 2.5e-7, "largest relative error \(worst)")
+        let edges = TensorCore.exp2(
+            Lanes([0, -0.0, -126.1, -1e30, -.infinity, .nan] + [Float](repeating: 3, count: 10)))
+        #expect(edges[0] == 1 && edges[1] == 1 && edges[2] == 0 && edges[3] == 0 && edges[4] == 0)
+        #expect(edges[5].isNaN && edges[6] == 8)
+    }
+
     @Test func edges() {
         let x = Lanes([
             0, -0.0, 1, -1, -87, -88, -1e30, -.infinity, 88, 1e30, .infinity, .nan, 1e-40, -1e-40, 0.5, -0.5,
