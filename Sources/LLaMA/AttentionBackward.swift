@@ -148,7 +148,7 @@ extension CausalSelfAttention {
                 for firstRow in stride(from: 0, to: keys, by: laneCount) {
                     for i in 0..<laneCount {
                         let row = firstRow + i
-                        var p = exp2(Float.load(tile.scores.row(row) + column).multiplyAdd(factor, shift))
+                        var p = exp2(Float.load(tile.scores.row(row) + column) * factor + shift)
                         if row >= diagonal { p = p.zeroed(where: queries, isBelow: Float(row - diagonal)) }
                         let ds = p * (Float.load(tile.dp.row(row) + column) - dots) * scale
                         Element.store(p, tile.p.row(row) + column)

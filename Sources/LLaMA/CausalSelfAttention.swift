@@ -235,12 +235,13 @@ struct CausalSelfAttention {
         }
         let largest = max(tile.maxima[i], a.larger(b).larger(c.larger(d)).laneMax * binaryScale)
         let (factor, shift) = (Lanes(repeating: binaryScale), Lanes(repeating: -largest))
+        // Rounded twice, so that the largest score's exponent is 0 however large it is.
         var (sums, others) = (Lanes.zero, Lanes.zero)
         j = 0
         while j < count {
             let (e, f) = (
-                exp2(Float.load(scores + j).multiplyAdd(factor, shift)),
-                exp2(Float.load(scores + j + 16).multiplyAdd(factor, shift))
+                exp2(Float.load(scores + j) * factor + shift),
+                exp2(Float.load(scores + j + 16) * factor + shift)
             )
             Element.store(e, p + j)
             Element.store(f, p + j + 16)

@@ -1,5 +1,3 @@
-import CVector
-
 /// bfloat16: the upper half of a float32 (8 exponent bits, 8 significant bits).
 ///
 /// Storage and operand format only. Conversion from float32 rounds to nearest, ties to even; NaN stays
@@ -42,6 +40,6 @@ extension BFloat16 {
     @inlinable @inline(__always)
     public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<BFloat16>, column: Int) {
         UnsafeMutableRawPointer(row + 2 * column).storeBytes(
-            of: cosmos_interleave_bfloat16(even, odd), as: SIMD16<UInt32>.self)
+            of: even.interleavedBFloat16Bits(with: odd), as: SIMD16<UInt32>.self)
     }
 }

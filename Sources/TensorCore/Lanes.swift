@@ -21,6 +21,10 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public var bfloat16Bits: SIMD16<UInt16> { cosmos_round_to_bfloat16(self) }
 
+    /// Each lane as the bits of a `BFloat16`, followed by that of the other.
+    @inlinable @inline(__always)
+    public func interleavedBFloat16Bits(with odd: Lanes) -> SIMD16<UInt32> { cosmos_interleave_bfloat16(self, odd) }
+
     /// `self * b + c`, rounded once where this build has fused multiply-add and twice where not.
     @inlinable @inline(__always)
     public func multiplyAdd(_ b: Lanes, _ c: Lanes) -> Lanes { cosmos_multiply_add(self, b, c) }
