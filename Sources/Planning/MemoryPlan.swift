@@ -44,7 +44,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
     /// For each worker, measured: packed matrices of OpenBLAS (its buffers are far larger, but only
     /// that much of them is touched), a stack, the allocator's own.
     private static let bytesPerWorker = 4 << 20
-    /// Gradients and states that are received and sent, and MPI's own; measured.
+    /// An estimate of what receives and sends gradients and states, and of MPI's own.
     private static let exchangeBytes = 32 << 20
     /// What the libraries touch when they are first used, after the program has started.
     private static let laterProgramBytes = 8 << 20

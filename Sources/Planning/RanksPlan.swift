@@ -15,7 +15,7 @@ public struct RanksPlan: Codable, Equatable, Sendable {
     /// How much faster than one rank, over their number; nil where no speed was measured.
     public internal(set) var efficiency: Double?
 
-    /// What remains of a network's rate for gradients and weights; measured over TCP, which `docs/scaling.md` gives.
+    /// What remains of a network's rate for gradients and weights: an estimate, `docs/results/cluster.md` has what was seen.
     private static let usableShare = 0.85
 
     public init(_ configuration: RunConfiguration, count: Int, gigabitsPerSecond: Double) throws {
