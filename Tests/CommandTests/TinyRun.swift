@@ -57,3 +57,24 @@ func waitForRows(_ rows: Int, of run: String, in folder: URL) {
         usleep(5000)
     }
 }
+
+/// Data and `run.cfg` in `folder`.
+func prepare(_ folder: URL, steps: Int = 40, batchSize: Int = 8) throws {
+    try TinyRun(steps: steps, batchSize: batchSize, tokens: 8_001, checkpointEvery: 7).write(to: folder)
+}
+
+func train(_ arguments: String..., in folder: URL) throws -> FinishedCommand {
+    try run(program, ["--config", "run.cfg"] + arguments, in: folder)
+}
+
+/// What a run ends in: the log without times, the weights, the optimizer's state.
+func results(_ run: String, in folder: URL) throws -> [Data] {
+    let log = try String(contentsOf: folder.appending(path: "\(run)/log.csv"), encoding: .utf8)
+    let columns = log.split(separator: "\n").map { line in
+        line.split(separator: ",", omittingEmptySubsequences: false).prefix(7).joined(separator: ",")
+    }
+    return [Data(columns.joined(separator: "\n").utf8)]
+        + (try ["model", "optimizer"].map {
+            try Data(contentsOf: folder.appending(path: "\(run)/checkpoints/latest/\($0).safetensors"))
+        })
+}
