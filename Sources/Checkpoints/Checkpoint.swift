@@ -58,7 +58,9 @@ public struct Checkpoint: Sendable {
     }
 
     /// Writes a checkpoint, replacing one of the same path.
-    static func write(_ contents: Contents, to path: String, progress: ProgressBar?) throws -> Checkpoint {
+    static func write(
+        _ contents: Contents, to path: String, on pool: WorkerPool, progress: ProgressBar?
+    ) throws -> Checkpoint {
         try AtomicFile.writeFolder(path) { folder in
             var manifest: [String: FileSummary] = [:]
             func write(_ data: Data, _ name: String) throws {
@@ -67,10 +69,10 @@ public struct Checkpoint: Sendable {
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
             manifest["model.safetensors"] = try SafeTensors.write(
                 contents.parameters.map { NamedTensor($0.name, $0.weight) }, to: "\(folder)/model.safetensors",
-                progress: progress)
+                on: pool, progress: progress)
             for (name, bytes) in try (contents.tokenizer?.files ?? []) + contents.records { try write(bytes, name) }
             manifest["optimizer.safetensors"] = try SafeTensors.write(
-                contents.optimizerTensors, to: "\(folder)/optimizer.safetensors", progress: progress,
+                contents.optimizerTensors, to: "\(folder)/optimizer.safetensors", on: pool, progress: progress,
                 reading: contents.readOptimizerTensor)
             try write(JSONFile.encode(contents.state), "trainer.json")
             try write(JSONFile.encode(manifest), manifestName)
@@ -86,13 +88,13 @@ public struct Checkpoint: Sendable {
     /// Opens a checkpoint and compares every file that `isWanted` names with the manifest. Throws `UserError` where
     /// it is damaged, incomplete, cannot be read, or is not of `step`.
     public init(
-        verifying path: String, step: Int? = nil, status: StatusLine = StatusLine(),
-        _ isWanted: (String) -> Bool = { _ in true }
+        verifying path: String, step: Int? = nil, on pool: WorkerPool = WorkerPool(threads: 1),
+        status: StatusLine = StatusLine(), _ isWanted: (String) -> Bool = { _ in true }
     ) throws {
         guard RegularFile.exists("\(path)/\(Self.manifestName)") else {
             throw Self.damaged(path, "\(Self.manifestName) is missing")
         }
-        try Self.verify(path, status: status, isWanted)
+        try Self.verify(path, on: pool, status: status, isWanted)
         let state: TrainerState = try JSONFile.read(path: "\(path)/trainer.json")
         if let problem = state.problem { throw Self.damaged(path, "trainer.json: \(problem)") }
         if let step, step != state.step {
@@ -108,7 +110,9 @@ public struct Checkpoint: Sendable {
     }
 
     /// Compares the files that `isWanted` names with the manifest.
-    static func verify(_ path: String, status: StatusLine = StatusLine(), _ isWanted: (String) -> Bool) throws {
+    static func verify(
+        _ path: String, on pool: WorkerPool, status: StatusLine = StatusLine(), _ isWanted: (String) -> Bool
+    ) throws {
         func damaged(_ what: String) -> UserError { Self.damaged(path, what) }
         let manifest: [String: FileSummary] = try JSONFile.read(path: "\(path)/\(manifestName)")
         for name in ["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]
@@ -127,14 +131,14 @@ public struct Checkpoint: Sendable {
             "checking \(path)", total: files.reduce(0) { $0 + $1.value.bytes }, unit: .bytes, line: status)
         defer { bar.finish() }
         for (name, summary) in files {
-            guard try FileSummary(of: "\(path)/\(name)", progress: bar) == summary else {
+            guard try FileSummary(of: "\(path)/\(name)", on: pool, progress: bar) == summary else {
                 throw damaged("the contents of \(name) have changed (CRC-32)")
             }
         }
     }
 
     /// Reads the weights. Throws where the checkpoint's model differs from `config` in anything.
-    public func loadWeights(into parameters: [Parameter], config: LLaMAConfig) throws {
+    public func loadWeights(into parameters: [Parameter], config: LLaMAConfig, on pool: WorkerPool) throws {
         let stored = try HuggingFaceConfig.read("\(path)/config.json")
         let differences = HuggingFaceConfig.differences(stored: stored, given: config)
         guard differences.isEmpty else {
@@ -142,7 +146,7 @@ public struct Checkpoint: Sendable {
                 .usage, "\(path) holds another model: " + differences.joined(separator: ", "),
                 hint: "resume with the configuration that the run was started with (config.resolved.cfg)")
         }
-        try Self.load(parameters.map { NamedTensor($0.name, $0.weight) }, from: "\(path)/model.safetensors")
+        try Self.load(parameters.map { NamedTensor($0.name, $0.weight) }, from: "\(path)/model.safetensors", on: pool)
     }
 
     /// Reads some elements of a tensor of the file, from a number on.
@@ -151,7 +155,8 @@ public struct Checkpoint: Sendable {
     /// Reads the optimizer's tensors. Throws where the checkpoint is of another optimizer or its state
     /// has other tensors. `take`: what becomes of each one, by its place, where they lie elsewhere.
     package func loadOptimizer(
-        _ name: String, into tensors: [NamedTensor], _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
+        _ name: String, into tensors: [NamedTensor], on pool: WorkerPool,
+        _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
     ) throws {
         let hint = "--reset-optimizer keeps the weights and starts the optimizer's state from zero"
         guard state.optimizer.name == name else {
@@ -160,7 +165,7 @@ public struct Checkpoint: Sendable {
                 hint: hint)
         }
         do {
-            try Self.load(tensors, from: "\(path)/optimizer.safetensors", take)
+            try Self.load(tensors, from: "\(path)/optimizer.safetensors", on: pool, take)
         } catch let error as UserError where error.kind == .data {
             throw UserError(.usage, error.message, hint: hint)
         }
@@ -169,7 +174,8 @@ public struct Checkpoint: Sendable {
     /// Reads exactly these tensors: none may be missing, of another shape, or left over. All are checked
     /// before the first is read.
     static func load(
-        _ tensors: [NamedTensor], from path: String, _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
+        _ tensors: [NamedTensor], from path: String, on pool: WorkerPool,
+        _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil
     ) throws {
         let file = try SafeTensorsFile(path: path)
         for tensor in tensors { try file.check(tensor.name, shape: tensor.tensor.shape) }
@@ -183,9 +189,12 @@ public struct Checkpoint: Sendable {
                 hint: "the file belongs to another one")
         }
         for (place, tensor) in tensors.enumerated() {
+            guard let take else {
+                try file.read(tensor.name, into: tensor.tensor, on: pool)
+                continue
+            }
             let entry = try file.entry(tensor.name)
-            let read: Reader = { try file.read(entry, from: $0, into: $1) }
-            if let take { try take(place, read) } else { try read(0, tensor.tensor.elements) }
+            try take(place) { try file.read(entry, from: $0, into: $1) }
         }
     }
 }

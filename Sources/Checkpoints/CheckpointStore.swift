@@ -11,8 +11,12 @@ import TensorCore
 ///     latest                a link to the newest for other programs; what is read here goes by the steps
 public struct CheckpointStore: Sendable {
     public let folder: String
+    /// Shares out checksums.
+    private let pool: WorkerPool
 
-    public init(folder: String) { self.folder = folder }
+    public init(folder: String, pool: WorkerPool = WorkerPool(threads: 1)) {
+        (self.folder, self.pool) = (folder, pool)
+    }
 
     public func path(step: Int) -> String { folder + "/" + Self.name(step: step) }
     package func asidePath(step: Int) -> String { folder + "/" + Self.name(step: step, "aside-") }
@@ -59,7 +63,7 @@ public struct CheckpointStore: Sendable {
         let bar = ProgressBar(
             "saving \(folderAndName(of: path).name)", total: contents.byteCount, unit: .bytes, line: status)
         defer { bar.finish() }
-        return try Checkpoint.write(contents, to: path, progress: bar)
+        return try Checkpoint.write(contents, to: path, on: pool, progress: bar)
     }
 
     /// Deletes all but the newest `keep` checkpoints of those up to `step`, and but those that `isSpared` names.
@@ -78,7 +82,7 @@ public struct CheckpointStore: Sendable {
         var failure: UserError?
         for step in try steps().reversed() {
             do {
-                return try Checkpoint(verifying: path(step: step), step: step, status: status, isWanted)
+                return try Checkpoint(verifying: path(step: step), step: step, on: pool, status: status, isWanted)
             } catch let error as UserError where error.kind != .usage {
                 warn("\(error.message); trying the one before")
                 failure = failure ?? error
@@ -95,7 +99,7 @@ public struct CheckpointStore: Sendable {
     /// The checkpoint of a step that the user chose, one that was set aside included.
     package func checkpoint(step: Int, status: StatusLine) throws -> Checkpoint {
         for path in [path(step: step), asidePath(step: step)] where access(path, F_OK) == 0 {
-            return try Checkpoint(verifying: path, step: step, status: status)
+            return try Checkpoint(verifying: path, step: step, on: pool, status: status)
         }
         let steps = try steps().map(String.init).joined(separator: ", ")
         throw UserError(
@@ -139,7 +143,7 @@ public struct CheckpointStore: Sendable {
         func manifest(_ folder: String) -> Data? {
             FileManager.default.contents(atPath: "\(folder)/\(Checkpoint.manifestName)")
         }
-        if let copy = try? Checkpoint(verifying: latest, status: status) {
+        if let copy = try? Checkpoint(verifying: latest, on: pool, status: status) {
             let step = copy.state.step
             if access(path(step: step), F_OK) != 0 {
                 try move(latest, to: path(step: step))

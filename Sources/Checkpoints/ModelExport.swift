@@ -21,7 +21,8 @@ extension ModelFolder {
             throw UserError(.usage, "\(folder) is already there", hint: "give --output a folder that does not exist")
         }
         let tokenizer = try loadTokenizer()
-        let model = try loadModel(pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
+        let pool = WorkerPool()
+        let model = try loadModel(pool: pool, microBatchSize: 1, sequenceLength: 1)
         let weights = model.parameters.map { NamedTensor($0.name, $0.weight) }
         let bar = ProgressBar(
             "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)
@@ -29,7 +30,8 @@ extension ModelFolder {
         return try AtomicFile.writeFolder(folder) { temporary in
             let file: FileSummary
             do {
-                file = try SafeTensors.write(weights, as: dtype, to: temporary + "/model.safetensors", progress: bar)
+                file = try SafeTensors.write(
+                    weights, as: dtype, to: temporary + "/model.safetensors", on: pool, progress: bar)
             } catch let error as UserError where error.kind == .data {
                 let source = path + "/model.safetensors"
                 throw UserError(

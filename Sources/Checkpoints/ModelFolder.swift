@@ -15,11 +15,11 @@ public struct ModelFolder: Sendable {
     /// Whether the files have been compared with the checkpoint's manifest.
     private let isVerified: Bool
 
-    /// Finds the model; `path` may be the folder of a run.
-    public init(_ path: String) throws {
+    /// Finds the model; `path` may be the folder of a run, whose checkpoint the workers of `pool` check.
+    public init(_ path: String, pool: WorkerPool = WorkerPool(threads: 1)) throws {
         if path.isEmpty { throw UserError.system("open", path, code: ENOENT) }
         let path = path.withoutTrailingSlashes
-        let checkpoint = try Self.checkpoints(path)?.newestGood(Self.isOfModel) {
+        let checkpoint = try Self.checkpoints(path, pool)?.newestGood(Self.isOfModel) {
             StatusLine().print("warning: \($0)")
         }
         isVerified = checkpoint != nil
@@ -45,10 +45,10 @@ public struct ModelFolder: Sendable {
 
     /// The checkpoints whose newest is meant: a run's, or those beside `latest`, which may be an old copy, or point at an
     /// older one where a process was killed.
-    private static func checkpoints(_ path: String) -> CheckpointStore? {
-        if RunFolder.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints") }
+    private static func checkpoints(_ path: String, _ pool: WorkerPool) -> CheckpointStore? {
+        if RunFolder.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints", pool: pool) }
         let (folder, name) = folderAndName(of: path)
-        return name == "latest" ? CheckpointStore(folder: folder) : nil
+        return name == "latest" ? CheckpointStore(folder: folder, pool: pool) : nil
     }
 
     private static func isOfModel(_ name: String) -> Bool { name != "optimizer.safetensors" }
@@ -92,9 +92,9 @@ public struct ModelFolder: Sendable {
     /// model must be as its manifest says.
     public func loadWeights(into model: LLaMA) throws {
         if !isVerified, RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
-            try Checkpoint.verify(path, Self.isOfModel)
+            try Checkpoint.verify(path, on: model.pool, Self.isOfModel)
         }
-        try ModelWeights(folder: path).load(into: model.parameters)
+        try ModelWeights(folder: path).load(into: model.parameters, on: model.pool)
         if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }, on: model.pool) {
             throw UserError(
                 .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")

@@ -6,6 +6,7 @@
 // one. With `tie_word_embeddings` the lm_head is the embedding and there is no `lm_head.weight`.
 
 import Configuration
+import Glibc
 import TensorCore
 
 /// The type of activations and of the operands of matrix products.
@@ -102,7 +103,7 @@ public final class LLaMA {
         }
         pool.forEach(parts.count, phase: "gradients to zero") { index, _ in
             let (gradient, range) = parts[index]
-            (gradient.data + range.lowerBound).update(repeating: 0, count: range.count)
+            memset(gradient.data + range.lowerBound, 0, 4 * range.count)
         }
     }
 

@@ -1,6 +1,7 @@
 import Console
 import Files
 import Glibc
+import TensorCore
 import TokenData
 
 public struct FileSummary: Codable, Equatable, Sendable {
@@ -9,24 +10,37 @@ public struct FileSummary: Codable, Equatable, Sendable {
 
     init(bytes: Int, crc32: UInt32) { (self.bytes, self.crc32) = (bytes, crc32) }
 
-    static let chunkBytes = 1 << 20
-
     package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> FileSummary {
         try AtomicFile.write(bytes, to: path)
-        return FileSummary(bytes: bytes.count, crc32: TokenData.crc32(bytes, continuing: 0))
+        return FileSummary(bytes: bytes.count, crc32: TokenData.crc32(bytes))
     }
 
-    package init(of path: String, progress: ProgressBar?) throws {
+    package init(of path: String, on pool: WorkerPool, progress: ProgressBar?) throws {
         let file = try RegularFile(path)
-        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunkBytes, alignment: 64)
-        defer { chunk.deallocate() }
-        var crc = UInt32(0)
-        for start in stride(from: 0, to: file.size, by: Self.chunkBytes) {
-            let part = UnsafeMutableRawBufferPointer(rebasing: chunk[..<min(Self.chunkBytes, file.size - start)])
-            try file.read(at: start, into: part)
-            crc = TokenData.crc32(UnsafeRawBufferPointer(part), continuing: crc)
+        let size = min(file.size, 1 << 18)
+        let buffers = UnsafeMutableRawBufferPointer.allocate(byteCount: pool.workerCount * size, alignment: 64)
+        defer { buffers.deallocate() }
+        let crc = try Self.crc32(of: file.size, partSize: 1 << 18, on: pool) { range, worker in
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffers[(worker * size)...].prefix(range.count))
+            try file.read(at: range.lowerBound, into: part)
             progress?.advance(by: part.count)
+            return UnsafeRawBufferPointer(part)
         }
         self.init(bytes: file.size, crc32: crc)
+    }
+
+    /// The CRC-32 of so many bytes, which all workers share part by part.
+    static func crc32(
+        of count: Int, partSize: Int, on pool: WorkerPool,
+        _ bytes: (_ range: Range<Int>, _ worker: Int) throws -> UnsafeRawBufferPointer
+    ) throws -> UInt32 {
+        let parts = ranges(of: count, size: partSize)
+        var sums = [UInt32](repeating: 0, count: parts.count)
+        try sums.withUnsafeMutableBufferPointer { sums in
+            try pool.forEach(parts.count, phase: "checksum", cancellation: nil) { index, worker in
+                sums[index] = TokenData.crc32(try bytes(parts[index], worker))
+            }
+        }
+        return zip(sums, parts).reduce(0) { TokenData.crc32($0, followedBy: $1.0, count: $1.1.count) }
     }
 }

@@ -65,7 +65,7 @@ package struct ModelWeights {
 
     /// Fills exactly these parameters: none may be missing, of another shape or type, and nothing may be
     /// left over but what has no influence.
-    package func load(into parameters: [Parameter]) throws {
+    package func load(into parameters: [Parameter], on pool: WorkerPool) throws {
         let names = Set(parameters.map(\.name))
         for parameter in parameters {
             guard let file = files[parameter.name] else { throw missing(parameter.name) }
@@ -74,27 +74,29 @@ package struct ModelWeights {
         for (name, file) in files.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
             // Old versions stored the rotary frequencies, which follow from the configuration.
             if name.hasSuffix(".rotary_emb.inv_freq") { continue }
-            if name == Self.head, try isTied(file) { continue }
+            if name == Self.head, try isTied(file, pool) { continue }
             throw UserError(
                 .data, "\(file.path): tensor \(name) has no place in this model",
                 hint: name.hasSuffix(".bias")
                     ? "models with biases are not supported"
                     : "the file belongs to a model of another architecture or with more layers than config.json says")
         }
-        for parameter in parameters { try files[parameter.name]?.read(parameter.name, into: parameter.weight) }
+        for parameter in parameters {
+            try files[parameter.name]?.read(parameter.name, into: parameter.weight, on: pool)
+        }
     }
 
     private static let embedding = "model.embed_tokens.weight"
     private static let head = "lm_head.weight"
 
     /// Whether the head that a tied model has in its file beside the embedding is the same matrix.
-    private func isTied(_ file: SafeTensorsFile) throws -> Bool {
+    private func isTied(_ file: SafeTensorsFile, _ pool: WorkerPool) throws -> Bool {
         guard let embedding = files[Self.embedding] else { return false }
         let shapes = try (embedding.entry(Self.embedding).shape, file.entry(Self.head).shape)
         guard shapes.0 == shapes.1 else { return false }
         let (first, second) = (Tensor<Float>(shapes.0), Tensor<Float>(shapes.1))
-        try embedding.read(Self.embedding, into: first)
-        try file.read(Self.head, into: second)
+        try embedding.read(Self.embedding, into: first, on: pool)
+        try file.read(Self.head, into: second, on: pool)
         guard memcmp(first.data, second.data, first.byteCount) == 0 else {
             throw UserError(
                 .data, "\(file.path): tensor \(Self.head) is not the embedding, though tie_word_embeddings is true",

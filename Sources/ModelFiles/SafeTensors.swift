@@ -45,27 +45,32 @@ public enum SafeTensors {
     /// The largest header that is believed; the reference implementation has the same limit.
     static let maxHeaderBytes = 100_000_000
 
+    /// The most elements of a tensor that are written at a time: few enough that the write finds them in the cache.
+    public static let elementsAtOnce = 1 << 20
+
     /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16. `read` gives
-    /// some elements of a tensor, by its place, that lies elsewhere.
+    /// some elements of a tensor, by its place, that lies elsewhere. The workers of `pool` share the checksum.
     @discardableResult
     public static func write(
-        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String, progress: ProgressBar? = nil,
+        _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String,
+        on pool: WorkerPool = WorkerPool(threads: 1), progress: ProgressBar? = nil,
         reading read: ((_ tensor: Int, Range<Int>) throws -> UnsafeMutableBufferPointer<Float>)? = nil
     ) throws -> FileSummary {
         require(dtype == .f32 || dtype == .bf16, "writing tensors as \(dtype.rawValue)")
         let file = try AtomicFile(path: path)
         var crc: UInt32 = 0
         func append(_ bytes: UnsafeRawBufferPointer) throws {
-            crc = TokenData.crc32(bytes, continuing: crc)
+            let part = try FileSummary.crc32(of: bytes.count, partSize: 1 << 16, on: pool) { range, _ in
+                UnsafeRawBufferPointer(rebasing: bytes[range])
+            }
+            crc = TokenData.crc32(crc, followedBy: part, count: bytes.count)
             try file.write(bytes)
         }
         let header = try header(of: tensors, dtype)
         try withUnsafeBytes(of: UInt64(header.count).littleEndian) { try append($0) }
         try header.withUnsafeBytes { try append($0) }
         for (place, (name, tensor)) in tensors.map({ ($0.name, $0.tensor) }).enumerated() {
-            // By chunks, so that the checksum and the write find them in the cache.
-            for start in stride(from: 0, to: tensor.count, by: FileSummary.chunkBytes / 4) {
-                let range = start..<min(start + FileSummary.chunkBytes / 4, tensor.count)
+            for range in ranges(of: tensor.count, size: elementsAtOnce) {
                 let part = try read?(place, range) ?? UnsafeMutableBufferPointer(rebasing: tensor.elements[range])
                 if dtype == .bf16 {
                     let rounded = part.map { BFloat16($0) }
@@ -74,7 +79,7 @@ public enum SafeTensors {
                     }) {
                         throw UserError(
                             .data,
-                            "tensor \(name): element \(start + index), \(part[index]), is too large for bfloat16",
+                            "tensor \(name): element \(range.lowerBound + index), \(part[index]), is too large for bfloat16",
                             hint: "write the weights as float32")
                     }
                     try rounded.map(\.bits.littleEndian).withUnsafeBytes { try append($0) }

@@ -61,8 +61,13 @@ public final class SafeTensorsFile {
     }
 
     /// Reads a tensor into memory of the same shape, F16 and BF16 widened (exactly) to float32.
-    public func read(_ name: String, into tensor: Tensor<Float>) throws {
-        try read(check(name, shape: tensor.shape), from: 0, into: tensor.elements)
+    /// The workers of `pool` share it out.
+    public func read(_ name: String, into tensor: Tensor<Float>, on pool: WorkerPool = WorkerPool(threads: 1)) throws {
+        let entry = try check(name, shape: tensor.shape)
+        let parts = ranges(of: tensor.count, size: 1 << 18)
+        try pool.forEach(parts.count, phase: "reading of tensors", cancellation: nil) { index, _ in
+            try read(entry, from: parts[index].lowerBound, into: .init(rebasing: tensor.elements[parts[index]]))
+        }
     }
 
     /// Reads elements of a tensor from number `first` on, as many as there is room for.
@@ -71,7 +76,7 @@ public final class SafeTensorsFile {
         if entry.dtype == .f32 {
             return try file.read(at: begin, into: UnsafeMutableRawBufferPointer(elements))
         }
-        var chunk = [UInt16](repeating: 0, count: min(elements.count, FileSummary.chunkBytes / 2))
+        var chunk = [UInt16](repeating: 0, count: min(elements.count, 1 << 19))
         for start in stride(from: 0, to: elements.count, by: chunk.count) {
             let count = min(chunk.count, elements.count - start)
             try chunk.withUnsafeMutableBytes { bytes in

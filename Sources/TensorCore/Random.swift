@@ -59,4 +59,7 @@ public struct Random: RandomNumberGenerator, Sendable {
         let angle = 2 * Double.pi * uniform()
         return (radius * cos(angle), radius * sin(angle))
     }
+
+    /// Draws what `normalPair` does.
+    package mutating func skipNormalPair() { _ = (next(), next()) }
 }

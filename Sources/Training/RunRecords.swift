@@ -7,6 +7,7 @@ import Machine
 import ModelFiles
 import Optimizers
 import Settings
+import TensorCore
 import TokenData
 
 /// What a run leaves behind: its folder with lock, logs, checkpoints and history. Of several ranks the first alone
@@ -32,7 +33,7 @@ final class RunRecords {
     /// takes back. `event`: the start.
     init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int?,
-        start event: RunHistory.Event, trainingData: TokenDataset, tokenizer: TokenizerFile?,
+        start event: RunHistory.Event, trainingData: TokenDataset, tokenizer: TokenizerFile?, pool: WorkerPool,
         status: StatusLine
     ) throws {
         (self.configuration, self.trainingData, self.tokenizer) = (configuration, trainingData, tokenizer)
@@ -42,7 +43,7 @@ final class RunRecords {
         var isComplete = false
         defer { if !isComplete, purpose != .resume { directory.abandon() } }
         let log = try RunLog(path: directory.trainLog, status: status)
-        let store = CheckpointStore(folder: directory.checkpoints)
+        let store = CheckpointStore(folder: directory.checkpoints, pool: pool)
         (self.log, self.store) = (log, store)
         if purpose == .resume {
             if let notice = try store.restoreLatest(status: status) { try log.print("note: \(notice)") }

@@ -94,8 +94,7 @@ public final class RunSetup {
                 ? RunRecords(
                     configuration, purpose: purpose, resetOptimizer: resetOptimizer, step: step,
                     start: RunHistory.Event(.start, step: 0, madeBy: madeBy, data: inputs.fingerprints),
-                    trainingData: inputs.trainingData, tokenizer: inputs.tokenizer,
-                    status: status)
+                    trainingData: inputs.trainingData, tokenizer: inputs.tokenizer, pool: pool, status: status)
                 : nil
         }
         self.records = records
@@ -114,12 +113,13 @@ public final class RunSetup {
 
         if let start {
             try ranks.together {
-                try records?.checkpoint?.loadWeights(into: model.parameters, config: configuration.model)
+                try records?.checkpoint?.loadWeights(
+                    into: model.parameters, config: configuration.model, on: pool)
             }
             if !resetOptimizer {
                 try state.withFirst {
                     try records?.checkpoint?.loadOptimizer(
-                        configuration.optimizer.name, into: state.tensors, state.write)
+                        configuration.optimizer.name, into: state.tensors, on: pool, state.write)
                 }
                 optimizer.stepCount = start.optimizer.counters["step"] ?? start.step
             }
@@ -145,7 +145,7 @@ public final class RunSetup {
     ) throws {
         let training = configuration.training
         guard let path = training.initFrom else { return model.initialize(seed: UInt64(training.seed)) }
-        let folder = try ModelFolder(path)
+        let folder = try ModelFolder(path, pool: model.pool)
         try folder.check(against: configuration.model, source: "training.init_from")
         try TokenizerOrigin.check(
             [TokenizerOrigin(folder)] + origins,

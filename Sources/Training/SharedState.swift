@@ -1,4 +1,5 @@
 import Checkpoints
+import ModelFiles
 import Optimizers
 import Ranks
 import TensorCore
@@ -19,7 +20,7 @@ final class SharedState {
     private let ranks: Ranks
     private let chunk: UnsafeMutableBufferPointer<Float>
 
-    private static let chunkSize = 1 << 20
+    private static let chunkSize = SafeTensors.elementsAtOnce
 
     init(_ optimizer: Optimizer, _ ownership: Ownership, parameters: [Parameter], _ ranks: Ranks) {
         self.ranks = ranks

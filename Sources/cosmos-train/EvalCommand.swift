@@ -78,7 +78,8 @@ struct EvalCommand: ParsableCommand {
     }
 
     func run() throws {
-        let folder = try ModelFolder(given.model)
+        let pool = workers.makePool()
+        let folder = try ModelFolder(given.model, pool: pool)
         let run = try runData(folder)
         guard let path = data ?? run?.validation else {
             throw UserError(
@@ -91,7 +92,6 @@ struct EvalCommand: ParsableCommand {
                 "sequences of \(length) are longer than the model's \(folder.config.maxPositionEmbeddings) tokens",
                 hint: "give a smaller --sequence-length")
         }
-        let pool = workers.makePool()
         let microBatchSize = min(microBatchSize, 1024)
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,

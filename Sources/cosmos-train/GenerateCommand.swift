@@ -63,7 +63,8 @@ struct GenerateCommand: ParsableCommand {
     }
 
     func run() throws {
-        let folder = try ModelFolder(given.model)
+        let pool = workers.makePool()
+        let folder = try ModelFolder(given.model, pool: pool)
         guard let tokenizer = try tokenizer.map({ try Tokenizer(modelFile: $0) }) ?? folder.loadTokenizer() else {
             let hasOther = access("\(folder.path)/tokenizer.json", F_OK) == 0
             throw UserError(
@@ -76,7 +77,7 @@ struct GenerateCommand: ParsableCommand {
         }
         try folder.check(
             TokenizerOrigin(tokenizer), hint: "leave --tokenizer away, or name the one that the model was trained with")
-        let model = try folder.loadModel(pool: workers.makePool(), microBatchSize: 1, sequenceLength: 1)
+        let model = try folder.loadModel(pool: pool, microBatchSize: 1, sequenceLength: 1)
         let generator = try TextGenerator(
             model: model, tokenizer: tokenizer, start: folder.startOfText(tokenizer),
             maxLength: folder.config.maxPositionEmbeddings)

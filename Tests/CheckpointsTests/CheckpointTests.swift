@@ -50,11 +50,12 @@ private struct Fixture {
 @Suite struct CheckpointTests {
     private let folder: TemporaryFolder
     private let store: CheckpointStore
+    private let pool = WorkerPool(threads: testWorkers)
     private let saved = Fixture(seed: 1)
 
     init() throws {
         folder = try TemporaryFolder()
-        store = CheckpointStore(folder: folder.path)
+        store = CheckpointStore(folder: folder.path, pool: pool)
     }
 
     private func newest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
@@ -80,8 +81,8 @@ private struct Fixture {
         #expect(checkpoint.state == saved.contents(step: 1000).state)
         let loaded = Fixture(seed: 2)
         #expect(!loaded.equals(saved))
-        try checkpoint.loadWeights(into: loaded.parameters, config: loaded.config)
-        try checkpoint.loadOptimizer("adamw", into: loaded.optimizerTensors)
+        try checkpoint.loadWeights(into: loaded.parameters, config: loaded.config, on: pool)
+        try checkpoint.loadOptimizer("adamw", into: loaded.optimizerTensors, on: pool)
         #expect(loaded.equals(saved))
     }
 
@@ -210,7 +211,7 @@ private struct Fixture {
         config.ropeTheta = 10_000
         config.maxPositionEmbeddings = 1
         let error = #expect(throws: UserError.self) {
-            try checkpoint.loadWeights(into: saved.parameters, config: config)
+            try checkpoint.loadWeights(into: saved.parameters, config: config, on: pool)
         }
         #expect(error?.kind == .usage)
         #expect(
@@ -221,7 +222,9 @@ private struct Fixture {
     @Test func aTensorMissingLeftOverOrOfAnotherShapeIsNamedAndNothingIsRead() throws {
         let checkpoint = try store.save(saved.contents(step: 1))
         func message(_ tensors: [NamedTensor]) -> String {
-            let error = #expect(throws: UserError.self) { try checkpoint.loadOptimizer("adamw", into: tensors) }
+            let error = #expect(throws: UserError.self) {
+                try checkpoint.loadOptimizer("adamw", into: tensors, on: pool)
+            }
             #expect(error?.hint?.contains("--reset-optimizer") == true)
             return error?.message ?? ""
         }
@@ -234,7 +237,7 @@ private struct Fixture {
 
     @Test func anotherOptimizerIsRefusedWithTheWayOut() throws {
         let checkpoint = try store.save(saved.contents(step: 1))
-        let error = #expect(throws: UserError.self) { try checkpoint.loadOptimizer("cosmos", into: []) }
+        let error = #expect(throws: UserError.self) { try checkpoint.loadOptimizer("cosmos", into: [], on: pool) }
         #expect(error?.message.contains("with the optimizer adamw, the configuration says cosmos") == true)
         #expect(error?.hint?.contains("--reset-optimizer") == true)
     }

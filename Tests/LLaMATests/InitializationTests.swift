@@ -8,7 +8,7 @@ import Testing
     /// The moments of N(0, initializer_range), and no link between neighbours or parameters.
     @Test(arguments: [0.02, 0.5]) func weightsAreNormal(range: Double) {
         var config = ReferenceTests.shapes[0].config
-        (config.hiddenSize, config.intermediateSize, config.vocabSize) = (64, 99, 101)
+        (config.hiddenSize, config.intermediateSize, config.vocabSize) = (64, 99, 1101)
         config.initializerRange = range
         let model = LLaMA(config: config, pool: WorkerPool(threads: testWorkers), microBatchSize: 1, sequenceLength: 1)
         model.initialize(seed: 1)
@@ -36,6 +36,15 @@ import Testing
                 products.reduce(0, +) / Double(products.count), 0, deviation: 1, of: products.count,
                 "product of neighbours")
         }
+        // Long ones are shared out, but each has one stream.
+        let embedding = model.parameters[0]
+        var random = Random(seed: 1, stream: embedding.name)
+        let isOneStream = stride(from: 0, to: embedding.count, by: 2).allSatisfy { index in
+            let (a, b) = random.normalPair()
+            let pair = (embedding.weight.elements[index], embedding.weight.elements[index + 1])
+            return pair == (Float(a * range), Float(b * range))
+        }
+        #expect(isOneStream)
         let first = model.parameters.filter { $0.role != .vector }.map { $0.weight.elements[0] }
         #expect(Set(first).count == first.count)
         model.initialize(seed: 2)

@@ -22,18 +22,21 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
 }
 
 @Suite struct SafeTensorsTests {
-    @Test func whatIsWrittenIsReadBitForBit() throws {
+    /// Whoever shares out the checksum and the reading.
+    @Test(arguments: [1, 3, 16]) func whatIsWrittenIsReadBitForBit(workers: Int) throws {
+        let pool = WorkerPool(threads: workers)
+        if workers == 1 { pool.recorder = TaskRecorder() }
         let folder = try TemporaryFolder()
         var random = Random(seed: 1, stream: "safetensors")
-        // Above a block, with every kind of bit pattern; and names that JSON must escape.
+        // More than is written at a time, with every kind of bit pattern; and names that JSON must escape.
         let written = [
             NamedTensor(
-                "b.weight", tensor([3, 200_001]) { _ in Float(bitPattern: UInt32(truncatingIfNeeded: random.next())) }),
+                "b.weight", tensor([7, 200_001]) { _ in Float(bitPattern: UInt32(truncatingIfNeeded: random.next())) }),
             NamedTensor("a \"quoted\" / \u{e9}", tensor([1]) { _ in -0.0 }),
             NamedTensor("norm", tensor([7]) { Float($0) }),
         ]
         let path = folder.file("model.safetensors")
-        let summary = try SafeTensors.write(written, to: path)
+        let summary = try SafeTensors.write(written, to: path, on: pool)
         let bytes = try folder.bytes("model.safetensors")
         #expect(summary.bytes == bytes.count)
         #expect(summary.crc32 == bytes.withUnsafeBytes { crc32($0, continuing: 0) })
@@ -44,8 +47,15 @@ private func tensor(_ shape: [Int], _ value: (Int) -> Float) -> Tensor<Float> {
         #expect(file.entries.map(\.name) == written.map(\.name))
         for original in written {
             let copy = Tensor<Float>(original.tensor.shape)
-            try file.read(original.name, into: copy)
+            try file.read(original.name, into: copy, on: pool)
             #expect(memcmp(copy.data, original.tensor.data, copy.byteCount) == 0)
+        }
+        guard let pieces = pool.recorder?.finish() else { return }
+        for name in ["checksum", "reading of tensors"] {
+            let isShared = pieces.contains {
+                if case .phase(let phase) = $0 { phase.name == name && phase.tasks.count > 5 } else { false }
+            }
+            #expect(isShared, "\(name) is one worker's work")
         }
     }
 
