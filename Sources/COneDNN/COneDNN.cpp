@@ -162,6 +162,8 @@ const char *cosmos_dnnl_multiply(
     }
 }
 
+int64_t cosmos_dnnl_shape_count(void) { return int64_t(thread().products.size()); }
+
 const char *cosmos_dnnl_version(void) {
     static const std::string version = [] {
         const dnnl_version_t *v = dnnl_version();

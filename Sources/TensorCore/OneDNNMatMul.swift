@@ -10,6 +10,9 @@ public enum BFloat16Library {
     public static var isSupportedByCPU: Bool {
         CPUFeature.all.contains { ["AVX-512 BF16", "AMX BF16"].contains($0.name) && $0.isPresent }
     }
+
+    /// The shapes for which the calling thread keeps what oneDNN made.
+    package static var shapeCount: Int { Int(cosmos_dnnl_shape_count()) }
 }
 
 extension BFloat16: ActivationElement {

@@ -40,6 +40,29 @@ import Testing
         return visit(root)
     }
 
+    /// oneDNN's part of the memory: it keeps what it makes for each shape of a product.
+    @Test(arguments: Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU })
+    func aLongContextNeedsNoMoreShapes(precision: Precision) async {
+        await onThreadOfItsOwn {
+            var config = Self.config(layers: 1)
+            (config.hiddenSize, config.numAttentionHeads, config.numKeyValueHeads) = (16, 1, 1)
+            let counts = [1024, 16384].map { length in
+                let model = LLaMA(
+                    config: config, pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: length,
+                    precision: precision)
+                model.initialize(seed: 1)
+                let tokens = [Int32](repeating: 1, count: length)
+                let loss = try? model.accumulateGradients(
+                    TokenBatch(tokens: tokens, targets: tokens, sequences: 1), tokenWeight: 1)
+                #expect(loss?.count == length)
+                return BFloat16Library.shapeCount
+            }
+            // Those of the longer context are more rows of a product, for each of a dozen products.
+            #expect(counts[0] > 20 || precision == .fp32)
+            #expect(counts[1] - counts[0] <= 20, "\(counts)")
+        }
+    }
+
     @Test(arguments: Recompute.allCases, [Precision.fp32, .bf16])
     func everyTensorIsCounted(recompute: Recompute, precision: Precision) {
         let tied = recompute == .mlp

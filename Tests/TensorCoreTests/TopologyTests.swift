@@ -82,14 +82,4 @@ import Testing
         func add() { lock.withLock { count += 1 } }
         var value: Int { lock.withLock { count } }
     }
-
-    /// Threads of the tests are shared by many.
-    private func onThreadOfItsOwn(_ body: @escaping @Sendable () -> Void) async {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread {
-                body()
-                continuation.resume()
-            }
-        }
-    }
 }

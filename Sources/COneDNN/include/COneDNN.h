@@ -43,6 +43,9 @@ const char *cosmos_dnnl_multiply(
     cosmos_dnnl_type type, int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c,
     int64_t stride, bool bf16_output, float beta);
 
+/// The shapes of products for which the calling thread keeps what oneDNN made.
+int64_t cosmos_dnnl_shape_count(void);
+
 /// "3.4.2".
 const char *cosmos_dnnl_version(void);
 
