@@ -88,12 +88,33 @@ func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
             "the runs were not made alike (\(differing.joined(separator: "; "))): times and tokens/s cannot be "
                 + "compared, losses only up to rounding and changes of the program")
     }
+    let shared = sharingRuns(runs)
+    if shared > 0 {
+        notes.append(
+            "\(shared) of the \(runs.count) runs were under way at the same time as another one on the same machine: "
+                + "times and tokens/s are those of a shared machine")
+    }
     for setting in settings where setting.divergedCount > 0 {
         notes.append(
             "\(setting.optimizer) with lr \(setting.learningRate)\(setting.label.isEmpty ? "" : ", " + setting.label)"
                 + " diverged in \(setting.divergedCount) of \(setting.runs.count) runs, so it cannot be the best")
     }
     return notes
+}
+
+/// The number of runs of which some time was also another one's, on the same host.
+private func sharingRuns(_ runs: [RunRecord]) -> Int {
+    let periods = runs.indices.flatMap { index in runs[index].history.periods.map { (index, $0) } }
+    var sharing: Set<Int> = []
+    for own in Dictionary(grouping: periods, by: \.1.host).values.map({ $0.sorted { $0.1.start < $1.1.start } }) {
+        // Of those that began before, the one that ends last.
+        var last: (index: Int, end: String)?
+        for (index, period) in own {
+            if let last, period.start < last.end, index != last.index { sharing.formUnion([index, last.index]) }
+            if period.end > last?.end ?? "" { last = (index, period.end) }
+        }
+    }
+    return sharing.count
 }
 
 func abridged(_ names: [String]) -> String {

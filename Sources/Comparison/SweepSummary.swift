@@ -25,7 +25,8 @@ struct SweepSummary {
     /// The lines that are not of the plan's own runs.
     private static func others(_ plan: SweepPlan) -> [Row] {
         let names = Set(plan.runs.map(\.name))
-        let withoutFolder = ["planned", "failed"] + (plan.isShard ? ["running"] : [])
+        // A run that an earlier plan never began was given up when another plan took its place.
+        let withoutFolder = ["failed"] + (plan.isShard ? ["planned", "running"] : [])
         let rows = sweepRows(plan.folder).filter { row in
             let isMade = row["run"].map { RunFolder.holdsRun(Files.path(of: $0, in: plan.folder)) } ?? false
             return !names.contains(row["run"] ?? "") && (isMade || withoutFolder.contains(row["state"] ?? ""))

@@ -8,9 +8,10 @@ import TensorCore
 ///     O = NewtonSchulz(U)
 ///     W <- W - lr weight_decay W - lr scale O
 ///
-/// with scale = sqrt(max(1, m/n)) (`original`, Keller Jordan's) or 0.2 sqrt(max(m, n))
+/// with scale = sqrt(max(1, m/n)) (`original`, Keller Jordan's), 0.2 sqrt(max(m, n))
 /// (`match_rms_adamw`, Moonlight's: an update of about AdamW's size, so that AdamW's lr and decay can be
-/// reused). W, G, M: m x n = out_features x in_features.
+/// reused) or sqrt(mn) / |O| (`unit_rms`, COSMOS's normalization: the root mean square of an update is lr).
+/// W, G, M: m x n = out_features x in_features.
 ///
 /// **Numerics.** The decay takes the unscaled lr. The size of the update does not depend on that of the
 /// gradient; zero stays zero. See `NewtonSchulz` for the iteration.
@@ -26,6 +27,7 @@ public struct Muon: OrthogonalizingOptimizer {
     public enum Scale: String, CaseIterable, ConfigurationValue {
         case original
         case matchRMSAdamW = "match_rms_adamw"
+        case unitRMS = "unit_rms"
     }
 
     public static let name = "muon"
@@ -51,7 +53,7 @@ public struct Muon: OrthogonalizingOptimizer {
             .init("momentum", \.momentum, "decay of the momentum", .range(0..<1)),
             .init("nesterov", \.nesterov, "look ahead: mix the gradient into the momentum once more"),
             .init("weight_decay", \.weightDecay, "decoupled decay: lr * weight_decay a step", .nonNegative),
-            .init("scale", \.scale, "factor of the update; match_rms_adamw is Moonlight's"),
+            .init("scale", \.scale, "factor of the update; match_rms_adamw is Moonlight's, unit_rms COSMOS's"),
         ] + Orthogonalization.fields.map { $0.within(\.orthogonalization) }
 
     public func rule(for parameter: Parameter, _ state: StateDeclaration) -> any OptimizerRule {
@@ -75,13 +77,15 @@ private struct MuonRule: MatrixRule {
     func step(_ scratch: Scratch, _ context: StepContext) throws {
         momentum.take(context, into: scratch.update)
         let orthogonal = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz, on: context.pool)
-        try context.apply(orthogonal, scale: context.learningRate * scale(orthogonal.rows, orthogonal.columns))
+        try context.apply(orthogonal, scale: context.learningRate * scale(of: orthogonal, on: context.pool))
     }
 
-    private func scale(_ rows: Int, _ columns: Int) -> Double {
-        switch settings.scale {
-        case .original: max(1, Double(rows) / Double(columns)).squareRoot()
-        case .matchRMSAdamW: 0.2 * Double(max(rows, columns)).squareRoot()
+    private func scale(of update: Matrix<Float>, on pool: WorkerPool) -> Double {
+        let (rows, columns) = (Double(update.rows), Double(update.columns))
+        return switch settings.scale {
+        case .original: max(1, rows / columns).squareRoot()
+        case .matchRMSAdamW: 0.2 * max(rows, columns).squareRoot()
+        case .unitRMS: (rows * columns).squareRoot() / (update.frobeniusNorm(on: pool) + 1e-7)
         }
     }
 }

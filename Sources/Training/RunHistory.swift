@@ -121,6 +121,15 @@ public struct RunHistory: Equatable, Sendable {
     /// What made the newest steps.
     public var madeBy: Provenance? { events.last { $0.madeBy != nil }?.madeBy }
 
+    /// When programs worked at the run, from start to end, in ISO 8601. The end of one that was killed is not known: not in.
+    public var periods: [(host: String, start: String, end: String)] {
+        zip(events, events.dropFirst()).compactMap { first, next in
+            first.madeBy.flatMap {
+                [.stop, .finish, .failure].contains(next.kind) ? ($0.host, first.time, next.time) : nil
+            }
+        }
+    }
+
     /// Fingerprints of the data that was read last.
     public var data: [String: UInt32] { events.last { $0.data != nil }?.data ?? [:] }
 

@@ -203,6 +203,11 @@ import Testing
             #expect(refused.errorOutput.contains("sweep/lr0.01 is not finished"))
             #expect(try run(program, ["compare", "sweep", "--force"], in: folder).status == 0)
 
+            // A plan without the run that was not begun gives it up.
+            #expect(try run(program, arguments.dropLast() + ["optimizer.lr=1e-2"], in: folder).status == 0)
+            #expect(try states(in: folder) == ["lr0.01": "finished"])
+            #expect(try run(program, ["compare", "sweep"], in: folder).status == 0)
+
             let resumed = try run(program, arguments, in: folder)
             #expect(resumed.status == 0, "\(resumed.errorOutput)")
             #expect(try states(in: folder) == ["lr0.01": "finished", "lr0.02": "finished"])

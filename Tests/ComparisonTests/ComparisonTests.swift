@@ -121,6 +121,25 @@ import Testing
         }
     }
 
+    @Test func saysHowManyRunsSharedTheirMachine() throws {
+        func event(_ kind: String, minute: Int, _ host: String) -> String {
+            let made = #"""
+                , "madeBy": {"program": "", "commit": "", "build": "", "command": "", "host": "\#(host)", "cpu": "", "cores": 4,
+                "threads": 1, "openBLAS": "", "lapacke": "", "oneDNN": ""}
+                """#
+            return #"{"kind": "\#(kind)", "step": 1, "time": "2026-01-01T00:0\#(minute):00Z"\#(kind == "resume" ? made : "")}"#
+        }
+        var all = runs("adamw", [3.5, 3.51, 3.52, 3.53])
+        // The third begins where the second ends, the fourth is elsewhere.
+        for (index, (start, end, host)) in [(1, 3, "a"), (2, 4, "a"), (4, 5, "a"), (2, 4, "b")].enumerated() {
+            all[index].events = [event("resume", minute: start, host), event("finish", minute: end, host)]
+        }
+        try withRuns(all) { runs, _ in
+            let notes = try Comparison(runs).notes
+            #expect(notes.contains { $0.hasPrefix("2 of the 4 runs were under way at the same time") }, "\(notes)")
+        }
+    }
+
     @Test func theSameRunTwiceIsNoSecondSeed() throws {
         var copy = SyntheticRun("copy", loss: falling(to: 3.5))
         copy.seed = 1

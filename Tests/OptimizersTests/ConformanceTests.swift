@@ -28,7 +28,7 @@ import Testing
         "galore": [
             "rank: 3, update_proj_gap: 4", "rank: 3, update_proj_gap: 4, proj_type: reverse_std, stagger: true",
         ],
-        "muon": ["scale: match_rms_adamw, ns_precision: bf16"],
+        "muon": ["scale: match_rms_adamw, ns_precision: bf16", "scale: unit_rms"],
         "soap": [
             "precondition_frequency: 3, stagger: true", "precondition_frequency: 2, sides: input", "max_precond_dim: 6",
         ],
