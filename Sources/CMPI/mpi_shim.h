@@ -15,33 +15,32 @@ static inline void cosmos_mpi_end(void) { MPI_Finalize(); }
 // Ends all ranks.
 static inline void cosmos_mpi_abort(int status) { MPI_Abort(MPI_COMM_WORLD, status); }
 
-// What is done already.
-static inline MPI_Request cosmos_mpi_nothing(void) { return MPI_REQUEST_NULL; }
+// Sending to a rank and receiving from it, under way.
+typedef struct {
+    MPI_Request requests[2];
+} cosmos_mpi_exchange;
 
-// Starts to send to a rank.
-static inline MPI_Request cosmos_mpi_send(const void *bytes, int count, int rank, int tag) {
-    MPI_Request request;
-    MPI_Isend(bytes, count, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &request);
-    return request;
-}
-
-// Starts to receive from a rank.
-static inline MPI_Request cosmos_mpi_receive(void *bytes, int count, int rank, int tag) {
-    MPI_Request request;
-    MPI_Irecv(bytes, count, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &request);
-    return request;
+// Starts both; either may be of 0 bytes, and is none then.
+static inline cosmos_mpi_exchange cosmos_mpi_begin_exchange(const void *sent, int sent_count, void *received,
+                                                            int received_count, int rank, int tag) {
+    cosmos_mpi_exchange exchange = {{MPI_REQUEST_NULL, MPI_REQUEST_NULL}};
+    if (received_count > 0)
+        MPI_Irecv(received, received_count, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &exchange.requests[0]);
+    if (sent_count > 0) MPI_Isend(sent, sent_count, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &exchange.requests[1]);
+    return exchange;
 }
 
 // Whether both are done; calling this is what moves them on.
-static inline int cosmos_mpi_is_done(MPI_Request requests[2]) {
+static inline int cosmos_mpi_is_done(cosmos_mpi_exchange *exchange) {
     int is_done;
-    MPI_Testall(2, requests, &is_done, MPI_STATUSES_IGNORE);
+    MPI_Testall(2, exchange->requests, &is_done, MPI_STATUSES_IGNORE);
     return is_done;
 }
 
 // Sends an empty message that nobody need wait for.
 static inline void cosmos_mpi_tell(int rank, int tag) {
-    MPI_Request request = cosmos_mpi_send(0, 0, rank, tag);
+    MPI_Request request;
+    MPI_Isend(0, 0, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &request);
     MPI_Request_free(&request);
 }
 

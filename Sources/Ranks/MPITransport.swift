@@ -31,18 +31,10 @@
                 let out = UnsafeRawBufferPointer(rebasing: send[min(offset, send.count)...].prefix(Self.chunk))
                 let place = UnsafeMutableRawBufferPointer(
                     rebasing: receive[min(offset, receive.count)...].prefix(Self.chunk))
-                var requests: (MPI_Request?, MPI_Request?) = (cosmos_mpi_nothing(), cosmos_mpi_nothing())
-                if !place.isEmpty {
-                    requests.0 = cosmos_mpi_receive(
-                        place.baseAddress, Int32(place.count), Int32(peer), Tag.data.rawValue)
-                }
-                if !out.isEmpty {
-                    requests.1 = cosmos_mpi_send(out.baseAddress, Int32(out.count), Int32(peer), Tag.data.rawValue)
-                }
-                let isDone = withUnsafeMutableBytes(of: &requests) { bytes in
-                    let requests = bytes.assumingMemoryBound(to: MPI_Request?.self).baseAddress
-                    return wait(for: peer, atMost: timeout) { cosmos_mpi_is_done(requests) != 0 }
-                }
+                var exchange = cosmos_mpi_begin_exchange(
+                    out.baseAddress, Int32(out.count), place.baseAddress, Int32(place.count), Int32(peer),
+                    Tag.data.rawValue)
+                let isDone = wait(for: peer, atMost: timeout) { cosmos_mpi_is_done(&exchange) != 0 }
                 guard isDone else { throw SilentRank(rank: peer, timeout: timeout) }
                 offset += Self.chunk
             } while offset < max(send.count, receive.count)
