@@ -42,13 +42,17 @@ enum RankSession {
         exit(status)
     }
 
-    /// Ends all ranks, since one of them says nothing any more.
+    /// Ends all ranks, since one of them says nothing any more. Where several notice, the first of them speaks and the
+    /// others leave it the time to end them, too.
     static func end(_ silence: SilentRank) -> Never {
+        if let rank = joined?.rank, rank != (silence.rank == 0 ? 1 : 0) { sleep(2) }
         let name = joined?.name(of: silence.rank) ?? "rank \(silence.rank)"
         let error = UserError(
             .inputOutput,
             "\(name) has said nothing for \(Format.duration(silence.timeout)) (training.communication_timeout)",
-            hint: "see whether its machine, its process and the network are well, then go on with --resume")
+            hint:
+                "see whether its machine, its process and the network are well, or give it more time; then go on with --resume"
+        )
         printToStandardError(error.description)
         joined?.abort(status: error.kind.rawValue)
         exit(error.kind.rawValue)
