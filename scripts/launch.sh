@@ -168,7 +168,7 @@ while true; do
     if [[ -z "$was_signalled" ]]; then break; fi
 done
 kill "$watcher" 2> /dev/null || true
-if ((code == 137)) && [[ -n "$(abort_code)" ]]; then code="$(abort_code)"; fi
-# Ranks on this machine that hold it end with mpirun.
+# Ranks on this machine that hold it end with mpirun. It reads the abort's code last.
 timeout 10 tail --pid="$filter" -f /dev/null || true
+if ((code == 137)) && [[ -n "$(abort_code)" ]]; then code="$(abort_code)"; fi
 exit "$code"
