@@ -30,7 +30,7 @@ struct RunHistoryTests {
         let events = try history(run).events
         #expect(events.map(\.kind) == [.start, .stop, .resume, .finish])
         #expect(events.map(\.step) == [0, 0, 0, 12])
-        #expect(events.map { $0.madeBy?.threads } == [2, nil, 1, nil])
+        #expect(events.map { $0.madeBy?.threads } == [testWorkers, nil, 1, nil])
         #expect(try history(run, "run/checkpoints/step-00000005").events == Array(events.prefix(3)))
         let data = try #require(events[0].data)
         #expect(Set(data.keys) == ["data.train", "data.validation"])
