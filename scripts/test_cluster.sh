@@ -10,12 +10,12 @@
 #
 # PARTs, all of them in this order where none is named:
 #
-#   network    60M over 1 Gbit/s: seconds of communication beside the plan's and the line's
 #   refusals   hosts that differ, wrong launchers, a full disk: an error that says so, on all ranks
 #   signals    SIGTERM, Ctrl-C, SIGHUP and SIGUSR1 to the launcher: a checkpoint and exit code 75
 #   silence    a link that goes down, a rank that is stopped: named within training.communication_timeout
 #   kills      ranks killed with SIGKILL at random moments: all ended within 10 seconds, the run goes on
 #   slurm      the batch scripts: time limit, requeue, end; a job that is cancelled; an array of a sweep's runs
+#   network    60M over 1 Gbit/s: seconds of communication beside the plan's and the line's, which wants idle cores
 #
 # It needs root and some ten minutes on four cores, and installs Slurm, munge and iproute2 where they are missing. Exit
 # code 1 where a check failed.
@@ -36,12 +36,12 @@ while (($#)); do
             esac
             shift 2
             ;;
-        network | refusals | signals | silence | kills | slurm) parts+=("$1") && shift ;;
+        refusals | signals | silence | kills | slurm | network) parts+=("$1") && shift ;;
         *) fail "$usage_error" "unknown argument '$1'" "see $0 --help" ;;
     esac
 done
 [[ "$kills" =~ ^[0-9]{1,4}$ ]] || fail "$usage_error" "--kills $kills: not a number" "see $0 --help"
-if ((${#parts[@]} == 0)); then parts=(network refusals signals silence kills slurm); fi
+if ((${#parts[@]} == 0)); then parts=(refusals signals silence kills slurm network); fi
 ((EUID == 0)) || fail "$usage_error" "network namespaces need root" "run it as root, on a machine where that is allowed"
 
 "$repository/scripts/install_dependencies.sh" mpi cluster
@@ -156,27 +156,6 @@ none_left() {
 # column NAME FILE: the values of a column of a CSV file.
 column() { awk -F, -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i; next } c { print $c }' "$2"; }
 
-part_network() {
-    local training=(configs/llama60m.cfg --set "data.train=$scratch/tokens" --set data.validation=null
-        --set "data.tokenizer=$scratch/t.model" --set training.steps=6 --set training.batch_size=4 --set training.micro_batch_size=1
-        --set training.gradient_lanes=4 --set training.threads=1 --set schedule.warmup=1
-        --set "output.run_dir=$scratch/runs/60m")
-    local before sent seconds planned share
-    planned="$("$program" plan "${training[@]}" --ranks 4 --network 1 --no-probe --json |
-        sed -n 's/.*"communication_seconds" : \([0-9]*\.[0-9]\{3\}\).*/\1/p')"
-    limit_rate 1000
-    before="$(bytes_sent node2)"
-    start 60m 4 --config "${training[@]}"
-    check "60M on four hosts trains" ended 0 400
-    sent=$((($(bytes_sent node2) - before) / 6))
-    limit_rate 10000
-    seconds="$(column communication_seconds "$scratch/runs/60m/log.csv" | sort -n | sed -n 3p)"
-    share="$(awk -v bytes="$sent" -v seconds="$seconds" 'BEGIN { printf "%.2f", bytes / seconds / 125e6 }')"
-    check "communication: $seconds s a step beside $planned s of the plan (within 15 %)" \
-        between "$(awk "BEGIN { print 0.85 * $planned }")" "$seconds" "$(awk "BEGIN { print 1.15 * $planned }")"
-    check "$((sent / 1000000)) MB a step and host, $share of the line's rate (at least 0.60)" between 0.6 "$share" 1
-}
-
 part_refusals() {
     local kept
     kept="$(cat "$scratch/node3.mounts")"
@@ -223,7 +202,7 @@ part_refusals() {
 part_signals() {
     local signal steps=0
     for signal in TERM INT HUP USR1; do
-            start_run signals 4
+        start_run signals 4
         wait_for_steps signals $((steps + 20))
         pkill "-$signal" -P "$job"
         check "SIG$signal: a checkpoint, exit code 75" ended 75 30
@@ -263,7 +242,7 @@ part_silence() {
 part_kills() {
     local killed=0 code victims begun worst=0 whole=0 wrong=0 late=0 others=0
     while ((killed < kills && others < 10)); do
-            start_run kills 4
+        start_run kills 4
         # Some die before they have begun, some in their first steps.
         sleep "$((RANDOM % 5)).$((RANDOM % 10))"
         mapfile -t victims < <(ranks_left)
@@ -355,6 +334,27 @@ part_slurm() {
     for element in 1 2 3 4; do cat "$scratch/slurm-sweep-$element.txt"; done > "$scratch/slurm-sweep.txt"
     output="$scratch/slurm-sweep.txt"
     check "... each made once" test "$(grep -c ' started ' "$output")" = 6
+}
+
+part_network() {
+    local training=(configs/llama60m.cfg --set "data.train=$scratch/tokens" --set data.validation=null
+        --set "data.tokenizer=$scratch/t.model" --set training.steps=6 --set training.batch_size=4 --set training.micro_batch_size=1
+        --set training.gradient_lanes=4 --set training.threads=1 --set schedule.warmup=1
+        --set "output.run_dir=$scratch/runs/60m")
+    local before sent seconds planned share
+    planned="$("$program" plan "${training[@]}" --ranks 4 --network 1 --no-probe --json |
+        sed -n 's/.*"communication_seconds" : \([0-9]*\.[0-9]\{3\}\).*/\1/p')"
+    limit_rate 1000
+    before="$(bytes_sent node2)"
+    start 60m 4 --config "${training[@]}"
+    check "60M on four hosts trains" ended 0 400
+    sent=$((($(bytes_sent node2) - before) / 6))
+    limit_rate 10000
+    seconds="$(column communication_seconds "$scratch/runs/60m/log.csv" | sort -n | sed -n 3p)"
+    share="$(awk -v bytes="$sent" -v seconds="$seconds" 'BEGIN { printf "%.2f", bytes / seconds / 125e6 }')"
+    check "communication: $seconds s a step beside $planned s of the plan (within 15 %)" \
+        between "$(awk "BEGIN { print 0.85 * $planned }")" "$seconds" "$(awk "BEGIN { print 1.15 * $planned }")"
+    check "$((sent / 1000000)) MB a step and host, $share of the line's rate (at least 0.60)" between 0.6 "$share" 1
 }
 
 make_hosts 4
