@@ -358,6 +358,7 @@ part_network() {
 }
 
 make_hosts 4
+limit_rate 10000
 for host in "${hosts[@]}"; do
     echo "$host" >> "$scratch/hostfile"
     # The run's folder is the first host's: there need be no shared file system for it.
