@@ -3,9 +3,9 @@
 
 Usage: study_report.py RUNS TEXT
 
-RUNS is the folder of the study's runs, TEXT the document. Tables are those that `compare --format markdown` wrote to
-RUNS/tables/NAME.md: each goes between the lines `<!-- table NAME -->` and `<!-- end -->`, without the columns of
-times, which on a shared machine mean nothing. summary.csv goes to TEXT's folder of the same name.
+RUNS is the folder of the study's runs, TEXT the document. Each table goes between the lines `<!-- table NAME -->` and `<!-- end -->`: those that
+`compare --format markdown` wrote to RUNS/tables/NAME.md, without the columns of times, which on a shared machine mean
+nothing; and crossings of two settings, and times, which are made here. summary.csv goes to TEXT's folder of the same name.
 """
 
 import csv
@@ -31,16 +31,96 @@ with (text.parent / text.stem / "summary.csv").open("w", newline="") as file:
     writer.writerows(rows)
 
 
-def time_table():
-    """Seconds a step of each optimizer: medians over the rounds, and of the ratios to AdamW's of the same round."""
-    step = {(row["optimizer"], row["part"]): float(row["training_seconds"]) / int(row["steps"]) for row in times}
-    own = {(row["optimizer"], row["part"]): float(row["optimizer_seconds_per_step"]) for row in times}
-    rounds = sorted({part for _, part in step})
+def time_table(part):
+    """Seconds a step of each optimizer: the least of the rounds, since what else the machine does only adds to them."""
+    made = [row for row in times if row["part"].startswith(f"times/{part}/")]
     lines = ["| optimizer | ms a step | of it in the optimizer | over adamw |", "| --- | ---: | ---: | ---: |"]
-    for name in dict.fromkeys(name for name, _ in step):
-        ratio = statistics.median(step[name, part] / step["adamw", part] for part in rounds)
-        middle = [1000 * statistics.median(each[name, part] for part in rounds) for each in (step, own)]
-        lines.append(f"| {name} | {middle[0]:.2f} | {middle[1]:.2f} | {ratio:.2f} |")
+    least = {}
+    for name in dict.fromkeys(row["optimizer"] for row in made):
+        own = [row for row in made if row["optimizer"] == name]
+        step = min(float(row["training_seconds"]) / int(row["steps"]) for row in own)
+        least[name] = step, min(float(row["optimizer_seconds_per_step"]) for row in own)
+    for name, (step, own) in least.items():
+        lines.append(f"| {name} | {1000 * step:.1f} | {1000 * own:.1f} | {step / least['adamw'][0]:.2f} |")
+    return "\n".join(lines + ["", ""]) if made else None
+
+
+def setting(key):
+    """The label of a run by one of its settings: "gamma 0.25"."""
+    return lambda row: f"{key.removeprefix('optimizer.').removeprefix('data.')} {row.get(key) or defaults[key]}"
+
+
+def update(row):
+    """The size of an update of hidden matrices: Muon's is 0.2 lr."""
+    return f"update {float(row['optimizer.lr']) * (0.2 if row['optimizer'] == 'muon' else 1):g}"
+
+
+def optimizer(row):
+    return row["optimizer"]
+
+
+def place(row):
+    return row["part"].rsplit("/", 1)[-1].removesuffix("-equal")
+
+
+defaults = {"data.sequence_length": "256"}
+lr = setting("optimizer.lr")
+# Tables of settings in two directions, from summary.csv alone: parts, rows, columns.
+crossings = {
+    "rates-short": (["short"], lr, optimizer),
+    "rates-long": (["long"], lr, optimizer),
+    "rates-wide": (["wide"], lr, optimizer),
+    "rates-wide-short": (["wide-short"], lr, optimizer),
+    "adam-rate": (["adam-rate/short", "adam-rate/long", "adam-rate/wide"], setting("optimizer.adam.lr"), place),
+    "update-size": (["ablations/update-size"], update, optimizer),
+    "rank-gamma": (["ablations/rank-gamma"], setting("optimizer.rank"), setting("optimizer.gamma")),
+    "sequence": (
+        ["short-equal", "short"] + [f"ablations/sequence-{length}" for length in (64, 512, 1024)],
+        setting("data.sequence_length"),
+        optimizer,
+    ),
+    "seconds": (["seconds"], lr, optimizer),
+}
+
+
+def crossing(name):
+    """Means, standard deviations and numbers of seeds; where a cell has several settings, of the best one with most seeds."""
+    parts, row_label, column_label = crossings[name]
+    cells = {}
+    for row in rows:
+        if row["part"] not in parts or row["state"] not in ("finished", "diverged"):
+            continue
+        if name == "sequence" and row["part"].startswith("short") and row["optimizer"] not in ("adamw", "galore", "cosmos"):
+            continue
+        if name == "sequence" and row["part"] == "short" and row["optimizer"] != "cosmos":
+            continue
+        key = tuple((key, value) for key, value in row.items() if "." in key)
+        loss = float(row["validation_loss"] or "inf") if row["state"] == "finished" else float("inf")
+        settings = cells.setdefault((row_label(row), column_label(row)), {})
+        settings.setdefault((row["part"], key), []).append(loss)
+    if not cells:
+        return None
+
+    def number(label):
+        value = label.split(" ")[-1]
+        return (0, float(value), "") if re.fullmatch(r"[\d.e+-]+", value) else (1, 0, "")
+
+    def text(losses):
+        if float("inf") in losses:
+            return "diverged"
+        mean = f"{statistics.mean(losses):.4f}"
+        return f"{mean} ± {statistics.stdev(losses):.4f}" if len(losses) > 1 else mean
+
+    def cell(row, column):
+        settings = cells.get((row, column))
+        if not settings:
+            return ""
+        most = max(map(len, settings.values()))
+        return text(min((each for each in settings.values() if len(each) == most), key=statistics.mean))
+
+    rows_, columns = (sorted(dict.fromkeys(key[i] for key in cells), key=number) for i in (0, 1))
+    lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    lines += [f"| {row} | " + " | ".join(cell(row, column) for column in columns) + " |" for row in rows_]
     return "\n".join(lines + ["", ""])
 
 
@@ -72,11 +152,14 @@ def table(name):
 
 
 def replacement(match):
-    if match[2] == "times":
-        return match[1] + "\n" + time_table() + match[3] if times else match[0]
-    if not (runs / "tables" / f"{match[2]}.md").exists():
-        return match[0]
-    return match[1] + "\n" + table(match[2]) + match[3]
+    name = match[2]
+    if name.startswith("times-"):
+        made = time_table(name.removeprefix("times-"))
+    elif name in crossings:
+        made = crossing(name)
+    else:
+        made = table(name) if (runs / "tables" / f"{name}.md").exists() else None
+    return f"{match[1]}\n{made}{match[3]}" if made else match[0]
 
 
 content = text.read_text()
