@@ -34,21 +34,22 @@ extension Comparison {
 /// The fields of each line; within quotes, commas and line breaks are text (RFC 4180).
 package func csvRows(_ text: String) -> [[String]] {
     var (rows, row, field, isQuoted) = ([[String]](), [String](), "", false)
-    var previous: Character?
-    for character in text {
-        defer { previous = character }
-        switch character {
+    var previous: Unicode.Scalar?
+    for scalar in text.unicodeScalars {
+        defer { previous = scalar }
+        switch scalar {
         case "\"":
             isQuoted.toggle()
             // Two within quotes stand for one: the first has ended them, the second begins them again.
-            if isQuoted, previous == character { field.append(character) }
+            if isQuoted, previous == scalar { field.unicodeScalars.append(scalar) }
         case "," where !isQuoted:
             row.append(field)
             field = ""
-        case "\n" where !isQuoted, "\r\n" where !isQuoted:
+        case "\r" where !isQuoted: break
+        case "\n" where !isQuoted:
             rows.append(row + [field])
             (row, field) = ([], "")
-        default: field.append(character)
+        default: field.unicodeScalars.append(scalar)
         }
     }
     return row.isEmpty && field.isEmpty ? rows : rows + [row + [field]]
@@ -56,7 +57,8 @@ package func csvRows(_ text: String) -> [[String]] {
 
 extension String {
     /// Quoted where a comma, a quote or a line break would break the line (RFC 4180).
-    var csvField: String {
-        contains { ",\"\n\r".contains($0) } ? "\"" + replacing("\"", with: "\"\"") + "\"" : self
+    package var csvField: String {
+        guard unicodeScalars.contains(where: { ",\"\n\r".unicodeScalars.contains($0) }) else { return self }
+        return "\"" + unicodeScalars.map { $0 == "\"" ? "\"\"" : String($0) }.joined() + "\""
     }
 }

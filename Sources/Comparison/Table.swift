@@ -9,8 +9,9 @@ struct Table {
     var textColumns: Set<Int> = [0]
 
     var text: String {
-        let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
-        let lines = ([header] + rows).map { row in
+        let cells = ([header] + rows).map { $0.map(\.onOneLine) }
+        let widths = header.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }
+        let lines = cells.map { row in
             row.indices.map { column in
                 let space = String(repeating: " ", count: widths[column] - row[column].count)
                 return textColumns.contains(column) ? row[column] + space : space + row[column]
@@ -18,16 +19,17 @@ struct Table {
         }
         let rule = String(repeating: "-", count: lines.map(\.count).max() ?? 0)
         let body = rows.isEmpty ? [] : [lines[0], rule] + lines.dropFirst()
-        return ([title] + body + remarks.map { $0.wrapped(at: 110) }).joined(separator: "\n") + "\n"
+        return ([title] + body + remarks.map { $0.onOneLine.wrapped(at: 110) }).joined(separator: "\n") + "\n"
     }
 
     var markdown: String {
         func line(_ cells: [String]) -> String {
-            "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |"
+            "| " + cells.map(\.escapedForMarkdown).joined(separator: " | ") + " |"
         }
         let rule = header.indices.map { textColumns.contains($0) ? "---" : "---:" }
         let body = rows.isEmpty ? [] : [line(header), line(rule)] + rows.map(line) + [""]
-        return (["### \(title)", ""] + body).joined(separator: "\n") + "\n" + remarks.map { "\($0)\n" }.joined()
+        return (["### \(title)", ""] + body).joined(separator: "\n") + "\n"
+            + remarks.map { "\($0.escapedForMarkdown)\n" }.joined()
     }
 
     var html: String {
@@ -79,22 +81,43 @@ struct Table {
 extension String {
     /// As text or as an attribute's value of XML and HTML.
     var escapedForXML: String {
-        replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-            .replacing("\"", with: "&quot;")
+        escaped { scalar in
+            switch scalar {
+            case "&": "&amp;"
+            case "<": "&lt;"
+            case ">": "&gt;"
+            case "\"": "&quot;"
+            default: nil
+            }
+        }
     }
 
     var escapedForLaTeX: String {
-        map { character -> String in
-            switch character {
+        escaped { scalar in
+            switch scalar {
             case "\\": "\\textbackslash{}"
-            case "&", "%", "$", "#", "_", "{", "}": "\\\(character)"
+            case "&", "%", "$", "#", "_", "{", "}": "\\\(scalar)"
             case "~": "\\textasciitilde{}"
             case "^": "\\textasciicircum{}"
-            case "<", ">": "$\(character)$"
-            default: String(character)
+            case "<", ">": "$\(scalar)$"
+            default: nil
             }
-        }.joined()
+        }
     }
+
+    /// As text of Markdown, in a cell of a table or outside.
+    fileprivate var escapedForMarkdown: String {
+        // No tag begins with a space.
+        escaped { $0 == "|" || $0 == "<" ? "\\\($0)" : nil }.replacing("\\< ", with: "< ")
+    }
+
+    /// In one line without control characters, as names of files may hold them, and with scalars replaced. Scalars, not
+    /// characters: beside some others a `<` is only a part of a character, and still begins a tag.
+    private func escaped(_ replacement: (Unicode.Scalar) -> String?) -> String {
+        onOneLine.unicodeScalars.map { replacement($0) ?? String($0) }.joined()
+    }
+
+    fileprivate var onOneLine: String { printable.replacing(/[\n\t]/, with: " ") }
 
     /// Broken at spaces into lines of at most `width` characters, where words allow it.
     func wrapped(at width: Int) -> String {

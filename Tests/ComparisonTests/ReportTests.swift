@@ -42,6 +42,41 @@ import Testing
         }
     }
 
+    /// A name is a name, though a scalar before or after makes one character of it and a `<`, a comma or a backslash.
+    @Test func namesCommandNoFormat() throws {
+        let prefix = "\u{600}"
+        let name =
+            "\(prefix)<img src=x \(prefix)> \(prefix)\\input x%\u{301}|\(prefix)|\n1 a\u{1b}[2J\(prefix)&\u{301}\"\u{301}"
+        func has(_ text: String, _ part: String) -> Bool { Array(text.utf8).firstRange(of: Array(part.utf8)) != nil }
+        try withTemporaryFolder { folder in
+            for run in runs("adamw", [3.5], change: { $0.rows = 50 }) + runs("muon", [3.4]) {
+                try run.write(in: folder)
+            }
+            try FileManager.default.moveItem(
+                at: folder.appending(path: "adamw-0.001-1"), to: folder.appending(path: name))
+            let comparison = try Comparison(findRuns([folder.path]), force: true)
+            let page = comparison.report(title: name, provenance: Provenance(commit: "abc", threads: 1))
+            #expect(has(page, "&lt;img src=x") && !has(page, "<img") && has(page, "\\x1b[2J") && !has(page, "\u{1b}"))
+            let latex = comparison.latex
+            #expect(has(latex, "\\textbackslash{}input x\\%") && !has(latex, "\\input"))
+            for text in [comparison.text, comparison.markdown, latex] {
+                #expect(!has(text, "\n1 a") && has(text, " 1 a") && !has(text, "\u{1b}"), "\(text)")
+            }
+            let lines = comparison.markdown.utf8.split(separator: UInt8(ascii: "\n")).map { Array($0) }
+            func cells(_ isRow: ([UInt8]) -> Bool) throws -> Int {
+                let line = try #require(lines.first { $0.starts(with: "| ".utf8) && isRow($0) })
+                return zip(line, line.dropFirst()).count { $0 != UInt8(ascii: "\\") && $1 == UInt8(ascii: "|") }
+            }
+            #expect(try cells { $0.contains(UInt8(ascii: "%")) } == cells { $0.starts(with: "| run".utf8) })
+            #expect(!has(comparison.markdown, "\(prefix)<"))
+
+            // A sweep's summary quotes what would break a line, and reads it again.
+            let fields = ["\(prefix),", "a,\u{301}b", "\"\u{301}", "c\r\nd", "e"]
+            let line = fields.map(\.csvField).joined(separator: ",")
+            #expect(csvRows("\(line)\r\n\(line)\n") == [fields, fields])
+        }
+    }
+
     @Test func reportIsOneWellFormedPageWithThePlots() throws {
         let all =
             runs("adamw", lr: 1e-3, [3.5, 3.6]) + runs("adamw", lr: 2e-3, [3.4, 3.5]) + runs("muon", [3.4, 3.3])
