@@ -80,7 +80,8 @@ public struct CheckpointStore: Sendable {
         status: StatusLine = StatusLine(), _ isWanted: (String) -> Bool = { _ in true }, warn: (String) -> Void
     ) throws -> Checkpoint? {
         var failure: UserError?
-        for step in try steps().reversed() {
+        let steps = try steps()
+        for step in steps.reversed() {
             do {
                 return try Checkpoint(verifying: path(step: step), step: step, on: pool, status: status, isWanted)
             } catch let error as UserError where error.kind != .usage {
@@ -88,12 +89,22 @@ public struct CheckpointStore: Sendable {
                 failure = failure ?? error
             }
         }
+        // Who makes the run removes old ones while they are looked at.
+        if try self.steps() != steps { return try newestGood(status: status, isWanted, warn: warn) }
         if let failure {
             throw UserError(
                 failure.kind, "none of the checkpoints in \(folder) is whole; the newest: \(failure.message)",
                 hint: failure.kind == .inputOutput ? failure.hint : "start the run anew in another folder")
         }
         return nil
+    }
+
+    /// Why what was just read of a checkpoint is missing: who makes the run removed it meanwhile. Nil where it is there.
+    package static func removal(of path: String) -> UserError? {
+        if access(path, F_OK) == 0 { return nil }
+        return UserError(
+            .data, "\(path) was removed while it was read",
+            hint: "the run keeps only its newest checkpoints (output.keep_checkpoints): try again")
     }
 
     /// The checkpoint of a step that the user chose, one that was set aside included.

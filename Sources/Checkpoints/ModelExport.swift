@@ -27,7 +27,7 @@ extension ModelFolder {
         let bar = ProgressBar(
             "writing \(folder)", total: model.parameterCount * dtype.byteCount, unit: .bytes)
         defer { bar.finish() }
-        return try AtomicFile.writeFolder(folder) { temporary in
+        return try AtomicFile.writeFolder(folder, mustBeNew: true) { temporary in
             let file: FileSummary
             do {
                 file = try SafeTensors.write(

@@ -69,6 +69,9 @@ public struct ModelFolder: Sendable {
         let tokenizer = try Tokenizer(modelFile: "\(path)/\(name)")
         try config.check(
             vocabulary: tokenizer.vocabularySize, of: tokenizer.modelFile, owner: "the model of \(path)")
+        try TokenizerOrigin.check(
+            [TokenizerOrigin(tokenizer), TokenizerOrigin(trainerState(), of: path)],
+            hint: "put the tokenizer back that the run was trained with")
         return tokenizer
     }
 
@@ -94,7 +97,10 @@ public struct ModelFolder: Sendable {
         if !isVerified, RegularFile.exists("\(path)/\(Checkpoint.manifestName)") {
             try Checkpoint.verify(path, on: model.pool, Self.isOfModel)
         }
-        try ModelWeights(folder: path).load(into: model.parameters, on: model.pool)
+        do { try ModelWeights(folder: path).load(into: model.parameters, on: model.pool) } catch let error as UserError
+        {
+            throw CheckpointStore.removal(of: path) ?? error
+        }
         if let error = firstNonFinite(model.parameters.map { ($0.name, $0.weight) }, on: model.pool) {
             throw UserError(
                 .data, "\(path): \(error)", hint: "the model is of a run that failed, or damaged: use another one")

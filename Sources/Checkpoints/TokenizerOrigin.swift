@@ -25,11 +25,15 @@ public struct TokenizerOrigin: Sendable {
     package init?(_ folder: ModelFolder) throws {
         if let tokenizer = try folder.loadTokenizer() {
             self.init(tokenizer)
-        } else if let fingerprint = try folder.trainerState()?.data.tokenizerFingerprint {
-            self.init(fingerprint, of: "the model of \(folder.path)")
         } else {
-            return nil
+            try self.init(folder.trainerState(), of: folder.path)
         }
+    }
+
+    /// What a checkpoint says of the tokens that its model was trained on.
+    init?(_ state: TrainerState?, of checkpoint: String) {
+        guard let fingerprint = state?.data.tokenizerFingerprint else { return nil }
+        self.init(fingerprint, of: "the model of \(checkpoint)")
     }
 
     /// Refuses to use things of different tokenizers together.

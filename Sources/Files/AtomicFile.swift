@@ -78,10 +78,10 @@ public final class AtomicFile {
         try text.withUTF8 { try write(UnsafeRawBufferPointer($0), to: path) }
     }
 
-    /// Makes a folder whose files `body` writes into the temporary folder that it is given. An
-    /// existing folder of that name is replaced.
+    /// Makes a folder whose files `body` writes into the temporary folder that it is given. A folder of that name that
+    /// holds anything is replaced, or, where the folder must be new, an error: another process may have made it meanwhile.
     public static func writeFolder<Result>(
-        _ path: String, _ body: (_ temporary: String) throws -> Result
+        _ path: String, mustBeNew: Bool = false, _ body: (_ temporary: String) throws -> Result
     ) throws -> Result {
         let temporary = try temporaryPath(for: path, ending: unfinished)
         if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
@@ -92,7 +92,7 @@ public final class AtomicFile {
             // A folder cannot be renamed over another one that holds files: the old one goes aside
             // first, and `removeLeftovers` puts it back should the process die in between.
             let replaced = try temporaryPath(for: path, ending: Self.replaced)
-            let isReplacing = rename(path, replaced) == 0
+            let isReplacing = !mustBeNew && rename(path, replaced) == 0
             do { try giveName(temporary, path) } catch {
                 if isReplacing { rename(replaced, path) }
                 throw error

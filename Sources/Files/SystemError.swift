@@ -22,7 +22,7 @@ extension UserError {
         case EROFS: return "\(place) lies on a read-only file system: choose another place"
         case ENOENT: return missing(path, in: place)
         case ENOTDIR: return "a part of the path is a file, not a folder"
-        case EEXIST: return "something of that name is already there: choose another name"
+        case EEXIST, ENOTEMPTY: return "something of that name is already there: choose another name"
         case ELOOP: return "a link leads back to itself: see `ls -l \(path)`"
         case ENAMETOOLONG: return "choose a shorter name"
         case EISDIR: return "\(path) is a folder; a file was expected"

@@ -34,7 +34,7 @@ public struct RunFork {
         }
         let files = FileManager.default
         try makeFolder(folderAndName(of: folder).folder)
-        try AtomicFile.writeFolder(folder) { temporary in
+        try AtomicFile.writeFolder(folder, mustBeNew: true) { temporary in
             do {
                 let checkpoints = CheckpointStore(folder: temporary + "/checkpoints")
                 try makeFolder(checkpoints.folder)
@@ -43,7 +43,8 @@ public struct RunFork {
                 try AtomicFile.write(configuration.yaml, to: temporary + "/" + RunFolder.configurationName)
                 if access(log, F_OK) == 0 { try files.copyItem(atPath: log, toPath: temporary + "/log.csv") }
             } catch let error as CocoaError {
-                throw UserError(.inputOutput, "cannot create \(folder): \(error.localizedDescription)")
+                throw CheckpointStore.removal(of: checkpoint.path)
+                    ?? UserError(.inputOutput, "cannot create \(folder): \(error.localizedDescription)")
             }
         }
     }

@@ -111,7 +111,7 @@ struct ForkCommand: RunsOnRanks {
     /// Makes the new run's folder, with the checkpoint that it begins with; its settings.
     private func make() throws -> RunConfiguration {
         var (run, step) = (origin, Int?.none)
-        if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2)) }
+        if let match = origin.wholeMatch(of: /(.+)@([0-9]+)/) { (run, step) = (String(match.1), Int(match.2) ?? .max) }
         run = run.withoutTrailingSlashes
         try RunDirectory.check(run, for: .resume)
         let fork = try RunFork(of: run, step: step)

@@ -68,6 +68,18 @@ private struct Fixture {
         try store.removeOld(upTo: step, keep: keep)
     }
 
+    /// As a run does that keeps one checkpoint and goes on while it is read.
+    @Test func aCheckpointThatIsRemovedMeanwhileHasASuccessor() throws {
+        try save(1, keep: 1)
+        unlink(store.path(step: 1) + "/MANIFEST.json")
+        var warnings = 0
+        let found = try store.newestGood { _ in
+            warnings += 1
+            try? save(2, keep: 1)
+        }
+        #expect(found?.state.step == 2 && warnings == 1)
+    }
+
     @Test func everythingComesBackBitForBit() throws {
         #expect(saved.contents(step: 1000).byteCount == 4 * (101 * 48 + 48 + 48 + 2 * 3))
         try store.save(saved.contents(step: 1000))
@@ -140,6 +152,21 @@ private struct Fixture {
             #expect(checkpoint?.state.step == 1)
             #expect(warnings.count == 1)
             #expect(warnings.first?.contains("step-00000002") == true)
+        }
+    }
+
+    /// Files are read a megabyte at a time.
+    @Test func damageAnywhereInALargeFileIsSeen() throws {
+        var contents = saved.contents(step: 1)
+        contents.optimizerTensors = [NamedTensor("model.norm.weight.exp_avg", Tensor(700_000))]
+        try store.save(contents)
+        let good = try folder.bytes("step-00000001/optimizer.safetensors")
+        _ = try Checkpoint(verifying: store.path(step: 1))
+        for place in [1 << 20 - 1, 1 << 20, 2 << 20, good.count - 1] {
+            var changed = good
+            changed[place] ^= 1
+            try folder.write(changed, "step-00000001/optimizer.safetensors")
+            #expect(throws: UserError.self, "\(place)") { try Checkpoint(verifying: store.path(step: 1)) }
         }
     }
 

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import TestSupport
 import Testing
@@ -128,6 +129,35 @@ import Testing
         }
     }
 
+    /// Two forks that begin at once choose the same name: the second one finds a run there when its own is complete.
+    @Test func aForkReplacesNoRun() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder, steps: 10)
+            #expect(try train(in: folder).status == 0)
+            let environment = try preload(
+                """
+                #include <fcntl.h>
+                #include <string.h>
+                #include <sys/stat.h>
+                #include <unistd.h>
+                int rename(const char *from, const char *to) {
+                    int (*original)(const char *, const char *) = dlsym(RTLD_NEXT, "rename");
+                    if (strcmp(to, "run-fork-1") == 0 || strcmp(from, "run-fork-1") == 0) {
+                        mkdir("run-fork-1", 0700);
+                        close(open("run-fork-1/other", O_CREAT | O_WRONLY, 0600));
+                    }
+                    return original(from, to);
+                }
+                """, in: folder)
+            let fork = try run(
+                program, ["fork", "run", "--set", "training.steps=12"], environment: environment, in: folder)
+            #expect(fork.status == 74 && fork.errorOutput.contains("already there"), "\(fork.errorOutput)")
+            let files = FileManager.default
+            #expect(try files.contentsOfDirectory(atPath: folder.path + "/run-fork-1") == ["other"])
+            #expect(try !files.contentsOfDirectory(atPath: folder.path).contains { $0.hasPrefix(".run-fork-1") })
+        }
+    }
+
     @Test func aForkBeginsWithTheStateOfAnotherRunAndTellsWhatChanged() throws {
         try withTemporaryFolder { folder in
             try prepare(folder, steps: 20)
@@ -150,11 +180,25 @@ import Testing
             #expect(other.errorOutput.contains("optimizer.lr 0.01 -> 0.005"), "\(other.errorOutput)")
             #expect(other.errorOutput.contains("training.batch_size 8 -> 16") && other.errorOutput.contains("no rank"))
             #expect(try results("run", in: folder) == before)
+            // It is a run of its own, and what changed in it changed in its forks, too.
+            func identity(_ checkpoint: String) throws -> String? {
+                let state = try Data(contentsOf: folder.appending(path: "\(checkpoint)/trainer.json"))
+                return try JSONValue(json: [UInt8](state)).run.id.string
+            }
+            let ids = try ["run", "run-fork-1", "run-fork-2"].map { try identity("\($0)/checkpoints/latest") }
+            #expect(Set(ids).count == 3 && !ids.contains(nil))
+            let third = try run(
+                program, ["fork", "run-fork-2", "--set", "training.steps=25", "--set", "output.run_dir=third"],
+                in: folder)
+            #expect(third.status == 0, "\(third.errorOutput)")
+            #expect(third.errorOutput.contains("note: after step 15 optimizer.lr 0.01 -> 0.005"))
 
             for (arguments, message) in [
                 (["run"], "error: the checkpoint of step 20 is the last of a run of 20 steps"),
                 (["run@16"], "error: there is no checkpoint of step 16"),
+                (["run@99999999999999999999"], "error: there is no checkpoint of step "),
                 (["run@15", "--set", "model.rope_theta=5.0"], "error: the run in run-fork-3 can't be resumed"),
+                (["run@15", "--set", "data.seed=5"], "error: the run in run-fork-3 can't be resumed"),
                 (["run@15", "--set", "output.run_dir=long"], "error: long is already there"),
             ] {
                 let command = try run(program, ["fork"] + arguments, in: folder)

@@ -68,6 +68,29 @@ import Testing
         }
     }
 
+    /// A checkpoint knows the tokenizer of its tokens, whatever file lies beside it.
+    @Test func everyCommandRefusesATokenizerThatWasPutIntoACheckpoint() throws {
+        try withTemporaryFolder { folder in
+            try prepare(folder)
+            let files = FileManager.default
+            try files.copyItem(
+                at: folder.appending(path: "run/checkpoints/step-00000002"), to: folder.appending(path: "model"))
+            for file in ["tokenizer.model", "MANIFEST.json"] {
+                try files.removeItem(at: folder.appending(path: "model/\(file)"))
+            }
+            try files.copyItem(
+                at: folder.appending(path: "b.model"), to: folder.appending(path: "model/tokenizer.model"))
+            try configure("from.cfg", "{train: b, sequence_length: 32}", folder, training: ", init_from: model")
+            for arguments in [
+                ["eval", "model", "--data", "b"], ["generate", "model"], ["export", "model", "--output", "out"],
+                ["logits", "model", "--tokens", "5", "--output", "logits"], ["--config", "from.cfg"],
+            ] {
+                try expectRefused(
+                    arguments, "tokenizer.model and the model of model have different tokenizers", folder)
+            }
+        }
+    }
+
     @Test func everyCommandRefusesATokenizerWithMoreIDs() throws {
         try withTemporaryFolder { folder in
             try prepare(folder)

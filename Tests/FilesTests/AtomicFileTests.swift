@@ -66,6 +66,16 @@ private func content(_ path: String) throws -> String { try String(contentsOfFil
                     throw Failure()
                 }
             }
+            // What another process made while it was written stays.
+            let taken = #expect(throws: UserError.self) {
+                try AtomicFile.writeFolder(folder + "/new", mustBeNew: true) { temporary in
+                    try AtomicFile.write("four", to: temporary + "/file")
+                    try AtomicFile.writeFolder(folder + "/new") { try AtomicFile.write("five", to: $0 + "/file") }
+                }
+            }
+            #expect(taken?.hint == "something of that name is already there: choose another name")
+            #expect(try content(folder + "/new/file") == "five")
+            try AtomicFile.remove(folder + "/new")
             #expect(try content(path + "/file") == "two")
             #expect(try names(in: folder) == ["step"])
             try AtomicFile.remove(path)

@@ -156,6 +156,24 @@ struct ResumeTests {
         try run.expectEqual("straight", "run")
     }
 
+    @Test("A fork and a reader say that a checkpoint was removed while they read it, and leave nothing")
+    func vanishedCheckpoint() throws {
+        let run = try TinyRun()
+        try run.train()
+        let fork = try RunFork(of: run.folder.file("run"), step: nil)
+        let model = try ModelFolder(run.folder.file("run"))
+        try FileManager.default.removeItem(atPath: fork.checkpoint.path)
+        let error = #expect(throws: UserError.self) {
+            try fork.make(run.folder.file("fork"), run.configuration([]), origin: "run@12")
+        }
+        #expect(error?.kind == .data && error?.message == "\(fork.checkpoint.path) was removed while it was read")
+        let reading = #expect(throws: UserError.self) {
+            try model.loadModel(pool: WorkerPool(threads: 1), microBatchSize: 1, sequenceLength: 1)
+        }
+        #expect(reading?.message == error?.message && reading?.kind == .data)
+        #expect(try run.folder.names() == ["run", "run.cfg", "train.bin", "validation.bin"])
+    }
+
     @Test("A wish to stop while the data is checked ends the start")
     func cancelledStart() throws {
         let run = try TinyRun()
