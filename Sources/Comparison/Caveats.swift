@@ -78,14 +78,15 @@ func runNotes(settings: [Comparison.Setting], runs: [RunRecord]) -> [String] {
             "training.threads differs (\(threads.sorted().map(String.init).joined(separator: ", "))): "
                 + "times and tokens/s cannot be compared")
     }
-    let makers = runs.compactMap { $0.history.madeBy?.rows.filter { $0.name != "threads" } }
+    // A run may have gone on with another program than it began with.
+    let makers = runs.flatMap { $0.history.events.compactMap { $0.madeBy?.rows.filter { $0.name != "threads" } } }
     let differing = (makers.first ?? []).map(\.name).compactMap { name -> String? in
         let values = makers.compactMap { $0.first { $0.name == name }?.value }.unique
         return values.count > 1 ? "\(name): \(values.joined(separator: " or "))" : nil
     }
     if !differing.isEmpty {
         notes.append(
-            "the runs were not made alike (\(differing.joined(separator: "; "))): times and tokens/s cannot be "
+            "the runs, or parts of one, were not made alike (\(differing.joined(separator: "; "))): times and tokens/s cannot be "
                 + "compared, losses only up to rounding and changes of the program")
     }
     let shared = sharingRuns(runs)

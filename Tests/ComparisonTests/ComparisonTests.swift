@@ -113,7 +113,9 @@ import Testing
             text.replace("train: train.bin", with: "train: \(here)/train.bin")
             text.replace(
                 "batch_size: 8",
-                with: "batch_size: 8, micro_batch_size: 2, gradient_lanes: 2, threads: 2, recompute: mlp, optimizer_scratch_mib: 1")
+                with:
+                    "batch_size: 8, micro_batch_size: 2, gradient_lanes: 2, threads: 2, recompute: mlp, optimizer_scratch_mib: 1"
+            )
             try Data(text.utf8).write(to: file)
             let comparison = try Comparison(findRuns(paths))
             #expect(comparison.best.first?.losses.count == 2)
@@ -219,6 +221,22 @@ import Testing
                 $0.contains("whether settings changed on the way is not known of")
             }
             #expect(notices.count == 1 && notices[0].contains("adamw-0.001-1: there is no whole history.json"))
+        }
+    }
+
+    /// Another program may have made other numbers, of other runs or of the second half of one.
+    @Test func runsOfSeveralProgramsAreNamed() throws {
+        func event(_ kind: String, _ step: Int, _ commit: String) -> String {
+            let made = Provenance(commit: commit, threads: 1)
+            let text = String(decoding: (try? JSONEncoder().encode(made)) ?? Data(), as: UTF8.self)
+            return #"{"kind": "\#(kind)", "step": \#(step), "time": "2026-01-01T00:00:00Z", "madeBy": \#(text)}"#
+        }
+        for (commits, isSaid) in [(["a", "a"], false), (["a", "b"], true)] {
+            let events = [event("start", 0, commits[0]), event("resume", 50, commits[1])]
+            try withRuns(runs("adamw", [3.5]) { $0.events = events }) { runs, _ in
+                let notes = try Comparison(runs).notes.filter { $0.contains("made alike (commit: a or b)") }
+                #expect(notes.isEmpty != isSaid)
+            }
         }
     }
 
