@@ -55,6 +55,25 @@ import Testing
         }
     }
 
+    /// Nothing can go on later: the signal ends them as any program, with a word.
+    @Test(arguments: [SIGINT, SIGTERM]) func signalsEndReadersOfAModel(signal: Int32) throws {
+        try withTemporaryFolder { folder in
+            try train(in: folder)
+            try writeShard(learnableTokens(2_000_000, vocabulary: 295, seed: 1), to: folder.path + "/large.bin")
+            for arguments in [
+                ["generate", "run", "--samples", "1000000", "--threads", "1"],
+                ["eval", "run", "--data", "large.bin", "--sequence-length", "2", "--micro-batch-size", "1"],
+            ] {
+                let end = try start(arguments, in: folder) {
+                    usleep(700_000)
+                    kill($0.processIdentifier, signal)
+                }
+                #expect(end.reason == .uncaughtSignal && end.status == signal, "\(arguments): \(end)")
+                #expect(end.errors.contains("\nstopped by SIG"), "\(end.errors)")
+            }
+        }
+    }
+
     @Test func mistakesAreNamed() throws {
         try withTemporaryFolder { folder in
             for (arguments, words) in [
