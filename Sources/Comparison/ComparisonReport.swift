@@ -3,6 +3,9 @@ import Foundation
 import Machine
 
 extension Comparison {
+    /// How every page begins.
+    public static let pageStart = "<!DOCTYPE html>"
+
     /// One page with everything, which needs no other file: tables, plots, and what all runs have in
     /// common. `title` is what was compared, `provenance` what compares; `isLive`: the page loads itself again.
     public func report(title: String, provenance: Provenance, isLive: Bool = false) -> String {
@@ -16,7 +19,7 @@ extension Comparison {
             "\(runs.count) runs (\(finished) finished) of \(settings.count) settings and "
             + "\(settings.map(\.optimizer).unique.count) optimizers"
         return """
-            <!DOCTYPE html>
+            \(Self.pageStart)
             <html lang="en">
             <head>
             <meta charset="utf-8">

@@ -108,12 +108,13 @@ struct LinePlot {
     }
 
     private func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
-        point.x.isFinite && point.y.isFinite && (!isXLogarithmic || point.x > 0)
+        // Beyond, the span of the axis might be no number.
+        abs(point.x) < 1e30 && abs(point.y) < 1e30 && (!isXLogarithmic || point.x > 0)
     }
 
     private func drawing(_ series: Series, _ x: Axis, _ y: Axis) -> String {
         var text = "<g clip-path=\"url(#\(clipName))\">"
-        let band = series.band.filter { $0.low.isFinite && $0.high.isFinite && $0.high > $0.low }
+        let band = series.band.filter { abs($0.low) < 1e30 && abs($0.high) < 1e30 && $0.high > $0.low }
         if !band.isEmpty {
             let edge = band.map { ($0.x, $0.high) } + band.reversed().map { ($0.x, $0.low) }
             let corners = edge.map { "\(decimal(x.place($0.0))),\(decimal(y.place($0.1)))" }.joined(separator: " ")

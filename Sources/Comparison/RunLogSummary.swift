@@ -39,10 +39,14 @@ public struct RunLogSummary: Sendable {
     public init(path: String) throws {
         isMissing = access(path, F_OK) != 0 && errno == ENOENT
         if isMissing { return }
+        // What lies beyond is no number of anything, and sums of it would overflow.
+        let (counts, times) = (0...1 << 48, 0...1e12)
         try readLog(path, columns: Self.columns) { fields, damaged in
             guard let step = Int(fields[0]), step == lastStep + 1 || (lastStep == 0 && step > 1),
                 let tokens = Int(fields[1]), let trainLoss = Double(fields[2]), let stepSeconds = Double(fields[4]),
-                let optimizerSeconds = Double(fields[5]), let peak = Int(fields[6])
+                let optimizerSeconds = Double(fields[5]), let peak = Int(fields[6]),
+                [step, tokens, peak].allSatisfy(counts.contains),
+                [stepSeconds, optimizerSeconds].allSatisfy(times.contains)
             else { throw damaged("this is not the row of step \(lastStep + 1)") }
             if lastStep == 0 { missingSteps = step - 1 }
             lastStep = step

@@ -27,8 +27,9 @@ public struct RunRecord: Sendable {
     /// Bytes of the optimizer's state, from its formula.
     public let stateBytes: Int
 
-    /// Reads the folder of a run. Throws where it is none, or its configuration or log can't be read.
-    public init(path: String) throws {
+    /// Reads the folder of a run. Throws where it is none, or its configuration or log can't be read; `warn` is told of a
+    /// damaged history.
+    public init(path: String, warn: (String) -> Void = { StatusLine().print("warning: \($0)") }) throws {
         let file = path + "/config.resolved.cfg"
         guard RegularFile.exists(file) else { throw noRun("\(path) is no run") }
         let configuration = try RunConfiguration(file: file)
@@ -48,7 +49,7 @@ public struct RunRecord: Sendable {
         let newest = try? CheckpointStore(folder: path + "/checkpoints").newestGood(
             { ["trainer.json", RunHistory.fileName].contains($0) }, warn: { _ in })
         windowCount = newest?.state.data.windowCount
-        history = try RunHistory(of: path, at: newest?.path) { StatusLine().print("warning: \($0)") }
+        history = try RunHistory(of: path, at: newest?.path, warn: warn)
         stateBytes = configuration.optimizerStateBytes
     }
 
@@ -122,12 +123,17 @@ private func recordsFailure(_ path: String) -> Bool {
 
 /// The whole lines in the last 16 KiB of a file.
 func lastLines(of path: String) -> [Substring] {
-    guard let file = FileHandle(forReadingAtPath: path) else { return [] }
-    defer { try? file.close() }
-    let length = (try? file.seekToEnd()) ?? 0
-    try? file.seek(toOffset: length - min(length, 1 << 14))
-    let text = String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+    let text = excerpt(of: path, isEnd: true)
     return text[..<(text.lastIndex(of: "\n") ?? text.startIndex)].split(separator: "\n")
+}
+
+/// The first or the last 16 KiB of a file; nothing where it cannot be read.
+func excerpt(of path: String, isEnd: Bool = false) -> String {
+    guard let file = try? RegularFile(path) else { return "" }
+    var bytes = [UInt8](repeating: 0, count: min(file.size, 1 << 14))
+    let start = isEnd ? file.size - bytes.count : 0
+    let isRead = (try? bytes.withUnsafeMutableBytes { try file.read(at: start, into: $0) }) != nil
+    return isRead ? String(decoding: bytes, as: UTF8.self) : ""
 }
 
 /// The runs that paths name: folders of runs, and folders that hold such folders.

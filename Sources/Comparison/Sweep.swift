@@ -84,7 +84,7 @@ public final class Sweep {
             guard jobs.contains(where: { $0.state == .running }) else { break }
             if let watch {
                 status.show { width in
-                    watch.look()
+                    _ = try? watch.look()
                     return watch.screen(width: width)
                 }
             }

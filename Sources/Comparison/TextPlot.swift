@@ -42,7 +42,7 @@ struct TextPlot {
         }
         let labels = [0: high, height / 2: (low + high) / 2, height - 1: low]
         let body = cells.enumerated().map { index, cells in
-            let label = labels[index].map { String(format: "%7.3f", $0) } ?? ""
+            let label = labels[index].map { String(format: abs($0) < 1000 ? "%7.3f" : "%.0e", $0) } ?? ""
             return String(repeating: " ", count: labelWidth - 1 - label.count) + label + " │" + cells.joined()
         }
         let end = xLabel(right)

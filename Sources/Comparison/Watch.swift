@@ -13,6 +13,8 @@ public final class Watch {
     /// Runs by folder, with the times of their files.
     private var known: [String: (written: [Date], record: RunRecord)] = [:]
     private var folders: [String] = []
+    /// Why runs that have begun cannot be read, by folder.
+    private var unreadable: [String: UserError] = [:]
     /// Of a sweep: how far it says that each run is.
     private var states: [[String: String]] = []
 
@@ -22,9 +24,9 @@ public final class Watch {
         if sweepRows(self.path).isEmpty { folders = try runFolders([self.path]) }
     }
 
-    /// Reads what is new. Returns whether something is.
+    /// Reads what is new. Returns whether something is. Throws where the one run that is watched cannot be read.
     @discardableResult
-    public func look() -> Bool {
+    public func look() throws -> Bool {
         let before = states
         states = isRun ? [] : sweepRows(path)
         // A sweep may have no run yet.
@@ -32,9 +34,17 @@ public final class Watch {
         var isNew = states != before
         for folder in folders {
             let written = ["log.csv", RunHistory.fileName].map { time(of: folder + "/" + $0) ?? .distantPast }
-            // A run that has just begun may not be whole.
-            guard known[folder]?.written != written, let record = try? RunRecord(path: folder) else { continue }
-            known[folder] = (written, record)
+            if known[folder]?.written == written { continue }
+            do {
+                known[folder] = (written, try RunRecord(path: folder) { _ in })
+                unreadable[folder] = nil
+            } catch let error as UserError {
+                // A run that has just begun has no settings yet.
+                guard RegularFile.exists(folder + "/" + RunFolder.configurationName) else { continue }
+                if isRun { throw error }
+                if unreadable[folder] == error { continue }
+                (unreadable[folder], known[folder]) = (error, nil)
+            }
             isNew = true
         }
         return isNew
@@ -42,21 +52,27 @@ public final class Watch {
 
     private var runs: [RunRecord] { folders.compactMap { known[$0]?.record } }
 
+    private var unreadableRuns: [[String]] {
+        unreadable.map { [folderAndName(of: $0).name, $1.message] }.sorted { $0[0] < $1[0] }
+    }
+
     /// Runs that the sweep has not begun.
     private var planned: [[String: String]] {
-        let begun = Set(runs.map(\.name))
+        let begun = Set(runs.map(\.name) + unreadable.keys.map { folderAndName(of: $0).name })
         return states.filter { !begun.contains($0["run"] ?? "") }
     }
 
     /// Whether all is made that was to be made, as far as the folder says.
     public var isOver: Bool {
-        !runs.isEmpty && runs.allSatisfy { $0.state.isEnd } && planned.allSatisfy { $0["state"] == "failed" }
+        !(runs.isEmpty && unreadable.isEmpty) && runs.allSatisfy { $0.state.isEnd }
+            && planned.allSatisfy { $0["state"] == "failed" }
     }
 
     /// The page of `compare --report`, which loads itself again while this is not over.
     public func report(provenance: Provenance) throws -> String {
         let missing = isRun ? nil : unfinishedSweep(path)
-        return try Comparison(runs, force: true, planProblems: missing.map { [$0] } ?? []).report(
+        let problems = (missing.map { [$0] } ?? []) + unreadableRuns.map { "\($0[0]) cannot be read: \($0[1])" }
+        return try Comparison(runs, force: true, planProblems: problems).report(
             title: folderAndName(of: path).name, provenance: provenance, isLive: !isOver)
     }
 
@@ -77,7 +93,7 @@ public final class Watch {
         text += TextPlot(
             curve: log.trainCurve.map { ($0.tokens, $0.loss) },
             marks: log.validations.map { (Double($0.tokens), $0.loss) },
-            xLabel: { Format.count(Int($0)) + " tokens" }
+            xLabel: { Format.rate($0) + " tokens" }
         ).lines(width: width, height: 12)
         func value(_ column: String, _ format: String) -> String {
             tail.last?[column].map { String(format: format, $0) } ?? "-"
@@ -116,11 +132,11 @@ public final class Watch {
         let underWay = runs.filter { isUnderWay($0) }
         let others = runs.filter { !$0.state.isEnd && !isUnderWay($0) }
         // Where a run of one optimizer costs more than another's, this is rough.
-        let steps = Double(runs.reduce(0) { $0 + $1.log.lastStep })
+        let steps = runs.reduce(0) { $0 + Double($1.log.lastStep) }
         let left =
-            runs.reduce(0) { $0 + ($1.state.isEnd ? 0 : $1.configuration.steps - $1.log.lastStep) }
-            + planned.reduce(0) { $0 + (Int($1["steps"] ?? "") ?? 0) }
-        let seconds = runs.reduce(0) { $0 + $1.log.seconds } * Double(left) / max(steps, 1)
+            runs.reduce(0) { $0 + ($1.state.isEnd ? 0 : Double($1.configuration.steps - $1.log.lastStep)) }
+            + planned.reduce(0) { $0 + (Double($1["steps"] ?? "") ?? 0) }
+        let seconds = runs.reduce(0) { $0 + $1.log.seconds } * left / max(steps, 1)
         var progress = ProgressText(
             "\(path)  \(ended.count) of \(runs.count + planned.count) runs ended",
             details: ["\(underWay.count) under way"])
@@ -163,6 +179,7 @@ public final class Watch {
             list("Stopped", others.map { [$0.name, stateText($0), place($0)] }),
             list("Diverged", runs.filter { $0.state.name == "diverged" }.map { [$0.name, place($0)] }),
             list("Failed", states.filter { $0["state"] == "failed" }.map { [$0["run"] ?? "", $0["message"] ?? ""] }),
+            list("Cannot be read", unreadableRuns),
         ]
         return parts.compactMap { $0 }.joined(separator: "\n")
     }

@@ -25,7 +25,7 @@ package final class TensorBoardLog {
             name.hasPrefix(Self.prefix) ? Int(name.dropFirst(Self.prefix.count).prefix { $0.isNumber }) : nil
         }
         // TensorBoard reads the files in the order of their names.
-        let seconds = max(Int(Date.now.timeIntervalSince1970), (earlier.max() ?? 0) + 1)
+        let seconds = max(Int(Date.now.timeIntervalSince1970), (earlier.filter { $0 < 1 << 40 }.max() ?? 0) + 1)
         file = try GrowingFile(
             "\(folder)/\(Self.prefix)\(seconds).\(ProcessInfo.processInfo.hostName).\(getpid())", O_EXCL)
         try write([(3, .text("brain.Event:2"))])

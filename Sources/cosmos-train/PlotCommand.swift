@@ -67,7 +67,7 @@ extension PlotLimits: ExpressibleByArgument {
         let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, parts.contains(where: { !$0.isEmpty }) else { return nil }
         let values = parts.map { Double($0) }
-        guard zip(parts, values).allSatisfy({ $0.isEmpty || $1?.isFinite == true }),
+        guard zip(parts, values).allSatisfy({ $0.isEmpty || $1.map { abs($0) < 1e30 } == true }),
             values[0] ?? -.infinity < values[1] ?? .infinity
         else { return nil }
         self.init(low: values[0], high: values[1])

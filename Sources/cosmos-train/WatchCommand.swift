@@ -27,10 +27,16 @@ struct WatchCommand: ParsableCommand {
 
     func run() throws {
         let watch = try Watch(folder)
+        if let html, RegularFile.exists(html) {
+            let start = try RegularFile.contents(of: html, limit: .max).prefix(Comparison.pageStart.utf8.count)
+            guard start.elementsEqual(Comparison.pageStart.utf8) else {
+                throw UserError(.usage, "\(html) is already there and is no report", hint: "choose another name")
+            }
+        }
         let screen = StatusLine(descriptor: STDOUT_FILENO, interval: 0)
         while true {
             let started = StatusLine.now()
-            if watch.look(), let html {
+            if try watch.look(), let html {
                 try AtomicFile.write(
                     watch.report(provenance: Provenance(commit: sourceCommit, threads: 1)), to: html)
             }

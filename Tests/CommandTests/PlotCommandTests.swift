@@ -101,6 +101,7 @@ private let ordinaryBuild: Comment = "scripts/plot.sh runs the program of an ord
         ["1,4096,8.25,,,,,,,,"], ["1,4096,nan,,,,,,,,", "2,8192,8.0,7.5,,,,,,,"],
         ["1,4096,8.0,nan,nan,,,,,,", "2,8192,inf,,,,,,,,"],
         ["1,4096,7,7,,,,,,,", "2,8192,7,7,,,,,,,"],
+        ["1,4096,1e308,,,,,,,,", "2,8192,-1e308,,,,,,,,", "3,12288,8.0,7.5,,,,,,,"],
     ])
     func drawsWhatThereIs(_ rows: [String]) throws {
         try plot([("run", [Self.header] + rows)]) { command, plot in
@@ -171,7 +172,9 @@ private let ordinaryBuild: Comment = "scripts/plot.sh runs the program of an ord
         let lines = [Self.header, row(1, "8.0")]
         try plot([("run", lines)], to: "missing/loss.svg") { command, _ in #expect(command.status == 74) }
         try plot([("run", lines)], to: "loss.gif") { command, _ in #expect(command.status == 64) }
-        try plot([("run", lines)], ["--ylim", "5:4"]) { command, _ in #expect(command.status == 64) }
+        for limits in ["5:4", "-1e308:1e308"] {
+            try plot([("run", lines)], ["--ylim", limits]) { command, _ in #expect(command.status == 64) }
+        }
         try plot([("run", lines)], ["--ylim", "1:2"]) { command, plot in
             #expect(command.status == 65 && command.errorOutput.contains("no loss lies within the limits"))
         }

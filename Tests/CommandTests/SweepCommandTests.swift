@@ -71,6 +71,10 @@ import Testing
 
             let watch = try run(program, ["watch", "sweep", "--html", "live.html"], in: folder)
             #expect(watch.status == 0 && watch.output.hasPrefix("sweep  8 of 8 runs ended"), "\(watch.errorOutput)")
+            #expect(try run(program, ["watch", "sweep", "--html", "live.html"], in: folder).status == 0)
+            let other = try run(program, ["watch", "sweep", "--html", "run.cfg"], in: folder)
+            #expect(other.status == 64)
+            #expect(other.errorOutput.hasPrefix("error: run.cfg is already there and is no report"))
             #expect(
                 watch.output.contains(/\n(adamw|muon) +0\.0[13] +\d\.\d{4} +\d\.\d{4} +2 +4 of 4/), "\(watch.output)")
             let one = try run(program, ["watch", "sweep/muon-lr0.03-seed2"], in: folder)

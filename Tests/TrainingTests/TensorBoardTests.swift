@@ -85,6 +85,10 @@ import Training
         try run.train("run", "output.tensorboard=true", purpose: .resume)
         let files = try eventFiles(run.folder, "run")
         #expect(files.count == 2)
+        // No second comes after the last that a name can hold.
+        try run.folder.write([], "run/events.out.tfevents.\(Int.max).host.1")
+        try run.train("run", "output.tensorboard=true", purpose: .resume)
+        #expect(try eventFiles(run.folder, "run").count == 4)
         let sessions = try files.map { try records(run.folder.bytes($0)) }
         #expect(sessions.map(\.count) == [3 + 12, 3 + 2])
         #expect(sessions.map { hex($0[1].dropFirst(9)) } == ["10013a020801", "100b3a020801"])
