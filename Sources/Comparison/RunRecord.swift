@@ -76,7 +76,7 @@ public struct RunRecord: Sendable {
     public var tokensPerSecond: Double { Double(log.lastTokens) / max(log.seconds, 1e-9) }
 
     /// The values that must be equal where losses are compared: all but the optimizer's settings, the
-    /// seeds, and what changes no number.
+    /// seeds, and what changes no number but by rounding.
     public var conditions: [(key: String, value: String)] {
         let free = [
             "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
