@@ -18,10 +18,14 @@ public final class StatusLine: Sendable {
     }
 
     /// `interval`: seconds between redraws on a terminal. `logInterval`: seconds between lines
-    /// elsewhere; the first appears after that time, for short tasks need none.
-    public init(descriptor: Int32 = STDERR_FILENO, interval: Double = 0.1, logInterval: Double = 20) {
+    /// elsewhere; the first appears after that time, for short tasks need none. `terminal`: the type of
+    /// the terminal; a dumb one cannot redraw.
+    public init(
+        descriptor: Int32 = STDERR_FILENO, interval: Double = 0.1, logInterval: Double = 20,
+        terminal: String? = ProcessInfo.processInfo.environment["TERM"]
+    ) {
         self.descriptor = descriptor
-        isTerminal = isatty(descriptor) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+        isTerminal = isatty(descriptor) == 1 && terminal != "dumb"
         self.interval = isTerminal ? interval : logInterval
         state = Mutex(State(shownAt: isTerminal ? -.infinity : Self.now()))
     }

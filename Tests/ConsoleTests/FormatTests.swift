@@ -68,7 +68,8 @@ import Testing
         var size = winsize(ws_row: 24, ws_col: 31, ws_xpixel: 0, ws_ypixel: 0)
         try #require(openpty(&primary, &secondary, nil, nil, &size) == 0)
         defer { close(primary); close(secondary) }
-        let line = StatusLine(descriptor: secondary, interval: 0)
+        #expect(!StatusLine(descriptor: secondary, terminal: "dumb").isTerminal)
+        let line = StatusLine(descriptor: secondary, interval: 0, terminal: "xterm")
         try #require(line.isTerminal)
         line.show("step 1")
         line.print("message")
