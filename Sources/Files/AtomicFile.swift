@@ -84,8 +84,10 @@ public final class AtomicFile {
         _ path: String, mustBeNew: Bool = false, _ body: (_ temporary: String) throws -> Result
     ) throws -> Result {
         let temporary = try temporaryPath(for: path, ending: unfinished)
-        if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
-        underWay.withLock { _ = $0.insert(temporary) }
+        try underWay.withLock {
+            if mkdir(temporary, 0o777) != 0 { throw UserError.system("create", path, code: errno) }
+            $0.insert(temporary)
+        }
         do {
             let result = try body(temporary)
             try synchronize(folder: temporary)
@@ -112,7 +114,10 @@ public final class AtomicFile {
     /// Removes what is half written and ends the process; meanwhile nothing takes its place.
     package static func abandonAll(_ end: () -> Never) -> Never {
         underWay.withLock {
-            for path in $0 { try? FileManager.default.removeItem(atPath: path) }
+            for path in $0 {
+                // Another thread may make one more file in a folder while it is removed.
+                for _ in 0..<100 where access(path, F_OK) == 0 { try? FileManager.default.removeItem(atPath: path) }
+            }
             end()
         }
     }

@@ -49,7 +49,10 @@ import Testing
 
     /// The ranks that mpirun has started on this machine, in order.
     private func ranks(of launcher: pid_t) throws -> [pid_t] {
-        try run("pgrep", ["-P", "\(launcher)"]).output.split(separator: "\n").compactMap { pid_t($0) }.sorted()
+        let threads = "/proc/\(launcher)/task"
+        return try FileManager.default.contentsOfDirectory(atPath: threads).flatMap {
+            try String(contentsOfFile: "\(threads)/\($0)/children", encoding: .utf8).split(separator: " ")
+        }.compactMap { pid_t($0) }.sorted()
     }
 
     /// Starts a run on 2 ranks, waits for some steps, lets `body` disturb it, and says how it ended.

@@ -47,4 +47,15 @@ import Testing
             #expect(!text.contains("bound to a core"))
         }
     }
+
+    /// As in a container without /sys: what hwloc says of that is of no use to anybody.
+    @Test func aMachineWithoutSysIsTakenAsItIs() throws {
+        try withTemporaryFolder { folder in
+            try TinyRun().write(to: folder)
+            let command = try run(
+                program, ["plan", "--config", "run.cfg", "--no-probe"], environment: ["HWLOC_FSROOT": folder.path],
+                in: folder)
+            #expect(command.status == 0 && command.errorOutput == "", "\(command.errorOutput)")
+        }
+    }
 }
