@@ -15,9 +15,10 @@ extension Comparison {
         parts.insert(figures.isEmpty ? "" : "<div class=\"plots\">\n\(figures)</div>\n", at: min(1, parts.count))
         let common = commonConditions
         let finished = runs.count { $0.state == .finished }
+        func count(_ number: Int, _ name: String) -> String { "\(number) \(name)\(number == 1 ? "" : "s")" }
         let summary =
-            "\(runs.count) runs (\(finished) finished) of \(settings.count) settings and "
-            + "\(settings.map(\.optimizer).unique.count) optimizers"
+            "\(count(runs.count, "run")) (\(finished) finished) of \(count(settings.count, "setting")) and "
+            + count(settings.map(\.optimizer).unique.count, "optimizer")
         return """
             \(Self.pageStart)
             <html lang="en">

@@ -49,17 +49,21 @@ struct Table {
                 item: { "<li>\($0.escapedForXML)</li>\n" }, end: "</ul>\n")
     }
 
-    /// For a document with `\\usepackage{booktabs}`.
+    /// For a document with `\\usepackage{booktabs,graphicx}`; a table that is wider than the column is made smaller.
     var latex: String {
-        func line(_ cells: [String]) -> String { cells.map(\.escapedForLaTeX).joined(separator: " & ") + " \\\\\n" }
+        func line(_ cells: [String]) -> String {
+            cells.map { $0.escapedForLaTeX.replacing(/^-(?=[0-9])/, with: "$-$") }.joined(separator: " & ") + " \\\\\n"
+        }
         let notes = listed(
             paragraph: { $0.escapedForLaTeX + "\n\n" }, begin: "\\begin{itemize}\n",
             item: { "  \\item \($0.escapedForLaTeX)\n" }, end: "\\end{itemize}\n")
         if rows.isEmpty { return "\\paragraph{\(title.escapedForLaTeX)}\n\(notes)" }
         let columns = header.indices.map { textColumns.contains($0) ? "l" : "r" }.joined()
         return
-            "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\caption{\(title.escapedForLaTeX)}\n\\begin{tabular}{\(columns)}\n"
-            + "\\toprule\n\(line(header))\\midrule\n\(rows.map(line).joined())\\bottomrule\n\\end{tabular}\n\n\(notes)"
+            "\\begin{table}\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\caption{\(title.escapedForLaTeX)}\n"
+            + "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n\\begin{tabular}{\(columns)}\n"
+            + "\\toprule\n\(line(header))\\midrule\n\(rows.map(line).joined())\\bottomrule\n\\end{tabular}}\n\n"
+            + (notes.isEmpty ? "" : "\\raggedright\n\(notes)")
             + "\\end{table}\n"
     }
 

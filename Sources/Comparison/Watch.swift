@@ -85,10 +85,13 @@ public final class Watch {
         let (log, tail) = (run.log, LogTail(run.path))
         let steps = run.configuration.steps
         let perStep = tail.mean("step_seconds") ?? 0
+        let spent = secondsSpent(on: run)
         var progress = ProgressText(
             "\(run.path)  \(run.optimizer)  \(stateText(run))  step \(log.lastStep)/\(steps)",
-            share: Double(log.lastStep) / Double(steps), elapsed: log.seconds)
-        if !run.state.isEnd { progress.left = perStep * Double(steps - log.lastStep) }
+            share: Double(log.lastStep) / Double(steps), elapsed: spent)
+        if !run.state.isEnd {
+            progress.left = spent / Double(max(1, log.lastStep)) * Double(steps - log.lastStep)
+        }
         var text = [progress.text(width: width, lines: 3), ""]
         text += TextPlot(
             curve: log.trainCurve.map { ($0.tokens, $0.loss) },
@@ -136,7 +139,8 @@ public final class Watch {
         let left =
             runs.reduce(0) { $0 + ($1.state.isEnd ? 0 : Double($1.configuration.steps - $1.log.lastStep)) }
             + planned.reduce(0) { $0 + (Double($1["steps"] ?? "") ?? 0) }
-        let seconds = runs.reduce(0) { $0 + $1.log.seconds } * left / max(steps, 1)
+        let spent = runs.reduce(0.0) { $0 + secondsSpent(on: $1) }
+        let seconds = spent * left / max(steps, 1)
         var progress = ProgressText(
             "\(path)  \(ended.count) of \(runs.count + planned.count) runs ended",
             details: ["\(underWay.count) under way"])
@@ -182,6 +186,20 @@ public final class Watch {
             list("Cannot be read", unreadableRuns),
         ]
         return parts.compactMap { $0 }.joined(separator: "\n")
+    }
+
+    /// The time that has gone into a run, validations and checkpoints included. How long a session took that was killed is
+    /// not known; the steps' own seconds are the least.
+    private func secondsSpent(on run: RunRecord) -> Double {
+        var (total, begun) = (0.0, Date?.none)
+        for event in run.history.events {
+            guard let time = try? Date(event.time, strategy: .iso8601) else { continue }
+            let isBeginning = event.kind == .start || event.kind == .resume
+            if let begun, !isBeginning { total += time.timeIntervalSince(begun) }
+            begun = isBeginning ? time : nil
+        }
+        if let begun, let written = time(of: run.path + "/log.csv") { total += written.timeIntervalSince(begun) }
+        return max(total, run.log.seconds)
     }
 
     /// Whether somebody makes steps of it, as far as its files say: a process that was killed leaves no word.

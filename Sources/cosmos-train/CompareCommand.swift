@@ -50,7 +50,7 @@ struct CompareCommand: ParsableCommand {
 
     @Option(
         help:
-            "How to print the result: table, markdown, latex (booktabs), or csv (a line for each setting, for programs)."
+            "How to print the result: table, markdown, latex (booktabs, graphicx), or csv (a line for each setting, for programs)."
     )
     var format = Layout.table
 

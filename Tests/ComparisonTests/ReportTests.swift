@@ -39,6 +39,22 @@ import Testing
             #expect(text.contains("\n1 & adam\\_mini & 0.001 & 3.4500 & "))
             #expect(text.contains("\n  \\item adam\\_mini was run at one learning rate only"))
             #expect(text.components(separatedBy: "\\begin{").count == text.components(separatedBy: "\\end{").count)
+            #expect(text.contains(" & $-$0.1000 & "), "\(text)")
+        }
+    }
+
+    @Test(.enabled(if: access("/usr/bin/pdflatex", X_OK) == 0, "there is no pdflatex"))
+    func latexFitsAColumn() throws {
+        try withRuns(runs("adamw", [3.5, 3.6]) + runs("adam_mini", [3.4, 3.5])) { runs, folder in
+            let document = """
+                \\documentclass[twocolumn]{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{table}\\end{document}
+                """
+            for (name, text) in [("table", try Comparison(runs).latex), ("document", document)] {
+                try Data(text.utf8).write(to: folder.appending(path: name + ".tex"))
+            }
+            let command = try run("pdflatex", ["-halt-on-error", "-interaction=batchmode", "document"], in: folder)
+            let log = try String(contentsOf: folder.appending(path: "document.log"), encoding: .utf8)
+            #expect(command.status == 0 && !log.contains("Overfull"), "\(log)")
         }
     }
 
@@ -106,6 +122,21 @@ import Testing
             for row in ["optimizer.lr</td><td>0.001</td><td>0.002<", "optimizer.betas</td><td>-</td><td>["] {
                 #expect(page.contains(row), "\(page) lacks \(row)")
             }
+        }
+    }
+
+    /// Half of a run took 100 s by the clock, of which its steps took 25.
+    @Test func theTimeLeftCountsValidations() throws {
+        var half = SyntheticRun("half", loss: falling(to: 3))
+        half.rows = 50
+        try withRuns([half]) { _, folder in
+            let path = folder.path + "/half"
+            let written = try Date("2026-01-01T00:01:40Z", strategy: .iso8601)
+            try FileManager.default.setAttributes([.modificationDate: written], ofItemAtPath: path + "/log.csv")
+            let watch = try Watch(path)
+            watch.look()
+            let screen = watch.screen(width: 100)
+            #expect(screen.contains("1 min 40 s so far  1 min 40 s left"), "\(screen)")
         }
     }
 
