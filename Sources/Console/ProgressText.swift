@@ -2,7 +2,7 @@ import Foundation
 
 /// What a status line says of a task, whoever does it:
 ///
-///     step 120/5000  loss 3.456 ▇▄▂▁  12.3 K tokens/s  31 min 10 s so far  2 h 05 min left
+///     step 120/5000  loss 3.456  ▇▄▂▁  12.3 K tokens/s  31 min 10 s so far  2 h 05 min left
 ///
 /// Where there is little space, the last details go first.
 public struct ProgressText {

@@ -76,7 +76,7 @@ package struct TrainingProgress {
         var text = ProgressText("step \(step + 1)/\(steps)", elapsed: now() - started, left: left)
         // Where steps are long, one wants to see them move.
         if Double(tokensPerStep) > 3 * rate { text.share = Double(tokensOfStep) / Double(tokensPerStep) }
-        if let row { text.details.append(String(format: "loss %.4f %@", row.trainLoss, losses.sparkline)) }
+        if let row { text.details += [String(format: "loss %.4f", row.trainLoss), losses.sparkline] }
         text.details.append("\(Format.rate(rate)) tokens/s" + (ranks > 1 ? " on \(ranks) ranks" : ""))
         if let best { text.details.append(String(format: "best validation %.4f", best)) }
         if let row {

@@ -33,12 +33,13 @@ import Training
         progress.begin()
         // Nine steps of a second, and validations after steps 4, 8 and 10 of two, by a third of the price of training.
         let first =
-            "step 2/10  loss 3.0000 ▁  1.00 K tokens/s on 4 ranks  lr 0.001  grad norm 0.25  50 % MFU  1.0 s so far  15 s left"
+            "step 2/10  loss 3.0000  ▁  1.00 K tokens/s on 4 ranks  lr 0.001  grad norm 0.25  50 % MFU  1.0 s so far  15 s left"
         #expect(progress.text(tokensOfStep: 0).text() == first)
         // What matters less is left out where the terminal is narrow.
         #expect(
             progress.text(tokensOfStep: 0).text(width: 40)
-                == "step 2/10  loss 3.0000 ▁  1.0 s so far\n15 s left")
+                == "step 2/10  loss 3.0000  ▁  1.0 s so far\n15 s left")
+        #expect(progress.text(tokensOfStep: 0).text(width: 25) == "step 2/10  loss 3.0000\n1.0 s so far  15 s left")
         for _ in 2...4 { step() }
         progress.begin()
         clock.seconds += 30
