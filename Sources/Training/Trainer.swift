@@ -63,10 +63,11 @@ public final class Trainer {
     /// Trains to the end, or until it is cancelled. Throws `RunFailure` where the numbers fail.
     public func run() throws -> Outcome {
         if made.step == configuration.steps, made.pendingRow == nil {
+            let beforeDecay = configuration.schedule.decayStart(of: configuration.steps).map { "@\($0)" } ?? ""
             try setup.withRecords { records in
                 try records.log.print(
                     "note: the run is already complete; a longer one goes on from it with "
-                        + "`cosmos-train fork \(records.directory.path) --set training.steps=...`")
+                        + "`cosmos-train fork \(records.directory.path)\(beforeDecay) --set training.steps=...`")
             }
         }
         do {
@@ -92,7 +93,9 @@ public final class Trainer {
                 try records.record(.stop, step: made.step)
                 setup.status.finish()
                 if let error = error as? UserError { try records.log.record(error.description) }
-                try records.log.print("stopped after step \(made.step); continue with --resume")
+                try records.log.print(
+                    "stopped after step \(made.step); continue with --resume, or by `cosmos-train resume "
+                        + "\(records.directory.path)`")
             }
             if error is UserError { throw error }
             return .stopped(step: made.step)

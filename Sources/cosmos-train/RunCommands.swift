@@ -115,8 +115,14 @@ struct ForkCommand: RunsOnRanks {
         run = run.withoutTrailingSlashes
         try RunDirectory.check(run, for: .resume)
         let fork = try RunFork(of: run, step: step)
-        let configuration = try settings(of: run, in: unusedPath(run + "-fork-"), changes.assignments) {
+        var configuration = try settings(of: run, in: unusedPath(run + "-fork-"), changes.assignments) {
             fork.checkpoint.path
+        }
+        // Steps that were made had the old run's warm-up: a share of another number of steps would be another one.
+        let old = try RunConfiguration(run: run, checkpoint: { fork.checkpoint.path }, assignments: [], warn: { _ in })
+        let warmup = old.schedule.warmup.steps(of: old.steps)
+        if configuration.schedule.warmup == old.schedule.warmup, warmup <= fork.step {
+            configuration.schedule.warmup = .steps(warmup)
         }
         guard fork.step < configuration.steps else {
             throw UserError(

@@ -161,11 +161,14 @@ import Testing
     @Test func aForkBeginsWithTheStateOfAnotherRunAndTellsWhatChanged() throws {
         try withTemporaryFolder { folder in
             try prepare(folder, steps: 20)
-            let wsd = ["--set", "schedule={name: wsd, warmup: 2, decay: 5}"]
-            #expect(try run(program, ["--config", "run.cfg"] + wsd, in: folder).status == 0)
+            // The fork keeps the warm-up of 2 steps that was made: a tenth of its 30 steps would be another one.
+            let wsd = ["--config", "run.cfg", "--set", "schedule={name: wsd, warmup: 10%, decay: 5}"]
+            #expect(try run(program, wsd, in: folder).status == 0)
+            let finished = try run(program, ["resume", "run"], in: folder)
+            #expect(finished.errorOutput.contains("`cosmos-train fork run@15 --set training.steps=...`"))
             let before = try results("run", in: folder)
-            let long = ["--set", "training.steps=30", "--set", "output.run_dir=long"]
-            #expect(try run(program, ["--config", "run.cfg"] + wsd + long, in: folder).status == 0)
+            let long = ["training.steps=30", "schedule.warmup=2", "output.run_dir=long"].flatMap { ["--set", $0] }
+            #expect(try run(program, wsd + long, in: folder).status == 0)
             let fork = try run(program, ["fork", "run@15", "--set", "training.steps=30"], in: folder)
             #expect(
                 fork.status == 0 && fork.errorOutput.contains("a fork of run@15 after step 15"), "\(fork.errorOutput)")
