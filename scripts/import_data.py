@@ -311,7 +311,10 @@ def main():
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", options.venv], check=True)
         if pathlib.Path(sys.prefix).resolve() != options.venv.resolve():
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "pyarrow", "tokenizers", "numpy"], check=True)
+            packages = ["pyarrow", "tokenizers", "numpy"]
+            if subprocess.run([python, "-c", "import " + ", ".join(packages)], capture_output=True).returncode:
+                print(f"installing {', '.join(packages)} in {options.venv}", file=sys.stderr)
+                subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
             os.execv(python, [python, *sys.argv])
     paths = []
     for name in options.input:
@@ -349,7 +352,7 @@ def main():
             fail(DATA, f"{options.tokenizer} is not a tokenizer.json: {error}")
         # Text that spells a special piece is text.
         tokenizer.encode_special_tokens = True
-        vocabulary = tokenizer.get_vocab_size()
+        vocabulary = max(tokenizer.get_vocab().values()) + 1
         if end is None:
             end = next((id for id in map(tokenizer.token_to_id, END_NAMES) if id is not None), None)
     is_text_only = are_tokens == {False} and not options.tokenizer
@@ -373,7 +376,9 @@ def main():
                 if True in are_tokens
                 else import_by_tokenizer(paths, writer, tokenizer, options.column, progress))
             writer.finish()
-            rows += [("tokens", writer.total), ("shards", f"{len(output.names)}: {output.folder / output.names[0]}")]
+            rows += [
+                ("tokens", writer.total), ("vocabulary", f"{vocabulary}, the least model.vocab_size"),
+                ("end of text", end), ("shards", f"{len(output.names)}: {output.folder / output.names[0]}")]
         progress.finish()
         output.finish()
     finally:

@@ -73,9 +73,7 @@ final class DocumentReader {
                 .usage,
                 "\(path): what kind of file is this? Its name should end in "
                     + (Self.lineEndings + Self.textEndings).joined(separator: ", "),
-                hint: [".parquet", ".bin", ".npy"].contains(where: path.hasSuffix)
-                    ? "scripts/import_data.py turns Parquet into JSON lines, and tokens of other tools into shards"
-                    : "rename it, or unpack it first if it is packed otherwise than by gzip")
+                hint: importHint([path]) ?? "rename it, or unpack it first if it is packed otherwise than by gzip")
         }
         totalSize = try paths.reduce(0) { try $0 + InputFile.readableSize(of: $1) }
         self.pieceSize = pieceSize

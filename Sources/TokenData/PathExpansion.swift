@@ -13,7 +13,8 @@ func expandPath(_ path: String, endings: [String], what: String) throws -> [Stri
         if files.isEmpty {
             throw UserError(
                 .data, "the folder \(path) holds no \(what) (\(endings.joined(separator: ", ")))",
-                hint: names.isEmpty ? "the folder is empty" : "its files end otherwise: name them, or use a glob")
+                hint: names.isEmpty
+                    ? "the folder is empty" : importHint(names) ?? "its files end otherwise: name them, or use a glob")
         }
         return files.sorted().map { Files.path(of: $0, in: path) }
     }
@@ -31,4 +32,10 @@ func expandPath(_ path: String, endings: [String], what: String) throws -> [Stri
             hint: "check with `ls \(path)`; quote a glob so that the shell leaves it alone")
     }
     return files.sorted()
+}
+
+/// How to bring files of other tools in; nil where none of these files is of a kind that can be.
+func importHint(_ names: [String]) -> String? {
+    names.contains { name in [".parquet", ".bin", ".npy"].contains { name.hasSuffix($0) } }
+        ? "scripts/import_data.py turns Parquet into JSON lines, and tokens of other tools into shards" : nil
 }

@@ -37,11 +37,13 @@ public final class Tokenizer: @unchecked Sendable {
             "give a SentencePiece model (T5's spiece.model, LLaMA's tokenizer.model, or what "
             + "`cosmos-train tokenizer` makes); with a tokenizer.json, scripts/import_data.py makes shards"
         if bytes.isEmpty { throw UserError(.data, "\(path) is empty: not a tokenizer", hint: hint) }
-        guard let kind = SentencePieceModel(bytes), let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
+        let kind = SentencePieceModel(bytes)
+        guard let kind, let model = cosmos_sentencepiece_load(bytes, bytes.count) else {
+            let reason = kind == nil ? "" : " (\(sentencePieceReason()))"
             throw UserError(
                 .data,
-                "\(path) is not a SentencePiece model: its \(bytes.count) bytes cannot be read as one "
-                    + "(\(sentencePieceReason()))", hint: hint)
+                "\(path) is not a SentencePiece model: its \(bytes.count) bytes cannot be read as one\(reason)",
+                hint: hint)
         }
         self.model = model
         (losses, prependsSpace) = (kind.losses, kind.prependsSpace)

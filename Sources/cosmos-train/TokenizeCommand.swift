@@ -12,7 +12,8 @@ struct TokenizeCommand: ParsableCommand {
             Reads C4's format (.json.gz, .jsonl.gz, .json, .jsonl: one JSON object a line with a `text`) and plain \
             text (.txt, .txt.gz: one document a file), encodes each document with any SentencePiece model (T5's, \
             LLaMA's, your own), appends the end-of-text id, and writes DIR/PREFIX_000000.bin and so on. The shards \
-            do not depend on the number of threads, and appear only when all of them are complete.
+            do not depend on the number of threads, and appear only when all of them are complete. Parquet, and text \
+            for a tokenizer.json, come in by scripts/import_data.py.
 
             Example: cosmos-train tokenize --tokenizer data/c4/tokenizer.model --input 'data/c4/c4-train.*.json.gz' \
             --output data/c4/train

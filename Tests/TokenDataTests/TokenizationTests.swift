@@ -174,9 +174,12 @@ import TokenData
     /// Parquet and token files are common, so the way to import them is named.
     @Test(arguments: ["a.parquet", "a.bin", "a.npy"]) func filesOfOtherToolsAreNamed(_ name: String) throws {
         try withTemporaryFolder { folder in
-            let error = try userError { try tokenize([try folder.write(name, "PAR1")], in: folder) }
-            #expect(error?.kind == .usage)
-            #expect(error?.hint?.contains("scripts/import_data.py") == true)
+            let file = try folder.write(name, "PAR1")
+            for (input, kind) in [(file, UserError.Kind.usage), (folder.path, .data)] {
+                let error = try userError { try tokenize([input], in: folder) }
+                #expect(error?.kind == kind)
+                #expect(error?.hint?.contains("scripts/import_data.py") == true)
+            }
         }
     }
 
