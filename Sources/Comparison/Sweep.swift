@@ -40,7 +40,9 @@ public final class Sweep {
         self.plan = plan
         self.jobsAtOnce = jobsAtOnce
         self.cancellation = cancellation
-        lock = try FolderLock(plan.folder, option: "--out", plan.isShard ? .shared : .alone)
+        lock = try FolderLock(
+            plan.folder, option: "--out (the shards of a sweep share one, see --shard)", plan.isShard ? .shared : .alone
+        )
         try makeOwnFolder(plan.folder + "/output")
         summary = try SweepSummary(of: plan)
         jobs = try plan.runs.map(Self.job)

@@ -23,7 +23,7 @@ extension CosmosTrain {
     /// help or an exit code.
     static func userError(_ error: any Error) -> UserError? {
         guard exitCode(for: error) == .validationFailure else { return nil }
-        if let option = misspeltOption(in: Array(CommandLine.arguments.dropFirst())) { return option }
+        if let option = unknownOption(in: Array(CommandLine.arguments.dropFirst())) { return option }
         // Its text: "Error: ...", perhaps "Help:  --option <value>  ...", the usage, "See 'COMMAND --help' ...".
         let (message, text) = (message(for: error), fullMessage(for: error))
         let command = text.firstMatch(of: /See '([^']*)'/).map { String($0.1) } ?? "cosmos-train --help"
@@ -38,16 +38,19 @@ extension CosmosTrain {
         return UserError(.usage, problem.prefix(1).lowercased() + problem.dropFirst(), hint: hint)
     }
 
-    /// The parser tells a misspelt option as the lack of the right one, if that must be given.
-    private static func misspeltOption(in arguments: [String]) -> UserError? {
+    /// The parser tells an unknown option as the lack of the right one, if that must be given, or its value as one too many.
+    private static func unknownOption(in arguments: [String]) -> UserError? {
         let command: any ParsableCommand.Type =
             configuration.subcommands.first { $0.configuration.commandName == arguments.first } ?? TrainCommand.self
         let known = helpMessage(for: command).matches(of: /--[a-z0-9-]+/).map { String($0.output) }
-        for word in arguments where word.hasPrefix("--") {
+        for (before, word) in zip([""] + arguments, arguments) where word.hasPrefix("--") {
             let name = String(word.prefix { $0 != "=" })
-            if !known.contains(name), let near = closestMatch(to: name, in: known) {
-                return UserError(.usage, "unknown option '\(name)'", hint: "did you mean `\(near)`?")
-            }
+            let near = closestMatch(to: name, in: known)
+            // After an option, it may be its value.
+            guard !known.contains(name), near != nil || !before.hasPrefix("-") else { continue }
+            return UserError(
+                .usage, "unknown option '\(name)'",
+                hint: near.map { "did you mean `\($0)`?" } ?? "the command's --help lists all options")
         }
         return nil
     }

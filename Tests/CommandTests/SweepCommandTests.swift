@@ -196,7 +196,8 @@ import Testing
                 let other = try run(program, arguments, in: folder)
                 #expect(other.status == 64)
                 #expect(
-                    other.errorOutput.contains("another process") && other.errorOutput.contains("choose another --out"))
+                    other.errorOutput.contains("another process")
+                        && other.errorOutput.contains("choose another --out (the shards"))
                 kill(process.processIdentifier, SIGINT)
             }
             #expect(end.reason == .exit && end.status == 75)
