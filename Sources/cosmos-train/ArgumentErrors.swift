@@ -43,7 +43,7 @@ extension CosmosTrain {
         let command: any ParsableCommand.Type =
             configuration.subcommands.first { $0.configuration.commandName == arguments.first } ?? TrainCommand.self
         let known = helpMessage(for: command).matches(of: /--[a-z0-9-]+/).map { String($0.output) }
-        for (before, word) in zip([""] + arguments, arguments) where word.hasPrefix("--") {
+        for (before, word) in zip([""] + arguments, arguments) where word.hasPrefix("--") && word != "--" {
             let name = String(word.prefix { $0 != "=" })
             let near = closestMatch(to: name, in: known)
             // After an option, it may be its value.

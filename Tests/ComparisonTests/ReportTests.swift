@@ -135,7 +135,7 @@ import Testing
             try FileManager.default.setAttributes([.modificationDate: written], ofItemAtPath: path + "/log.csv")
             let watch = try Watch(path)
             watch.look()
-            let screen = watch.screen(width: 100)
+            let screen = watch.screen(width: 500)
             #expect(screen.contains("1 min 40 s so far  1 min 40 s left"), "\(screen)")
         }
     }

@@ -39,7 +39,7 @@ import Training
         #expect(
             progress.text(tokensOfStep: 0).text(width: 40)
                 == "step 2/10  loss 3.0000  ▁  1.0 s so far\n15 s left")
-        #expect(progress.text(tokensOfStep: 0).text(width: 25) == "step 2/10  loss 3.0000\n1.0 s so far  15 s left")
+        #expect(progress.text(tokensOfStep: 0).text(width: 24) == "step 2/10  loss 3.0000\n1.0 s so far  15 s left")
         for _ in 2...4 { step() }
         progress.begin()
         clock.seconds += 30
