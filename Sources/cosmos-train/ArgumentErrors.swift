@@ -50,7 +50,8 @@ extension CosmosTrain {
             guard !known.contains(name), near != nil || !before.hasPrefix("-") else { continue }
             return UserError(
                 .usage, "unknown option '\(name)'",
-                hint: near.map { "did you mean `\($0)`?" } ?? "the command's --help lists all options")
+                hint: near.map { "did you mean `\($0)`?" }
+                    ?? "`cosmos-train \(command.configuration.commandName ?? "") --help` tells more")
         }
         return nil
     }

@@ -61,7 +61,10 @@ import Testing
         ("generate run --temperature -1", "error: --temperature -1.0: must be 0 or greater"),
         ("generate run --samples --top-p 0.5", "error: the value '--top-p' is invalid for '--samples <samples>'"),
         ("tokenizer --input a --output b --vocab-size 60 --unk-id -1", "error: --unk-id -1: SentencePiece needs"),
-        ("sweep --config run.cfg --grid a.yaml --out x", "error: unknown option '--grid'\nhint: the command's --help"),
+        (
+            "sweep --config run.cfg --grid a.yaml --out x",
+            "error: unknown option '--grid'\nhint: `cosmos-train sweep --help`"
+        ),
         ("--config a.cfg --config b.cfg", "error: 2 configuration files are given: a.cfg, b.cfg"),
         (
             "--config run.cfg --set schedule.name=wsd --set schedule.decay=9223372036854775807",
