@@ -4,13 +4,8 @@ import TensorCore
 
 /// Everything that can be measured, in the order in which it is.
 var allTasks: [MeasuredTask] {
-    Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
-        .flatMap { precision in
-            kernelTasks(llama130M, microBatchSize: 4, length: 1024, precision: precision)
-                + [(8, 256), (1, 4096), (1, 16384)].flatMap {
-                    attentionTasks(llama130M, microBatchSize: $0, length: $1, precision: precision)
-                }
-        }
+    kernelTasks(Float.self, llama130M)
+        + (BFloat16Library.isSupportedByCPU ? kernelTasks(BFloat16.self, llama130M) : [])
         + linearAlgebraTasks + optimizerTasks
 }
 
@@ -38,8 +33,8 @@ private var linearAlgebraTasks: [MeasuredTask] {
                 return (arena: arena, matrix: Tensor<Float>(rows, columns), run: kernel(arena))
             }
             return .init(reset: { copies.forEach { $0.matrix.copy(from: original) } }) {
-                try pool.forEach(copies.count, cancellation: nil) { block, _ in
-                    try copies[block].run(copies[block].matrix.matrix)
+                try pool.forEach(copies.count, cancellation: nil) { copy, _ in
+                    try copies[copy].run(copies[copy].matrix.matrix)
                 }
             }
         }

@@ -11,7 +11,7 @@ import TensorCore
 
 extension CausalSelfAttention {
     /// What `backward` takes of an arena.
-    struct BackwardScratch<Element: ActivationElement> {
+    package struct BackwardScratch<Element: ActivationElement> {
         fileprivate let keys, values: Matrix<Element>
         /// K, Q, dO: T x d.
         fileprivate let keyPanels, queryPanels, gradientPanels: Panels<Element>
@@ -21,7 +21,7 @@ extension CausalSelfAttention {
         /// -LSE and D.
         fileprivate let shifts, dots: UnsafeMutablePointer<Float>
 
-        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+        package init(_ arena: Arena, _ attention: CausalSelfAttention) {
             let (length, headDim) = (attention.paddedLength, attention.headDim)
             keys = arena.matrix(length, headDim, of: Element.self)
             values = arena.matrix(length, headDim, of: Element.self)
@@ -53,7 +53,9 @@ extension CausalSelfAttention {
     }
 
     /// A task, as forward. Replaces q, k and v of its heads by their gradients.
-    func backward<Element: ActivationElement>(
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package func backward<Element: ActivationElement>(
         task: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, output: Matrix<Element>,
         doutput: Matrix<Element>, lse: UnsafePointer<Float>, _ workers: Workers, arena: Arena
     ) {

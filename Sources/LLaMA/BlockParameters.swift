@@ -30,13 +30,13 @@ struct BlockParameters {
 }
 
 /// A parameter as the right operand of products.
-final class Linear<Element: ActivationElement> {
+package final class Linear<Element: ActivationElement> {
     let parameter: Parameter
     /// The weight in tiles of rows, in order.
-    let tiles: [(rows: Range<Int>, weight: WeightOperand<Element>)]
+    package let tiles: [(rows: Range<Int>, weight: WeightOperand<Element>)]
 
     /// One tile, or tiles of `tileRows` output features.
-    init(_ parameter: Parameter, tileRows: Int? = nil, memory: WeightOperand<Element>.Memory = .own) {
+    package init(_ parameter: Parameter, tileRows: Int? = nil, memory: WeightOperand<Element>.Memory = .own) {
         self.parameter = parameter
         let weight = parameter.values.matrix
         tiles = ranges(of: weight.rows, size: tileRows ?? weight.rows).map {
@@ -45,7 +45,7 @@ final class Linear<Element: ActivationElement> {
     }
 
     /// The whole weight, [out_features, in_features], of a layer of one tile.
-    var weight: WeightOperand<Element> { tiles[0].weight }
+    package var weight: WeightOperand<Element> { tiles[0].weight }
 
     /// The bytes of the operands beside the parameter itself.
     var operandByteCount: Int { tiles.reduce(0) { $0 + $1.weight.byteCount } }

@@ -24,14 +24,14 @@ import Glibc
 import TensorCore
 
 /// The attention of sequences of one length: shapes, and the kernels for one head.
-struct CausalSelfAttention {
-    let heads: Int
+package struct CausalSelfAttention {
+    package let heads: Int
     let keyValueHeads: Int
     let headDim: Int
     /// Positions in a sequence.
     let length: Int
 
-    init(_ config: LLaMAConfig, length: Int) {
+    package init(_ config: LLaMAConfig, length: Int) {
         heads = config.numAttentionHeads
         keyValueHeads = config.numKeyValueHeads
         headDim = config.headDim
@@ -68,7 +68,7 @@ struct CausalSelfAttention {
     }
 
     /// See `forward` and `backward`.
-    func taskCount(_ sequences: Int) -> Int { sequences * keyValueHeads }
+    package func taskCount(_ sequences: Int) -> Int { sequences * keyValueHeads }
 
     /// Float32 sums for rows of a head, each panel's columns without gaps.
     struct Sums {
@@ -86,11 +86,12 @@ struct CausalSelfAttention {
     }
 
     /// The workers within a head, each with scratch for one tile.
-    struct Workers {
+    package struct Workers {
         let pool: WorkerPool
         let tiles: Workspace
 
-        init<Element: ActivationElement>(_ pool: WorkerPool, _: Element.Type, _ attention: CausalSelfAttention) {
+        package init<Element: ActivationElement>(_ pool: WorkerPool, _: Element.Type, _ attention: CausalSelfAttention)
+        {
             self.pool = pool
             tiles = Workspace(workers: pool.workerCount) { arena in
                 arena.overlaid { _ = ForwardTile<Element>(arena, attention) }
@@ -102,13 +103,13 @@ struct CausalSelfAttention {
     // MARK: - Forward
 
     /// What `forward` takes of an arena: a head's keys and values as right operands.
-    struct ForwardScratch<Element: ActivationElement> {
+    package struct ForwardScratch<Element: ActivationElement> {
         /// Kᵀ: d x T.
         fileprivate let keys: Panels<Element>
         /// V: T x d.
         fileprivate let values: Panels<Element>
 
-        init(_ arena: Arena, _ attention: CausalSelfAttention) {
+        package init(_ arena: Arena, _ attention: CausalSelfAttention) {
             keys = Panels(arena, rows: attention.headDim, columns: attention.paddedLength)
             values = Panels(arena, rows: attention.paddedLength, columns: attention.headDim)
         }
@@ -134,7 +135,9 @@ struct CausalSelfAttention {
 
     /// A task: one key/value head of one sequence, of those that the matrices hold one after another, with all query
     /// heads that read it. Sets one element of `lse` for each sequence, head and position.
-    func forward<Element: ActivationElement>(
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package func forward<Element: ActivationElement>(
         task: Int, q: Matrix<Element>, k: Matrix<Element>, v: Matrix<Element>, into output: Matrix<Element>,
         lse: UnsafeMutablePointer<Float>, _ workers: Workers, arena: Arena
     ) {

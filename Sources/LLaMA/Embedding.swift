@@ -8,8 +8,8 @@
 
 import TensorCore
 
-enum Embedding {
-    static func forward(_ tokens: UnsafeBufferPointer<Int32>, weight: Matrix<Float>, into x: Matrix<Float>) {
+package enum Embedding {
+    package static func forward(_ tokens: UnsafeBufferPointer<Int32>, weight: Matrix<Float>, into x: Matrix<Float>) {
         require(tokens.count == x.rows, "\(tokens.count) tokens into \(x.rows) rows")
         for (i, token) in tokens.enumerated() {
             let row = weight.row(Int(token))
@@ -18,7 +18,7 @@ enum Embedding {
     }
 
     /// Adds the columns `columns` of dx to the gradient rows of their tokens.
-    static func backward(
+    package static func backward(
         _ dx: Matrix<Float>, tokens: UnsafeBufferPointer<Int32>, columns: Range<Int>,
         addingTo gradient: Matrix<Float>
     ) {

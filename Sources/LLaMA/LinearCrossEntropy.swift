@@ -39,7 +39,7 @@ public struct TokenLoss: Sendable {
 }
 
 /// lm_head and loss by chunks, for one model shape. Holds one chunk of logits.
-final class LinearCrossEntropy<Element: ActivationElement> {
+package final class LinearCrossEntropy<Element: ActivationElement> {
     private let logits: OperandTensor<Element>
     private let rowLosses: Tensor<Float>
     /// dh of a chunk, one for each group of vocabulary tiles.
@@ -50,19 +50,19 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     private let workspace: Workspace
 
     /// Rows of W in one tile of logits.
-    static var vocabularyTile: Int { 1024 }
+    package static var vocabularyTile: Int { 1024 }
     /// Chunks of at most this many logits (64 MB).
     private static var chunkElements: Int { 16 << 20 }
     /// Rows of a chunk that one task takes: of logits, of losses, of dh.
     private static var logitRows: Int { 256 }
     private static var lossRows: Int { 4 }
     private static var tokenTile: Int { 128 }
-    /// Blocks of the vocabulary in one part of dh.
+    /// Tiles of the vocabulary in one part of dh.
     private static var groupedTiles: Int { 4 }
     /// Rows of W in one task of dW.
     private static var weightRows: Int { 512 }
 
-    init(maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
+    package init(maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
         let vocabularySize = lmHead.parameter.values.matrix.rows
         let fitting = Self.chunkElements / vocabularySize / Self.tokenTile * Self.tokenTile
         chunkRows = min(maxRows, max(Self.tokenTile, fitting))
@@ -74,7 +74,7 @@ final class LinearCrossEntropy<Element: ActivationElement> {
         self.pool = pool
         workspace = Workspace(workers: pool.workerCount) { arena in
             for direction in [WeightOperand<Element>.Direction.forward, .backward] {
-                arena.overlaid { lmHead.tiles.first?.weight.scratch(direction, arena) }
+                arena.overlaid { _ = lmHead.tiles.first?.weight.scratch(direction, arena) }
             }
         }
     }
@@ -92,7 +92,9 @@ final class LinearCrossEntropy<Element: ActivationElement> {
     }
 
     /// The loss of `h`'s rows against `targets`; with `gradient`, also dh and the addition to W's gradient.
-    func callAsFunction(
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package func callAsFunction(
         _ h: Matrix<Element>, lmHead: Linear<Element>, targets: UnsafeBufferPointer<Int32>,
         gradient: (dh: Matrix<Float>, tokenWeight: Float)?, cancellation: CancellationFlag?
     ) throws -> TokenLoss {

@@ -3,13 +3,17 @@ import TensorCore
 /// Where the time of training passes went, in seconds, since the model was made.
 public struct PassSeconds: Sendable {
     public var forward = 0.0
-    /// Head and loss, both ways.
+    /// lm_head and loss, both ways.
     public var lmHead = 0.0
     /// What is recomputed included.
     public var backward = 0.0
 
     public init(forward: Double = 0, lmHead: Double = 0, backward: Double = 0) {
         (self.forward, self.lmHead, self.backward) = (forward, lmHead, backward)
+    }
+
+    package static func - (a: PassSeconds, b: PassSeconds) -> PassSeconds {
+        PassSeconds(forward: a.forward - b.forward, lmHead: a.lmHead - b.lmHead, backward: a.backward - b.backward)
     }
 }
 
@@ -116,7 +120,7 @@ final class ModelPasses<Element: ActivationElement> {
                     normalized.matrix.rows(rows), lmHead: lmHead, targets: $0, gradient: (dh, tokenWeight),
                     cancellation: cancellation)
             }
-            let headDone = clock.now
+            let lossDone = clock.now
             let dx = buffers.residual.values.matrix.rows(rows)
             buffers.gains.zero()
             let packing = blocks.last?.packing(.others, for: .backward) ?? []
@@ -146,8 +150,8 @@ final class ModelPasses<Element: ActivationElement> {
                     dx, tokens: tokens, columns: columnTiles[tile], addingTo: embedding.gradient.matrix)
             }
             seconds.forward += (forwardDone - started) / .seconds(1)
-            seconds.lmHead += (headDone - forwardDone) / .seconds(1)
-            seconds.backward += (clock.now - headDone) / .seconds(1)
+            seconds.lmHead += (lossDone - forwardDone) / .seconds(1)
+            seconds.backward += (clock.now - lossDone) / .seconds(1)
             return result
         }
     }

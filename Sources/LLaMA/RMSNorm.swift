@@ -12,8 +12,10 @@
 
 import TensorCore
 
-enum RMSNorm {
-    static func forward<Input: TensorElement, Output: TensorElement>(
+package enum RMSNorm {
+    @_specialize(where Input == Float, Output == Float)
+    @_specialize(where Input == BFloat16, Output == BFloat16)
+    package static func forward<Input: TensorElement, Output: TensorElement>(
         _ x: Matrix<Input>, gain: Tensor<Float>, eps: Float, into y: Matrix<Output>
     ) {
         require(
@@ -30,7 +32,9 @@ enum RMSNorm {
     }
 
     /// Adds the gradient through the norm to `dx` and the gain's gradient over these rows to `dgain`.
-    static func backward<Input: TensorElement>(
+    @_specialize(where Input == Float)
+    @_specialize(where Input == BFloat16)
+    package static func backward<Input: TensorElement>(
         _ dy: Matrix<Float>, x: Matrix<Input>, gain: Tensor<Float>, eps: Float,
         addingTo dx: Matrix<Float>, dgain: UnsafeMutablePointer<Float>
     ) {

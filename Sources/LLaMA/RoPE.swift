@@ -12,13 +12,13 @@ import Glibc
 import TensorCore
 
 /// The tables of cosines and sines for the positions 0 ..< length.
-final class RoPE: Sendable {
+package final class RoPE: Sendable {
     private let cosines: Tensor<Float>
     private let sines: Tensor<Float>
     private let headDim: Int
     private let length: Int
 
-    init(headDim: Int, length: Int, theta: Double) {
+    package init(headDim: Int, length: Int, theta: Double) {
         require(headDim % 2 == 0, "rotary embedding needs an even head dim, not \(headDim)")
         let half = headDim / 2
         self.headDim = headDim
@@ -39,11 +39,13 @@ final class RoPE: Sendable {
     var byteCount: Int { cosines.byteCount + sines.byteCount }
 
     /// Which way to turn: forward in the forward pass, backward for its gradient.
-    enum Direction: Float { case forward = 1, backward = -1 }
+    package enum Direction: Float { case forward = 1, backward = -1 }
 
     /// Rotates every head of each row in place. Row i stands at position
     /// (`firstPosition` + i) mod `period`; `x` is [tokens, heads * head dim].
-    func rotate<Element: TensorElement>(
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package func rotate<Element: TensorElement>(
         _ x: Matrix<Element>, firstPosition: Int, period: Int, _ direction: Direction
     ) {
         require(

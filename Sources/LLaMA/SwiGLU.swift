@@ -9,8 +9,10 @@
 
 import TensorCore
 
-enum SwiGLU {
-    static func forward<Element: TensorElement>(
+package enum SwiGLU {
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package static func forward<Element: TensorElement>(
         gate: Matrix<Element>, up: Matrix<Element>, into product: Matrix<Element>
     ) {
         for i in 0..<gate.rows {
@@ -26,7 +28,9 @@ enum SwiGLU {
     /// Replaces `gate` and `up` by their gradients and computes s anew into `product`: the down
     /// projection's weight gradient needs it, and keeping it from the forward pass would cost a third
     /// [tokens, intermediate_size] for every layer.
-    static func backward<Element: TensorElement>(
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    package static func backward<Element: TensorElement>(
         _ ds: Matrix<Float>, gate: Matrix<Element>, up: Matrix<Element>, product: Matrix<Element>
     ) {
         for i in 0..<gate.rows {

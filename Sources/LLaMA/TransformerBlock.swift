@@ -24,7 +24,7 @@
 import TensorCore
 
 /// What a transformer block needs besides its weights; shared by all blocks.
-struct BlockContext {
+package struct BlockContext {
     let config: LLaMAConfig
     let pool: WorkerPool
     let workspace: Workspace
@@ -43,7 +43,7 @@ struct BlockContext {
 
     /// Of a micro-batch of so many tokens: enough that a product runs near its full speed. Where weights are packed few
     /// rows do; more mean that a weight is read from memory less often.
-    static func tokenTile<Element: ActivationElement>(_ tokens: Int, _: Element.Type) -> Int {
+    package static func tokenTile<Element: ActivationElement>(_ tokens: Int, _: Element.Type) -> Int {
         Element.packsWeights && tokens < 16384 ? tokens < 4096 ? 64 : 128 : 256
     }
 

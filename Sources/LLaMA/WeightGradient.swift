@@ -1,12 +1,12 @@
 import TensorCore
 
 /// Work that may be done beside a phase's own, to keep its idle workers busy.
-enum SideTask<Element: ActivationElement> {
+package enum SideTask<Element: ActivationElement> {
     case gradient(WeightGradientTile<Element>)
     /// Of a weight that the next phase reads.
     case packing(WeightOperand<Element>.PackingTask)
 
-    func run() {
+    package func run() {
         switch self {
         case .gradient(let tile): tile.add()
         case .packing(let task): task.run()
@@ -15,7 +15,7 @@ enum SideTask<Element: ActivationElement> {
 }
 
 /// A tile of dW += dy' x, over all tokens of a micro-batch.
-struct WeightGradientTile<Element: ActivationElement> {
+package struct WeightGradientTile<Element: ActivationElement> {
     /// [tokens, rows of the tile].
     let dy: Matrix<Element>
     /// [tokens, columns of the tile].
@@ -27,7 +27,7 @@ struct WeightGradientTile<Element: ActivationElement> {
 
 /// The tiles of one weight: of up to 256 rows, an even number of them, so that two workers, or four, are done at the
 /// same time, and 256 columns.
-func weightGradientTiles<Element: ActivationElement>(
+package func weightGradientTiles<Element: ActivationElement>(
     _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: Matrix<Element>
 ) -> [SideTask<Element>] {
     let gradient = linear.parameter.gradient.matrix

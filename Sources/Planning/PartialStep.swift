@@ -42,9 +42,6 @@ extension PassSeconds {
     /// A forward pass with its loss: lm_head and loss take a third of what they take with their gradients.
     var evaluation: Double { forward + lmHead / 3 }
 
-    static func - (a: PassSeconds, b: PassSeconds) -> PassSeconds {
-        PassSeconds(forward: a.forward - b.forward, lmHead: a.lmHead - b.lmHead, backward: a.backward - b.backward)
-    }
     static func / (a: PassSeconds, divisor: Double) -> PassSeconds {
         PassSeconds(forward: a.forward / divisor, lmHead: a.lmHead / divisor, backward: a.backward / divisor)
     }

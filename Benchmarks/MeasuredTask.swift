@@ -1,7 +1,9 @@
+import TensorCore
+
 /// A piece of work that is timed alone, by name, in buffers of its own.
-public struct MeasuredTask {
+struct MeasuredTask {
     /// What it must do, whatever the way: time and machine limit are judged by it.
-    public enum Cost: Sendable {
+    enum Cost: Sendable {
         /// Bytes read and written where nothing is in a cache.
         case bytes(Int)
         /// FLOPs of float32.
@@ -11,24 +13,24 @@ public struct MeasuredTask {
     }
 
     /// The task in its buffers.
-    public struct Work {
+    struct Work {
         /// Brings back what `run` has spent; not timed.
-        public let reset: () -> Void
-        public let run: () throws -> Void
+        let reset: () -> Void
+        let run: () throws -> Void
 
-        public init(reset: @escaping () -> Void = {}, run: @escaping () throws -> Void) {
+        init(reset: @escaping () -> Void = {}, run: @escaping () throws -> Void) {
             self.reset = reset
             self.run = run
         }
     }
 
-    public let name: String
+    let name: String
     /// nil: only the time counts.
-    public let cost: Cost?
+    let cost: Cost?
     /// Allocates and fills the buffers.
-    public let prepare: (WorkerPool) throws -> Work
+    let prepare: (WorkerPool) throws -> Work
 
-    public init(_ name: String, _ cost: Cost?, prepare: @escaping (WorkerPool) throws -> Work) {
+    init(_ name: String, _ cost: Cost?, prepare: @escaping (WorkerPool) throws -> Work) {
         self.name = name
         self.cost = cost
         self.prepare = prepare
@@ -36,7 +38,7 @@ public struct MeasuredTask {
 }
 
 /// Random numbers of about that size, for measuring: some are drawn, the others repeat them.
-public func noise<Element: TensorElement>(_ shape: Int..., scale: Float = 1, of _: Element.Type = Float.self)
+func noise<Element: TensorElement>(_ shape: Int..., scale: Float = 1, of _: Element.Type = Float.self)
     -> Tensor<Element>
 {
     let tensor = Tensor<Element>(shape)

@@ -1,23 +1,15 @@
 // The kernels of a training step, each to be timed alone on the shapes of a model, called and cut into
 // tasks as `TransformerBlock` and `ModelPasses` do.
 
+import LLaMA
 import TensorCore
 
-/// Attention alone.
-public func attentionTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask] {
-    switch precision {
-    case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).attention
-    case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).attention
-    }
-}
-
-/// Every kernel for micro-batches of `microBatchSize` sequences of `length` tokens.
-public func kernelTasks(_ config: LLaMAConfig, microBatchSize: Int, length: Int, precision: Precision) -> [MeasuredTask]
-{
-    switch precision {
-    case .fp32: KernelTasks<Float>(config: config, microBatchSize: microBatchSize, length: length).all
-    case .bf16: KernelTasks<BFloat16>(config: config, microBatchSize: microBatchSize, length: length).all
-    }
+/// Every kernel on the shapes of `config`, and attention by itself for sequences of other lengths.
+func kernelTasks<Element: ActivationElement>(_: Element.Type, _ config: LLaMAConfig) -> [MeasuredTask] {
+    KernelTasks<Element>(config: config, microBatchSize: 4, length: 1024).all
+        + [(8, 256), (1, 4096), (1, 16384)].flatMap {
+            KernelTasks<Element>(config: config, microBatchSize: $0, length: $1).attention
+        }
 }
 
 private struct AttentionBuffers<Element: ActivationElement> {
@@ -123,7 +115,6 @@ private struct KernelTasks<Element: ActivationElement> {
     /// What is float32 whatever the activations are.
     private var float32Only: [MeasuredTask] {
         let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
-        let logitRows = 512
         return [
             MeasuredTask("embedding forward", .bytes(tokens * hidden * 8)) { pool in
                 let (weight, x) = (noise(vocabulary, hidden), Tensor<Float>(tokens, hidden))
@@ -146,16 +137,6 @@ private struct KernelTasks<Element: ActivationElement> {
                             Embedding.backward(
                                 dx.matrix, tokens: tokens, columns: columns[tile], addingTo: gradient.matrix)
                         }
-                    }
-                }
-            },
-            MeasuredTask("softmax of the logits", .bytes(logitRows * vocabulary * 8)) { pool in
-                let logits = noise(logitRows, vocabulary)
-                return .init {
-                    pool.forEach(logitRows) { row, _ in
-                        let (_, sum) = Softmax.exponentials(logits.matrix.row(row), count: vocabulary)
-                        Softmax.scale(
-                            logits.matrix.row(row), count: vocabulary, by: 1 / sum, into: logits.matrix.row(row))
                     }
                 }
             },
