@@ -13,8 +13,8 @@ extension JSONValue {
             case .array(let values): .list(values.map { $0.configuration(source: source) })
             case .object(let values):
                 .map(
-                    values.sorted { $0.key < $1.key }.map {
-                        .init(key: $0.key, source: source, value: $0.value.configuration(source: source))
+                    values.sorted { $0.key.text < $1.key.text }.map {
+                        .init(key: $0.key.text, source: source, value: $0.value.configuration(source: source))
                     })
             }
         return ConfigurationNode(kind, source: source)

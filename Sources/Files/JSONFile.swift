@@ -11,9 +11,10 @@ package enum JSONFile {
         return data
     }
 
+    /// The members of an object.
     package static func object(_ path: String) throws -> [String: JSONValue] {
         guard case .object(let members) = try parse(path).value else { throw damaged(path, "it is no JSON object") }
-        return members
+        return Dictionary(members.map { ($0.key.text, $0.value) }) { first, _ in first }
     }
 
     package static func read<Value: Decodable>(_: Value.Type = Value.self, path: String) throws -> Value {

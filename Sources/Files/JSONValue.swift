@@ -7,7 +7,20 @@ public enum JSONValue: Encodable, Equatable, Sendable {
     case number(Double)
     case string(String)
     case array([JSONValue])
-    case object([String: JSONValue])
+    case object(Object)
+
+    public typealias Object = [Key: JSONValue]
+
+    /// A name in an object. Strings that look alike, such as an é in one character and in two, are equal; names are not.
+    public struct Key: Hashable, ExpressibleByStringLiteral, Sendable {
+        public let text: String
+
+        public init(_ text: String) { self.text = text }
+        public init(stringLiteral text: String) { self.text = text }
+
+        public static func == (a: Key, b: Key) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+        public func hash(into hasher: inout Hasher) { for byte in text.utf8 { hasher.combine(byte) } }
+    }
 
     /// Reads JSON (RFC 8259) in UTF-8 and nothing beyond it: no comma before a closing bracket, no key twice in
     /// an object, no comments, no NaN.
@@ -25,7 +38,7 @@ public enum JSONValue: Encodable, Equatable, Sendable {
 
     /// The member `key` of an object; `null` where there is none.
     public subscript(key: String) -> JSONValue {
-        if case .object(let members) = self { members[key] ?? .null } else { .null }
+        if case .object(let members) = self { members[Key(key)] ?? .null } else { .null }
     }
 
     public subscript(dynamicMember key: String) -> JSONValue { self[key] }
@@ -38,6 +51,10 @@ public enum JSONValue: Encodable, Equatable, Sendable {
         }
     }
 
+    public var string: String? { if case .string(let value) = self { value } else { nil } }
+
+    public var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {
@@ -47,7 +64,9 @@ public enum JSONValue: Encodable, Equatable, Sendable {
         case .number(let value): try container.encode(value)
         case .string(let value): try container.encode(value)
         case .array(let values): try container.encode(values)
-        case .object(let values): try container.encode(values)
+        case .object(let values):
+            try container.encode(
+                Dictionary(values.map { ($0.key.text, $0.value) }, uniquingKeysWith: { first, _ in first }))
         }
     }
 }
@@ -101,7 +120,7 @@ private struct Parser {
         }
         switch next() ?? 0 {
         case UInt8(ascii: "{"):
-            var object: [String: JSONValue] = [:]
+            var object: JSONValue.Object = [:]
             try items(until: UInt8(ascii: "}")) { parser throws(JSONError) in
                 guard parser.next() == UInt8(ascii: "\"") else { throw parser.unexpected("a key") }
                 let start = parser.position
@@ -109,7 +128,7 @@ private struct Parser {
                 guard parser.next() == UInt8(ascii: ":") else { throw parser.unexpected("`:`") }
                 parser.position += 1
                 let value = try parser.value(depth: depth + 1)
-                guard object.updateValue(value, forKey: key) == nil else {
+                guard object.updateValue(value, forKey: JSONValue.Key(key)) == nil else {
                     throw JSONError("the key \"\(key)\" is there twice", at: start)
                 }
             }

@@ -53,8 +53,8 @@ package enum HuggingFaceConfig {
         let keys = Set(LLaMAConfig.fields.map(\.key))
         known = known.filter { keys.contains($0.key) }
         do {
-            let config: LLaMAConfig = try decode(
-                from: JSONValue.object(known).configuration(source: path), at: "")
+            let members = JSONValue.object(Dictionary(uniqueKeysWithValues: known.map { (.init($0.key), $0.value) }))
+            let config: LLaMAConfig = try decode(from: members.configuration(source: path), at: "")
             if let headDim = fields["head_dim"], headDim != .integer(config.headDim) {
                 throw unsupported(path, "head_dim \(headDim.text), not hidden_size / num_attention_heads")
             }

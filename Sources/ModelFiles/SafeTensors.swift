@@ -42,14 +42,17 @@ public enum SafeTensors {
         }
     }
 
+    static let metadataKey: JSONValue.Key = "__metadata__"
+
     /// The largest header that is believed; the reference implementation has the same limit.
     static let maxHeaderBytes = 100_000_000
 
     /// The most elements of a tensor that are written at a time: few enough that the write finds them in the cache.
     public static let elementsAtOnce = 1 << 20
 
-    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16. `read` gives
-    /// some elements of a tensor, by its place, that lies elsewhere. The workers of `pool` share the checksum.
+    /// Writes tensors in the given order, as float32 straight from their memory, or rounded to bfloat16. `read`: what gives
+    /// elements of a tensor, by its place in `tensors`, where they do not lie in this process's memory. The workers of
+    /// `pool` share the checksum.
     @discardableResult
     public static func write(
         _ tensors: [NamedTensor], as dtype: DType = .f32, to path: String,
@@ -95,61 +98,21 @@ public enum SafeTensors {
 
     /// The JSON header, padded with spaces so that the data begins at a multiple of 8.
     private static func header(of tensors: [NamedTensor], _ dtype: DType) throws -> Data {
-        var entries: [String: SafeTensorsHeader.Entry] = [:]
+        var entries: [String: JSONValue] = [metadataKey.text: .object(["format": .string("pt")])]
         var offset = 0
         for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
-            require(entries[name] == nil && name != SafeTensorsHeader.metadataKey, "tensor \(name) twice")
+            require(entries[name] == nil, "tensor \(name) twice")
             let end = offset + tensor.count * dtype.byteCount
-            entries[name] = .init(dtype: dtype.rawValue, shape: tensor.shape, data_offsets: [offset, end])
+            entries[name] = .object([
+                "dtype": .string(dtype.rawValue), "shape": .array(tensor.shape.map(JSONValue.integer)),
+                "data_offsets": .array([.integer(offset), .integer(end)]),
+            ])
             offset = end
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        var header = try encoder.encode(SafeTensorsHeader(metadata: ["format": "pt"], entries: entries))
+        var header = try encoder.encode(entries)
         header.append(contentsOf: repeatElement(UInt8(ascii: " "), count: -header.count & 7))
         return header
-    }
-}
-
-/// The JSON header as it stands in a file, before anything in it is believed.
-struct SafeTensorsHeader: Codable {
-    static let metadataKey = "__metadata__"
-
-    struct Entry: Codable {
-        let dtype: String
-        let shape: [Int]
-        let data_offsets: [Int]
-    }
-
-    var metadata: [String: String] = [:]
-    var entries: [String: Entry] = [:]
-
-    private struct Key: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-        init(stringValue: String) { self.stringValue = stringValue }
-        init?(intValue: Int) { nil }
-    }
-
-    init(metadata: [String: String], entries: [String: Entry]) {
-        self.metadata = metadata
-        self.entries = entries
-    }
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: Key.self)
-        for key in container.allKeys {
-            if key.stringValue == Self.metadataKey {
-                metadata = try container.decode([String: String].self, forKey: key)
-            } else {
-                entries[key.stringValue] = try container.decode(Entry.self, forKey: key)
-            }
-        }
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: Key.self)
-        try container.encode(metadata, forKey: Key(stringValue: Self.metadataKey))
-        for (name, entry) in entries { try container.encode(entry, forKey: Key(stringValue: name)) }
     }
 }

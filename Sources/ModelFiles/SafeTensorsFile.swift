@@ -16,7 +16,6 @@ public final class SafeTensorsFile {
     }
 
     public let path: String
-    public let metadata: [String: String]
     public let entries: [Entry]
     private let index: [String: Int]
     private let file: RegularFile
@@ -27,7 +26,6 @@ public final class SafeTensorsFile {
         self.path = path
         file = try RegularFile(path)
         let (header, dataStart) = try Self.readHeader(file, path)
-        metadata = header.metadata
         entries = try Self.checked(header, dataStart: dataStart, fileSize: file.size, path)
         index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
     }
@@ -102,7 +100,7 @@ public final class SafeTensorsFile {
 
     private static func readHeader(
         _ file: RegularFile, _ path: String
-    ) throws -> (header: SafeTensorsHeader, dataStart: Int) {
+    ) throws -> (header: JSONValue.Object, dataStart: Int) {
         let fileSize = file.size
         guard fileSize >= 8 else { throw damaged(path, "only \(fileSize) bytes, too short for a header") }
         var length: UInt64 = 0
@@ -119,35 +117,59 @@ public final class SafeTensorsFile {
         return (try parse(bytes, path), 8 + bytes.count)
     }
 
-    private static func parse(_ bytes: [UInt8], _ path: String) throws -> SafeTensorsHeader {
-        guard bytes.first == UInt8(ascii: "{") else { throw damaged(path, "the header is no JSON object") }
-        do {
-            _ = try JSONValue(json: bytes)
-            return try JSONDecoder().decode(SafeTensorsHeader.self, from: Data(bytes))
-        } catch let error as DecodingError {
-            throw damaged(path, "the header does not read: \(error.readable)")
-        } catch {
-            throw damaged(path, "the header does not read: \(error)")
+    private static func parse(_ bytes: [UInt8], _ path: String) throws -> JSONValue.Object {
+        let json: JSONValue
+        do { json = try JSONValue(json: bytes) } catch { throw damaged(path, "the header does not read: \(error)") }
+        guard case .object(let members) = json else { throw damaged(path, "the header is no JSON object") }
+        if case .object(let metadata)? = members[SafeTensors.metadataKey],
+            metadata.contains(where: { $1.string == nil })
+        {
+            throw damaged(path, "the header does not read: \(SafeTensors.metadataKey.text) holds more than text")
+        }
+        return members
+    }
+
+    /// What the header says of a tensor, of which nothing is believed yet.
+    private struct Claim {
+        let dtype: String
+        let shape: [Int]
+        let offsets: [Int]
+
+        init(_ name: String, _ json: JSONValue, _ path: String) throws {
+            func member<Value>(_ key: String, _ value: (JSONValue) -> Value?) throws -> Value {
+                if let value = value(json[key]) { return value }
+                throw damaged(
+                    path,
+                    "the header does not read: \(name): \"\(key)\" is \(json[key] == .null ? "missing" : "not right")")
+            }
+            func integers(_ json: JSONValue) -> [Int]? {
+                let numbers = json.array?.compactMap { if case .integer(let number) = $0 { number } else { nil } }
+                return numbers?.count == json.array?.count ? numbers : nil
+            }
+            dtype = try member("dtype", \.string)
+            (shape, offsets) = try (member("shape", integers), member("data_offsets", integers))
         }
     }
 
     private static func checked(
-        _ header: SafeTensorsHeader, dataStart: Int, fileSize: Int, _ path: String
+        _ header: JSONValue.Object, dataStart: Int, fileSize: Int, _ path: String
     ) throws -> [Entry] {
         let dataSize = fileSize - dataStart
         var entries: [Entry] = []
-        for (name, claim) in header.entries.sorted(by: { $0.key < $1.key }) {
+        for (key, json) in header.sorted(by: { $0.key.text < $1.key.text }) where key != SafeTensors.metadataKey {
+            let name = key.text
+            let claim = try Claim(name, json, path)
             guard let dtype = SafeTensors.DType(rawValue: claim.dtype) else {
                 throw UserError(
                     .data, "\(path): tensor \(name) has the unknown element type \"\(claim.dtype)\"",
                     hint: "F32, F16 and BF16 can be read; convert the file to one of them")
             }
-            guard claim.data_offsets.count == 2, case let (begin, end) = (claim.data_offsets[0], claim.data_offsets[1]),
+            guard claim.offsets.count == 2, case let (begin, end) = (claim.offsets[0], claim.offsets[1]),
                 begin >= 0, begin <= end, end <= dataSize
             else {
                 throw damaged(
                     path,
-                    "tensor \(name) has data_offsets \(claim.data_offsets), but the data is \(dataSize) bytes long")
+                    "tensor \(name) has data_offsets \(claim.offsets), but the data is \(dataSize) bytes long")
             }
             guard let needed = byteCount(claim.shape, dtype), needed == end - begin else {
                 throw damaged(
@@ -155,6 +177,9 @@ public final class SafeTensorsFile {
             }
             entries.append(
                 Entry(name: name, dtype: dtype, shape: claim.shape, range: dataStart + begin..<dataStart + end))
+        }
+        guard Set(entries.map(\.name)).count == entries.count else {
+            throw damaged(path, "two tensors have names that differ in nothing that is seen")
         }
         entries.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
         var (end, before) = (dataStart, "the header")

@@ -97,7 +97,7 @@ public struct TokenizerFile: Sendable {
             names[Int32(id)] = name
         }
         switch json.model.vocab {
-        case .object(let ids): for (name, id) in ids { try add(id, .string(name)) }
+        case .object(let ids): for (name, id) in ids { try add(id, .string(name.text)) }
         case .array(let pieces):
             for (id, piece) in pieces.enumerated() {
                 guard case .array(let parts) = piece else { throw damaged("piece \(id) of its list is none") }

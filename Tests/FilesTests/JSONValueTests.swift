@@ -41,6 +41,13 @@ import Testing
         #expect(error?.description.hasPrefix(problem) == true, "\(error?.description ?? "")")
     }
 
+    /// As two pieces of a vocabulary may.
+    @Test func namesThatOnlyLookAlikeAreTwo() throws {
+        let text = "{\"\u{e9}\": 1, \"e\u{301}\": 2}"
+        let value = try JSONValue(json: Array(text.utf8))
+        #expect(value["\u{e9}"] == .integer(1) && value["e\u{301}"] == .integer(2))
+    }
+
     @Test func bytesThatAreNoTextAreRefused() {
         #expect(throws: JSONError.self) { try JSONValue(json: [0x22, 0xFF, 0x22]) }
     }
