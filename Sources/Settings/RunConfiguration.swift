@@ -82,6 +82,16 @@ public struct RunConfiguration: Sendable {
         } + before.filter { !afterKeys.contains($0.key) }.map { ($0.key, $0.value, "absent") }
     }
 
+    /// Whether a setting changes none of a run's numbers: how they are computed, how often they are looked at, what is
+    /// left of the run.
+    package static func changesNoNumber(_ key: String) -> Bool {
+        key.hasPrefix("output.")
+            || [
+                "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib",
+                "training.communication_timeout", "evaluation.every",
+            ].contains(key)
+    }
+
     /// The configuration with every default written out and explained. It decodes to this one.
     public var yaml: String {
         let unit = data.packing == .stream ? "tokens" : "positions"

@@ -32,12 +32,7 @@ func changesOnResuming(
             "the run in \(directory.path) has made \(state.step) steps, more than the \(configuration.steps) asked for",
             hint: "ask for at least as many, or choose another output.run_dir")
     }
-    var free = [
-        "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib", "output.",
-        "evaluation.every",
-        "data.train", "data.validation",
-        "data.tokenizer", "training.communication_timeout",
-    ]
+    var free = ["data.train", "data.validation", "data.tokenizer"]
     let hasSameRates = (0..<state.step).allSatisfy {
         old.schedule.factor(step: $0, of: old.steps)
             == configuration.schedule.factor(step: $0, of: configuration.steps)
@@ -46,15 +41,16 @@ func changesOnResuming(
     func isAmong(_ keys: [String], _ key: String) -> Bool {
         keys.contains { $0.hasSuffix(".") ? key.hasPrefix($0) : key == $0 }
     }
-    let differences = configuration.differences(from: old).filter { !isAmong(free, $0.key) }
+    let differences = configuration.differences(from: old).filter {
+        !RunConfiguration.changesNoNumber($0.key) && !isAmong(free, $0.key)
+    }
     // A fork is a run of its own, whose history tells what is different.
     let allowed =
         (resetOptimizer || isFork ? ["optimizer.", "schedule.", "training.steps", "training.tokens"] : [])
         + (isFork
             ? [
                 "training.batch_size", "training.micro_batch_size", "training.gradient_lanes", "training.gradient_clip",
-                "training.precision",
-                "evaluation.",
+                "training.precision", "evaluation.",
             ] : [])
     let changes = differences.filter { !isAmong(allowed, $0.key) }
     guard changes.isEmpty else {

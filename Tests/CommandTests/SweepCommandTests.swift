@@ -351,6 +351,8 @@ import Testing
         try withTemporaryFolder { folder in
             try prepare(folder)
             #expect(try sweep("--vary", "optimizer.lr=1e-2", in: folder).status == 0)
+            // Memory, not numbers.
+            #expect(try sweep("--vary", "optimizer.lr=1e-2", "--set", "training.recompute=mlp", in: folder).status == 0)
             try prepare(folder, steps: 30)
             let command = try sweep("--vary", "optimizer.lr=1e-2", in: folder)
             #expect(command.status == 64)
