@@ -74,7 +74,7 @@ package struct ModelWeights {
         for (name, file) in files.sorted(by: { $0.key < $1.key }) where !names.contains(name) {
             // Old versions stored the rotary frequencies, which follow from the configuration.
             if name.hasSuffix(".rotary_emb.inv_freq") { continue }
-            if name == Self.head, try isTied(file, pool) { continue }
+            if name == Self.lmHead, try isTied(file, pool) { continue }
             throw UserError(
                 .data, "\(file.path): tensor \(name) has no place in this model",
                 hint: name.hasSuffix(".bias")
@@ -87,19 +87,19 @@ package struct ModelWeights {
     }
 
     private static let embedding = "model.embed_tokens.weight"
-    private static let head = "lm_head.weight"
+    private static let lmHead = "lm_head.weight"
 
-    /// Whether the head that a tied model has in its file beside the embedding is the same matrix.
+    /// Whether the lm_head that a tied model has in its file beside the embedding is the same matrix.
     private func isTied(_ file: SafeTensorsFile, _ pool: WorkerPool) throws -> Bool {
         guard let embedding = files[Self.embedding] else { return false }
-        let shapes = try (embedding.entry(Self.embedding).shape, file.entry(Self.head).shape)
+        let shapes = try (embedding.entry(Self.embedding).shape, file.entry(Self.lmHead).shape)
         guard shapes.0 == shapes.1 else { return false }
         let (first, second) = (Tensor<Float>(shapes.0), Tensor<Float>(shapes.1))
         try embedding.read(Self.embedding, into: first, on: pool)
-        try file.read(Self.head, into: second, on: pool)
+        try file.read(Self.lmHead, into: second, on: pool)
         guard memcmp(first.data, second.data, first.byteCount) == 0 else {
             throw UserError(
-                .data, "\(file.path): tensor \(Self.head) is not the embedding, though tie_word_embeddings is true",
+                .data, "\(file.path): tensor \(Self.lmHead) is not the embedding, though tie_word_embeddings is true",
                 hint: "set tie_word_embeddings to false in config.json, or remove the tensor")
         }
         return true
@@ -109,8 +109,8 @@ package struct ModelWeights {
         let near = closestMatch(to: name, in: Array(files.keys)).map { "there is \($0)" }
         return UserError(
             .data, "\(folder): tensor \(name) is missing from the weights",
-            hint: name == Self.head
-                ? "if the head is the embedding, config.json should say \"tie_word_embeddings\": true"
+            hint: name == Self.lmHead
+                ? "if lm_head is the embedding, config.json should say \"tie_word_embeddings\": true"
                 : near ?? "there are \(files.count) tensors, of another model than config.json describes")
     }
 }

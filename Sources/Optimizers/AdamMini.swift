@@ -2,7 +2,8 @@ import Configuration
 import Glibc
 import TensorCore
 
-/// Adam-mini (Zhang et al. 2024): AdamW with one second moment for a whole block of a parameter (the paper's word; no transformer block).
+/// Adam-mini (Zhang et al. 2024): AdamW with one second moment for a whole block of a parameter (the paper's word; no
+/// transformer block).
 ///
 ///     v_b <- beta2 v_b + (1 - beta2) mean(G_b²)                  for each block b
 ///     W <- W - lr weight_decay W

@@ -68,8 +68,9 @@ public final class Optimizer {
     /// Units of the others, the largest tasks first.
     private let tasks: [(slot: Int, units: Range<Int>)]
 
-    /// `pieces`: what this one steps, where others step the rest of the parameters. `scratchBudget`: matrices are stepped at the same time as long as their scratch takes no more bytes, but one
-    /// always is. `taskSize`: the elements that a worker takes at a time where a parameter falls into units.
+    /// `pieces`: what this one steps, where others step the rest of the parameters. `scratchBudget`: matrices are stepped
+    /// at the same time as long as their scratch takes no more bytes, but one always is. `taskSize`: the elements that a
+    /// worker takes at a time where a parameter falls into units.
     public init(
         _ configuration: OptimizerConfiguration, parameters: [Parameter], pieces: [Ownership.Piece]? = nil,
         pool: WorkerPool, scratchBudget: Int = defaultScratchBudget, taskSize: Int = 1 << 17

@@ -1,7 +1,7 @@
 import TensorCore
 
 /// Which rank keeps the state of what, and steps it: whole matrices, shared out by the cost of their steps, and rows
-/// of embedding and head, which level the memory.
+/// of embedding and lm_head, which level the memory.
 ///
 /// Follows from the model, the optimizer and the number of ranks alone, so that all ranks know it. No matrix that is
 /// stepped as a whole is ever cut.
