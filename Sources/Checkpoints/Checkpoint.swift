@@ -43,11 +43,8 @@ public struct Checkpoint: Sendable {
             config: LLaMAConfig, parameters: [Parameter], optimizerTensors: [NamedTensor], tokenizer: TokenizerFile?,
             state: TrainerState
         ) {
-            self.config = config
-            self.parameters = parameters
-            self.optimizerTensors = optimizerTensors
-            self.tokenizer = tokenizer
-            self.state = state
+            (self.config, self.parameters, self.optimizerTensors) = (config, parameters, optimizerTensors)
+            (self.tokenizer, self.state) = (tokenizer, state)
         }
 
         /// What the folder will take on the disk, but for some kilobytes of headers.
@@ -153,7 +150,7 @@ public struct Checkpoint: Sendable {
     package typealias Reader = (_ first: Int, UnsafeMutableBufferPointer<Float>) throws -> Void
 
     /// Reads the optimizer's tensors. Throws where the checkpoint is of another optimizer or its state
-    /// has other tensors. `take`: what becomes of each one, by its place, where they lie elsewhere.
+    /// has other tensors. `take`: what reads each of them, by its place, where they do not lie in this process's memory.
     package func loadOptimizer(
         _ name: String, into tensors: [NamedTensor], on pool: WorkerPool,
         _ take: ((_ tensor: Int, Reader) throws -> Void)? = nil

@@ -17,6 +17,10 @@ public struct CheckpointStore: Sendable {
     public init(folder: String, pool: WorkerPool = WorkerPool(threads: 1)) {
         (self.folder, self.pool) = (folder, pool)
     }
+    /// Those of a run, by its folder.
+    package init(run: String, pool: WorkerPool = WorkerPool(threads: 1)) {
+        self.init(folder: run + "/" + RunFolder.checkpointsName, pool: pool)
+    }
 
     public func path(step: Int) -> String { folder + "/" + Self.name(step: step) }
     package func asidePath(step: Int) -> String { folder + "/" + Self.name(step: step, "aside-") }

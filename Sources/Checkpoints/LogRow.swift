@@ -3,29 +3,18 @@ import Machine
 
 /// Where the time of a step went, in seconds.
 public struct StepPhases: Codable, Equatable, Sendable {
-    public var data: Double
-    public var forward: Double
+    public var data = 0.0
+    public var forward = 0.0
     /// lm_head and loss, forward and backward.
-    public var lmHead: Double
-    public var backward: Double
-    public var optimizer: Double
+    public var lmHead = 0.0
+    public var backward = 0.0
+    public var optimizer = 0.0
     /// Exchange of gradients and weights between ranks; nil where there is one alone.
     public var communication: Double?
     /// Zeroing and clipping of gradients, and what the others leave.
-    public var rest: Double
+    public var rest = 0.0
 
-    public init(
-        data: Double = 0, forward: Double = 0, lmHead: Double = 0, backward: Double = 0, optimizer: Double = 0,
-        communication: Double? = nil, rest: Double = 0
-    ) {
-        self.data = data
-        self.forward = forward
-        self.lmHead = lmHead
-        self.backward = backward
-        self.optimizer = optimizer
-        self.communication = communication
-        self.rest = rest
-    }
+    public init(optimizer: Double = 0) { self.optimizer = optimizer }
 
     /// As older checkpoints have them.
     private enum CodingKeys: String, CodingKey {
@@ -78,18 +67,10 @@ public struct LogRow: Codable, Equatable, Sendable {
         gradientNorm: Double, stepSeconds: Double, tokensPerSecond: Double, flopsPerSecond: Double,
         mfu: Double, phases: StepPhases, peakRSSBytes: Int = peakResidentBytes()
     ) {
-        self.step = step
-        self.tokens = tokens
-        self.trainLoss = trainLoss
-        self.validationLoss = validationLoss
-        self.learningRate = learningRate
-        self.gradientNorm = gradientNorm
-        self.stepSeconds = stepSeconds
-        self.tokensPerSecond = tokensPerSecond
-        self.flopsPerSecond = flopsPerSecond
-        self.mfu = mfu
-        self.phases = phases
-        self.peakRSSBytes = peakRSSBytes
+        (self.step, self.tokens, self.learningRate, self.gradientNorm) = (step, tokens, learningRate, gradientNorm)
+        (self.trainLoss, self.validationLoss) = (trainLoss, validationLoss)
+        (self.stepSeconds, self.tokensPerSecond, self.phases) = (stepSeconds, tokensPerSecond, phases)
+        (self.flopsPerSecond, self.mfu, self.peakRSSBytes) = (flopsPerSecond, mfu, peakRSSBytes)
     }
 
     /// As older checkpoints have them.

@@ -46,7 +46,7 @@ public struct ModelFolder: Sendable {
     /// The checkpoints whose newest is meant: a run's, or those beside `latest`, which may be an old copy, or point at an
     /// older one where a process was killed.
     private static func checkpoints(_ path: String, _ pool: WorkerPool) -> CheckpointStore? {
-        if RunFolder.holdsRun(path) { return CheckpointStore(folder: path + "/checkpoints", pool: pool) }
+        if RunFolder.holdsRun(path) { return CheckpointStore(run: path, pool: pool) }
         let (folder, name) = folderAndName(of: path)
         return name == "latest" ? CheckpointStore(folder: folder, pool: pool) : nil
     }

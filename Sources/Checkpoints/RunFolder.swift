@@ -4,6 +4,7 @@ import Glibc
 public enum RunFolder {
     package static let configurationName = "config.resolved.cfg"
     package static let logName = "log.csv"
+    package static let trainLogName = "train.log"
     package static let checkpointsName = "checkpoints"
 
     public static func holdsRun(_ path: String) -> Bool {

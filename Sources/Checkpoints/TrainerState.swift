@@ -17,10 +17,8 @@ public struct TrainerState: Codable, Equatable, Sendable {
             windowCount: Int, contentFingerprint: UInt32, tokenizerFingerprint: UInt64? = nil,
             position: BatchSampler.Position
         ) {
-            self.windowCount = windowCount
-            self.contentFingerprint = contentFingerprint
-            self.tokenizerFingerprint = tokenizerFingerprint
-            self.position = position
+            (self.windowCount, self.position) = (windowCount, position)
+            (self.contentFingerprint, self.tokenizerFingerprint) = (contentFingerprint, tokenizerFingerprint)
         }
     }
 
@@ -51,7 +49,7 @@ public struct TrainerState: Codable, Equatable, Sendable {
 
     /// What is impossible in this state; nil where nothing is.
     var problem: String? {
-        // What lies beyond is no number of anything, and sums of it would overflow.
+        // Nothing is counted beyond that, and sums would overflow.
         let counts = 0...1 << 53
         if !counts.contains(step) { return "step is \(step)" }
         if !counts.contains(tokens) { return "tokens is \(tokens)" }

@@ -118,6 +118,6 @@ private func sharingRuns(_ runs: [RunRecord]) -> Int {
     return sharing.count
 }
 
-func abridged(_ names: [String]) -> String {
+package func abridged(_ names: [String]) -> String {
     names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
 }

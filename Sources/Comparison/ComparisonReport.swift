@@ -62,49 +62,45 @@ extension Comparison {
         let common = (all.first ?? []).filter { entry in
             all.allSatisfy { $0.contains { $0.key == entry.key && $0.value == entry.value } }
         }
-        var table = Table(title: "What all runs have in common", header: ["setting", "value"])
-        table.textColumns = [0, 1]
-        table.rows = common.map { [$0.key, $0.value] }
-        return table
+        return Table(
+            title: "What all runs have in common", header: ["setting", "value"],
+            rows: common.map { [$0.key, $0.value] },
+            textColumns: [0, 1])
     }
 
     /// All that each optimizer was set to in its best runs, a column each: what differs, and what does not.
     private var bestSettings: Table {
         let columns = best.map { $0.runs[0].settings.filter { $0.key != "optimizer.name" } }
-        var table = Table(title: "The best settings, whole", header: ["setting"] + best.map(\.optimizer))
-        table.rows = columns.flatMap { $0.map(\.key) }.unique.map { key in
+        let rows = columns.flatMap { $0.map(\.key) }.unique.map { key in
             [key] + columns.map { column in column.first { $0.key == key }?.value ?? "-" }
         }
-        return table
+        return Table(title: "The best settings, whole", header: ["setting"] + best.map(\.optimizer), rows: rows)
     }
 
     /// Program, machine and libraries, with the number of runs of each where they differ.
     private var makers: Table {
         let all = runs.compactMap { $0.history.madeBy?.rows }
-        var table = Table(title: "What made the runs", header: ["", "value"])
-        table.textColumns = [0, 1]
-        table.rows = (all.first ?? []).map { name, _ in
+        let rows = (all.first ?? []).map { name, _ in
             let values = all.compactMap { $0.first { $0.name == name }?.value }
             let counted = values.unique.map { value in
                 values.unique.count == 1 ? value : "\(value) (\(values.count { $0 == value }) runs)"
             }
             return [name, counted.joined(separator: "; ")]
         }
-        return table
+        return Table(title: "What made the runs", header: ["", "value"], rows: rows, textColumns: [0, 1])
     }
 
     private var commands: Table {
-        var table = Table(
-            title: "How the runs were made", header: ["folder", "started", "resumed after step", "command"])
-        table.textColumns = [0, 1, 2, 3]
-        table.rows = runs.filter { !$0.history.events.isEmpty }.map { run in
+        let rows = runs.filter { !$0.history.events.isEmpty }.map { run in
             let resumed = run.history.events.filter { $0.kind == .resume }.map { "\($0.step)" }
             return [
                 run.path, run.history.events[0].time, resumed.isEmpty ? "-" : resumed.joined(separator: ", "),
                 withoutFolders(run.history.madeBy?.command ?? "-"),
             ]
         }
-        return table
+        return Table(
+            title: "How the runs were made", header: ["folder", "started", "resumed after step", "command"], rows: rows,
+            textColumns: [0, 1, 2, 3])
     }
 
     private static let pageStyle = """

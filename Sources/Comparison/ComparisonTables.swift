@@ -3,10 +3,11 @@ import Foundation
 
 extension Comparison {
     var tables: [Table] {
-        best.isEmpty
-            ? [problemTable, runTable, noteTable].filter { !$0.rows.isEmpty || !$0.remarks.isEmpty }
+        let all =
+            best.isEmpty
+            ? [Table(title: "Not ranked", header: [], remarks: problems), runTable, noteTable]
             : [optimizerTable, testTable, targetTable, settingTable, noteTable]
-                .filter { !$0.rows.isEmpty || !$0.remarks.isEmpty }
+        return all.filter { !$0.rows.isEmpty || !$0.remarks.isEmpty }
     }
 
     public var text: String { tables.map(\.text).joined(separator: "\n") }
@@ -132,36 +133,23 @@ extension Comparison {
 
     private var settingTable: Table {
         let hasLabels = settings.contains { !$0.label.isEmpty }
-        var table = Table(
-            title: "All settings",
-            header: ["optimizer", "lr"] + (hasLabels ? ["other settings"] : []) + ["loss", "sd", "n", "diverged", ""])
-        table.textColumns = hasLabels ? [0, 2, 7] : [0, 6]
-        table.rows = settings.map { setting in
+        let rows = settings.map { setting in
             [setting.optimizer, "\(setting.learningRate)"] + (hasLabels ? [setting.label] : [])
                 + [
                     setting.losses.count > 0 ? nats(setting.losses.mean) : "-",
                     setting.losses.standardDeviation.map(nats) ?? "-", "\(setting.losses.count)",
-                    setting.divergedCount > 0 ? "\(setting.divergedCount)" : "", isBest(setting) ? "best" : "",
+                    setting.divergedCount > 0 ? "\(setting.divergedCount)" : "",
+                    best.contains { $0.runs[0].path == setting.runs[0].path } ? "best" : "",
                 ]
         }
-        return table
-    }
-
-    func isBest(_ setting: Setting) -> Bool { best.contains { $0.runs[0].path == setting.runs[0].path } }
-
-    private var problemTable: Table {
-        Table(title: "Not ranked", header: [], remarks: problems)
+        return Table(
+            title: "All settings",
+            header: ["optimizer", "lr"] + (hasLabels ? ["other settings"] : []) + ["loss", "sd", "n", "diverged", ""],
+            rows: rows, textColumns: hasLabels ? [0, 2, 7] : [0, 6])
     }
 
     var runTable: Table {
-        var table = Table(
-            title: best.isEmpty ? "Runs, unranked" : "Runs",
-            header: [
-                "run", "optimizer", "lr", "seed", "state", "step", "tokens", "validation loss", "training time",
-                "peak memory",
-            ])
-        table.textColumns = [0, 1, 4]
-        table.rows = runs.map { run in
+        let rows = runs.map { run in
             [
                 run.path, run.optimizer, "\(run.learningRate)", run.seed, run.state.name,
                 "\(run.log.lastStep)/\(run.configuration.steps)", Format.count(run.log.lastTokens),
@@ -169,8 +157,12 @@ extension Comparison {
                 Format.bytes(run.log.peakRSSBytes),
             ]
         }
-        if best.isEmpty { table.remarks = changeRemarks(runs).map { "- " + $0 } }
-        return table
+        return Table(
+            title: best.isEmpty ? "Runs, unranked" : "Runs",
+            header: [
+                "run", "optimizer", "lr", "seed", "state", "step", "tokens", "validation loss", "training time",
+                "peak memory",
+            ], rows: rows, remarks: best.isEmpty ? changeRemarks(runs).map { "- " + $0 } : [], textColumns: [0, 1, 4])
     }
 
     private var noteTable: Table { Table(title: "Notes", header: [], remarks: notes.map { "- " + $0 }) }

@@ -134,7 +134,7 @@ struct LinePlot {
             text += "<text text-anchor=\"middle\" x=\"\(decimal(x.place(value)))\" "
             text += "y=\"\(Self.frame.top + 9)\"><title>\(series.name.escapedForXML) diverged</title>✕</text>"
         }
-        // Marks of their own only while they can be told apart; a single point has nothing else.
+        // Points have marks as long as these can be told apart; a single point has nothing else to show.
         let points = series.points.filter(isDrawn)
         let hasMarks = [.lineAndMarks, .marks].contains(series.style) || points.count == 1
         let step = max(1, points.count / 25)

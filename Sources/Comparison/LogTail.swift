@@ -1,3 +1,4 @@
+import Checkpoints
 import Console
 import Foundation
 
@@ -6,7 +7,7 @@ struct LogTail {
     let rows: [[String: Double]]
 
     init(_ run: String) {
-        let path = run + "/log.csv"
+        let path = run + "/" + RunFolder.logName
         let header = excerpt(of: path).prefix { $0 != "\n" }.split(separator: ",")
         rows = lastLines(of: path).compactMap { line in
             let fields = line.split(separator: ",", omittingEmptySubsequences: false)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Configuration
 import Files
 import Foundation
@@ -15,10 +16,10 @@ struct RunCurve {
 
     /// Reads the log in a run's folder, or a log by itself. Throws where it can't be read or is no log.
     init(_ path: String, over position: Position) throws {
-        let log = isFolder(path) ? Files.path(of: "log.csv", in: path) : path
+        let log = isFolder(path) ? Files.path(of: RunFolder.logName, in: path) : path
         folder = URL(filePath: log).resolvingSymlinksInPath().deletingLastPathComponent().path
         name = folderAndName(of: folder).name
-        let configuration = try? ConfigurationNode(contentsOfFile: folder + "/config.resolved.cfg")
+        let configuration = try? ConfigurationNode(contentsOfFile: folder + "/" + RunFolder.configurationName)
         optimizer = configuration?["optimizer"]?["name"]?.text ?? "unknown optimizer"
         var seconds = 0.0
         let place = position == .seconds ? "step_seconds" : position.rawValue

@@ -30,23 +30,23 @@ public struct RunRecord: Sendable {
     /// Reads the folder of a run. Throws where it is none, or its configuration or log can't be read; `warn` is told of a
     /// damaged history.
     public init(path: String, warn: (String) -> Void = { StatusLine().print("warning: \($0)") }) throws {
-        let file = path + "/config.resolved.cfg"
+        let file = path + "/" + RunFolder.configurationName
         guard RegularFile.exists(file) else { throw noRun("\(path) is no run") }
         let configuration = try RunConfiguration(file: file)
         self.path = path
         self.configuration = configuration
-        log = try RunLogSummary(path: path + "/log.csv")
+        log = try RunLogSummary(path: path + "/" + RunFolder.logName)
         if let step = log.firstBadStep {
             state = .diverged(step: step)
         } else if log.lastStep >= configuration.steps {
             state = .finished
-        } else if recordsFailure(path + "/train.log") {
+        } else if recordsFailure(path + "/" + RunFolder.trainLogName) {
             state = .diverged(step: log.lastStep + 1)
         } else {
             state = .unfinished(step: log.lastStep)
         }
         // Of the newest checkpoint what is small; a run without one is a run as well.
-        let newest = try? CheckpointStore(folder: path + "/checkpoints").newestGood(
+        let newest = try? CheckpointStore(run: path).newestGood(
             { ["trainer.json", RunHistory.fileName].contains($0) }, warn: { _ in })
         windowCount = newest?.state.data.windowCount
         history = try RunHistory(of: path, at: newest?.path, warn: warn)
@@ -79,13 +79,12 @@ public struct RunRecord: Sendable {
     /// seeds, and what changes no number but by rounding.
     public var conditions: [(key: String, value: String)] {
         let free = [
-            "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens", "training.threads",
-            "training.bind_threads", "training.micro_batch_size", "training.gradient_lanes", "training.recompute",
-            "training.optimizer_scratch_mib", "training.communication_timeout",
-            "training.gradient_clip", "evaluation.every",
+            "data.seed", "data.tokenizer", "training.seed", "training.steps", "training.tokens",
+            "training.micro_batch_size", "training.gradient_lanes", "training.gradient_clip",
         ]
         var values = configuration.values.filter { entry in
-            !["optimizer.", "schedule.", "output."].contains(where: entry.key.hasPrefix) && !free.contains(entry.key)
+            !["optimizer.", "schedule."].contains(where: entry.key.hasPrefix) && !free.contains(entry.key)
+                && !RunConfiguration.changesNoNumber(entry.key)
         }
         let data = ["data.train": configuration.data.train, "data.validation": configuration.data.validation]
         for index in values.indices {
@@ -111,7 +110,7 @@ public struct RunRecord: Sendable {
 
 private func noRun(_ what: String) -> UserError {
     UserError(
-        .usage, "\(what): there is no config.resolved.cfg",
+        .usage, "\(what): there is no \(RunFolder.configurationName)",
         hint: "give the folder of a run (output.run_dir), or a folder of runs")
 }
 

@@ -52,7 +52,7 @@ public final class Sweep {
     private static func job(_ run: SweepPlan.Run) throws -> Job {
         // A run that was killed at its very beginning lacks one of them.
         guard
-            ["log.csv", "config.resolved.cfg"].allSatisfy({
+            [RunFolder.logName, RunFolder.configurationName].allSatisfy({
                 FileManager.default.fileExists(atPath: "\(run.folder)/\($0)")
             })
         else { return Job(run: run, state: .planned) }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Configuration
 import Console
 import Files
@@ -98,16 +99,15 @@ public struct SweepPlan: Sendable {
 
     /// Reads `section.key=value,value`. Commas within brackets or braces do not separate.
     private static func axis(_ text: String) throws -> Axis {
-        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        let key = parts[0].trimmingCharacters(in: .whitespaces)
-        guard parts.count == 2, !key.isEmpty else {
+        let (key, list) = parts(text)
+        guard let list, !key.isEmpty else {
             throw UserError(
                 .usage, "--vary \(text): not of the form section.key=value,value",
                 hint: "for example --vary optimizer.lr=1e-3,2e-3")
         }
         var values = [""]
         var depth = 0
-        for character in parts[1] {
+        for character in list {
             depth += "[{".contains(character) ? 1 : "]}".contains(character) ? -1 : 0
             if character == ",", depth == 0 { values.append("") } else { values[values.count - 1].append(character) }
         }
@@ -122,9 +122,13 @@ public struct SweepPlan: Sendable {
     /// Reads `section.key=value`, which all runs have.
     private static func setting(_ text: String) throws -> Axis {
         _ = try ConfigurationNode(assignment: text)
+        let (key, value) = parts(text)
+        return Axis(key: key, values: [value ?? ""], source: "--set \(key)")
+    }
+
+    private static func parts(_ text: String) -> (key: String, value: String?) {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        let key = parts[0].trimmingCharacters(in: .whitespaces)
-        return Axis(key: key, values: [String(parts[1])], source: "--set \(key)")
+        return (parts[0].trimmingCharacters(in: .whitespaces), parts.count == 2 ? String(parts[1]) : nil)
     }
 
     /// Reads the grids of a file: `adamw:` with `optimizer.lr: [1.0e-3, 2.0e-3]` below it, and so on.
@@ -242,11 +246,10 @@ public struct SweepPlan: Sendable {
                 .usage, "\(run.folder) holds a run that changed on the way: \(changes.joined(separator: "; "))",
                 hint: "move that folder away: a run of the sweep is of one setting")
         }
-        let file = run.folder + "/config.resolved.cfg"
+        let file = run.folder + "/" + RunFolder.configurationName
         guard FileManager.default.fileExists(atPath: file) else { return }
-        let free = ["training.threads", "training.bind_threads", "evaluation.every"]
         let changes = run.configuration.differences(from: try RunConfiguration(file: file)).filter {
-            !$0.key.hasPrefix("output.") && !free.contains($0.key)
+            !RunConfiguration.changesNoNumber($0.key)
         }
         guard changes.isEmpty else {
             let list = changes.map { "\($0.key) was \($0.old) and is now \($0.new)" }.joined(separator: "; ")

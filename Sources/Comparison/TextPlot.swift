@@ -13,7 +13,7 @@ struct TextPlot {
         let columns = min(width - labelWidth - 1, 110)
         let shown = (curve + marks).filter { $0.x.isFinite && $0.y.isFinite }
         guard columns > 10, let right = shown.map(\.x).max(), right > 0 else { return [] }
-        // What the curve has left a twentieth into the run would make the rest flat.
+        // The losses of the first twentieth would make the rest flat.
         let late = shown.filter { $0.x >= right / 20 }.map(\.y)
         guard let low = late.min(), let high = late.max() else { return [] }
         let span = max(high - low, 1e-9)

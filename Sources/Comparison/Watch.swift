@@ -19,7 +19,7 @@ public final class Watch {
     private var states: [[String: String]] = []
 
     public init(_ path: String) throws {
-        self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        self.path = path.withoutTrailingSlashes
         isRun = RunFolder.holdsRun(self.path)
         if sweepRows(self.path).isEmpty { folders = try runFolders([self.path]) }
     }
@@ -33,7 +33,7 @@ public final class Watch {
         folders = (try? runFolders([path])) ?? []
         var isNew = states != before
         for folder in folders {
-            let written = ["log.csv", RunHistory.fileName].map { time(of: folder + "/" + $0) ?? .distantPast }
+            let written = [RunFolder.logName, RunHistory.fileName].map { time(of: folder + "/" + $0) ?? .distantPast }
             if known[folder]?.written == written { continue }
             do {
                 known[folder] = (written, try RunRecord(path: folder) { _ in })
@@ -208,7 +208,7 @@ public final class Watch {
     private func stateText(_ run: RunRecord) -> String {
         if run.state.isEnd { return run.state.name }
         if run.history.events.last?.kind == .stop { return "stopped" }
-        let silence = -(time(of: run.path + "/log.csv") ?? .now).timeIntervalSinceNow
+        let silence = -(time(of: run.path + "/" + RunFolder.logName) ?? .now).timeIntervalSinceNow
         let patience = max(300, 10 * run.log.seconds / Double(max(1, run.log.lastStep)))
         return silence < patience ? "running" : "silent for \(Format.duration(silence))"
     }

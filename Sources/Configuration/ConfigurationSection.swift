@@ -41,31 +41,31 @@ public struct Field<Section>: Sendable {
     let isRequired: Bool
     let decode: @Sendable (_ node: ConfigurationNode, _ path: String, inout Section) throws -> Void
     let encode: @Sendable (Section) -> FieldText.Content
+}
 
+extension Field {
     private init<Value: ConfigurationValue>(
         key: String, help: String, isRequired: Bool, check: Check<Value>?,
         get: @escaping @Sendable (Section) -> String,
         set: @escaping @Sendable (Value?, inout Section) -> Bool  // false: it takes no nil
     ) {
-        self.key = key
-        self.help = help
-        self.isRequired = isRequired
-        type = Value.typeName + (check.map { ", " + $0.requirement } ?? "")
-        decode = { node, path, section in
-            do {
-                if node.isNull, set(nil, &section) { return }
-                let value = try Value(configuration: node)
-                if let check, !check.holds(value) {
-                    throw FieldError("\(node.summary) must be \(check.requirement)")
+        self.init(
+            key: key, help: help, type: Value.typeName + (check.map { ", " + $0.requirement } ?? ""),
+            isRequired: isRequired,
+            decode: { node, path, section in
+                do {
+                    if node.isNull, set(nil, &section) { return }
+                    let value = try Value(configuration: node)
+                    if let check, !check.holds(value) {
+                        throw FieldError("\(node.summary) must be \(check.requirement)")
+                    }
+                    _ = set(value, &section)
+                } catch let error as FieldError {
+                    throw UserError(
+                        .usage, "\(node.source): \(path): \(error.problem)",
+                        hint: error.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
                 }
-                _ = set(value, &section)
-            } catch let error as FieldError {
-                throw UserError(
-                    .usage, "\(node.source): \(path): \(error.problem)",
-                    hint: error.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
-            }
-        }
-        encode = { .value(get($0)) }
+            }, encode: { .value(get($0)) })
     }
 
     private init<Value: ConfigurationValue>(
@@ -126,15 +126,6 @@ public struct Field<Section>: Sendable {
             key: key, help: help, type: type, isRequired: isRequired,
             decode: { [decode] node, name, outer in try decode(node, name, &outer[keyPath: path]) },
             encode: { [encode] in encode($0[keyPath: path]) })
-    }
-
-    private init(
-        key: String, help: String, type: String, isRequired: Bool,
-        decode: @escaping @Sendable (_ node: ConfigurationNode, _ path: String, inout Section) throws -> Void,
-        encode: @escaping @Sendable (Section) -> FieldText.Content
-    ) {
-        (self.key, self.help, self.type, self.isRequired) = (key, help, type, isRequired)
-        (self.decode, self.encode) = (decode, encode)
     }
 }
 

@@ -69,8 +69,8 @@ public struct MeanHistory: Sendable {
         parts.append((value, 1))
     }
 
-    /// A bar a part. What was in the first third may reach beyond the top: a curve that falls steeply at first would
-    /// otherwise be flat ever after.
+    /// A bar a part. The first third may reach beyond the top: otherwise a curve that falls steeply at first would be flat
+    /// ever after.
     public var sparkline: String {
         let means = means.filter(\.isFinite)
         let late = means.dropFirst(means.count / 3)

@@ -66,7 +66,7 @@ public func closestMatch(to word: String, in candidates: [String]) -> String? {
     let nearest = candidates.map { (name: $0, distance: editDistance(word, folded($0))) }
         .min { $0.distance < $1.distance }
     guard let nearest, nearest.distance <= max(1, min(word.count, nearest.name.count) / 3),
-        // Of a name of one letter nothing would be left.
+        // A name of one letter would be near to every other.
         nearest.distance < max(word.count, nearest.name.count), !word.isEmpty
     else { return nil }
     return nearest.name

@@ -27,8 +27,10 @@ package final class FolderLock {
     private let descriptor: Int32
 
     /// Makes the folder where it is missing. Throws where another process holds it; `option` is how the user
-    /// named it.
-    package init(_ folder: String, option: String = "output.run_dir", _ sharing: Sharing = .alone) throws {
+    /// named it, `work` what is done there.
+    package init(
+        _ folder: String, option: String = "output.run_dir", for work: String = "training", _ sharing: Sharing = .alone
+    ) throws {
         let file = folder + "/.lock"
         var attempts = 0
         while true {
@@ -48,7 +50,7 @@ package final class FolderLock {
                     Int(String(decoding: $0, as: UTF8.self).trimmed)
                 }
                 throw UserError(
-                    .usage, "another process\(owner.map { " (\($0))" } ?? "") is training in \(folder)",
+                    .usage, "another process\(owner.map { " (\($0))" } ?? "") is \(work) in \(folder)",
                     hint: "wait for it, stop it, or choose another \(option)")
             }
             // Between the two calls another process may have set the folder aside, and the lock with it.

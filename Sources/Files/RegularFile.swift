@@ -12,7 +12,7 @@ public final class RegularFile: Sendable {
 
     public init(_ path: String) throws {
         self.path = path
-        // The flag matters for a pipe alone: opening one waits for its writer.
+        // Without O_NONBLOCK the opening of a pipe would wait for its writer.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         if descriptor < 0 { throw UserError.system("open", path, code: errno) }
         var status = stat()

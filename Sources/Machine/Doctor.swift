@@ -13,10 +13,7 @@ public struct Finding: Equatable, Sendable {
     public let remedy: String?
 
     init(_ verdict: Verdict, _ subject: String, _ detail: String, remedy: String? = nil) {
-        self.verdict = verdict
-        self.subject = subject
-        self.detail = detail
-        self.remedy = remedy
+        (self.verdict, self.subject, self.detail, self.remedy) = (verdict, subject, detail, remedy)
     }
 }
 

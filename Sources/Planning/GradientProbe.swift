@@ -27,7 +27,7 @@ package struct GradientProbe {
         let length = configuration.data.sequenceLength
         let allLayers = configuration.model.numHiddenLayers
         let most = configuration.training.microBatchSize
-        // No fewer than keep every worker busy: a tile has 256 tokens.
+        // No fewer than keep every worker busy: a tile has at most 256 tokens.
         let least = min(most, (2 * 256 * pool.workerCount + length - 1) / length)
 
         func model(layers: Int, microBatchSize: Int) -> LLaMA {

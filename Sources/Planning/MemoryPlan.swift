@@ -56,14 +56,11 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
         _ configuration: RunConfiguration, pool: WorkerPool, program: Int, rank: Int = 0, ranks: Int = 1
     ) throws {
         let (model, optimizer) = configuration.dryRun(pool: pool, rank: rank, ranks: ranks)
-        let tokenizer = try configuration.data.tokenizer.flatMap { path in
-            try ifPresent { try FileBytes.size(of: path) }
-        }
         self.init(
             model: model.memory, lanes: configuration.training.gradientLanes / ranks, optimizer: optimizer,
             exchange: ranks > 1 ? Self.exchangeBytes : 0,
             program: program + Self.laterProgramBytes + pool.workerCount * Self.bytesPerWorker,
-            tokenizer: (tokenizer ?? 0) * Self.tokenizerFactor)
+            tokenizer: try configuration.tokenizerFileSize() * Self.tokenizerFactor)
     }
 
     init(model: LLaMAMemory, lanes: Int, optimizer: Optimizer, exchange: Int, program: Int, tokenizer: Int) {
@@ -102,16 +99,12 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
 
     /// The largest classes in a sentence.
     package var summary: String {
-        [
+        let largest = [
             ("weights", model.weights), ("gradients", model.gradients + partialGradients),
-            ("optimizer state", stateBytes),
-            ("activations", model.activations + model.activationGradients),
-            (
-                "other",
-                required - model.weights - model.gradients - partialGradients - stateBytes - model.activations
-                    - model.activationGradients
-            ),
-        ].map { "\($0.0) \(Format.bytes($0.1))" }.joined(separator: ", ")
+            ("optimizer state", stateBytes), ("activations", model.activations + model.activationGradients),
+        ]
+        let other = ("other", required - largest.reduce(0) { $0 + $1.1 })
+        return (largest + [other]).map { "\($0.0) \(Format.bytes($0.1))" }.joined(separator: ", ")
     }
 
     /// Throws where the machine could never hold the run. Otherwise a warning where it can't now, or nil.
@@ -134,4 +127,11 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
 /// What `size` gives, nil where its file does not exist yet; other errors are the user's to see.
 func ifPresent(_ size: () throws -> Int) throws -> Int? {
     do { return try size() } catch let error as UserError where error.kind == .inputOutput { return nil }
+}
+
+extension RunConfiguration {
+    /// 0 where there is none, or none yet.
+    func tokenizerFileSize() throws -> Int {
+        try data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0
+    }
 }

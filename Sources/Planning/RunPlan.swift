@@ -94,9 +94,8 @@ public struct RunPlan: Codable, Sendable {
             FLOPCount(configuration.model, sequenceLength: configuration.data.sequenceLength).trainingPerToken
         workers = pool.summary
         runFlops = flopsPerToken * Double(steps) * Double(tokensPerStep)
-        let tokenizer =
-            try configuration.data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0
-        let checkpoint = model.memory.weights + optimizer.stateByteCount + tokenizer
+        let checkpoint =
+            try model.memory.weights + optimizer.stateByteCount + configuration.tokenizerFileSize()
         disk = Disk(
             checkpoint: checkpoint,
             most: (configuration.output.keepCheckpoints
@@ -104,14 +103,23 @@ public struct RunPlan: Codable, Sendable {
             free: try FileBytes.freeSpace(in: existingFolder(above: configuration.output.runDirectory)))
     }
 
-    private static func roles(of optimizer: Optimizer) -> [Role] {
-        let groups = Dictionary(grouping: optimizer.slots) { $0.parameter.role.kind }
+    package static func roles(of optimizer: Optimizer) -> [Role] {
+        let groups = Dictionary(grouping: optimizer.slots) { kind(of: $0.parameter.role) }
         return ["embedding", "matrices", "norm gains", "lm_head"].compactMap { kind in
             groups[kind].map { slots in
                 Role(
                     role: kind, tensors: slots.count, parameters: slots.reduce(0) { $0 + $1.parameter.count },
                     rule: slots[0].ruleName, stateBytes: slots.reduce(0) { $0 + $1.stateByteCount })
             }
+        }
+    }
+
+    private static func kind(of role: ParameterRole) -> String {
+        switch role {
+        case .embedding: "embedding"
+        case .lmHead: "lm_head"
+        case .matrix: "matrices"
+        case .vector: "norm gains"
         }
     }
 }
@@ -121,18 +129,6 @@ private func existingFolder(above path: String) -> String {
     var url = URL(filePath: path).standardizedFileURL
     while access(url.path, F_OK) != 0, url.path != "/" { url.deleteLastPathComponent() }
     return url.path
-}
-
-extension ParameterRole {
-    /// What reports call it, in the plural where there are many.
-    package var kind: String {
-        switch self {
-        case .embedding: "embedding"
-        case .lmHead: "lm_head"
-        case .matrix: "matrices"
-        case .vector: "norm gains"
-        }
-    }
 }
 
 extension RunConfiguration {

@@ -10,8 +10,8 @@ import TensorCore
 /// How much faster a step would be on more workers, and how much faster it is on those that this machine has.
 ///
 /// A step is made on one worker and the time of each of its tasks is recorded; what a team would make of them is a
-/// matter of scheduling. Two layers stand for all: what a layer calls counts once for each. Not in the prediction: memory and caches
-/// that cores share, and their lower clock when all of them work.
+/// matter of scheduling. Two layers stand for all: what a layer calls counts once for each. Not in the prediction: memory
+/// and caches that cores share, and their lower clock when all of them work.
 public struct Scaling: Encodable, Sendable {
     /// The calls of one name, all of a step.
     public struct Phase: Encodable, Sendable {
@@ -97,11 +97,11 @@ public struct Scaling: Encodable, Sendable {
         let layers = configuration.model.numHiddenLayers
         let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
         let step = PartialStep(configuration, layers: min(2, layers), pool: alone)
-        let passes = try step.record { try step.microBatch() }
+        let passes = try record(on: alone) { try step.microBatch() }
         var shares: [String: Double] = [:]
         if layers > 2 {
             let single = PartialStep(configuration, layers: 1, pool: alone)
-            let few = try single.record({ try single.microBatch() }, rounds: 1).callCounts
+            let few = try record(on: alone, rounds: 1) { try single.microBatch() }.callCounts
             for (name, count) in passes.callCounts {
                 let first = Double(few[name] ?? 0)
                 shares[name] = (first + Double(layers - 1) * (Double(count) - first)) / Double(count)
@@ -111,15 +111,15 @@ public struct Scaling: Encodable, Sendable {
         let optimizer = OptimizerStep(configuration, pool: alone)
         return [
             ({ [shares] in microBatches * (shares[$0] ?? 1) }, passes),
-            ({ _ in size }, try step.record(step.surroundings)),
-            ({ _ in optimizer.share }, optimizer.chained(try optimizer.record(optimizer.run))),
+            ({ _ in size }, try record(on: alone, step.surroundings)),
+            ({ _ in optimizer.share }, optimizer.chained(try record(on: alone, optimizer.run))),
         ]
     }
 
     /// The speed-up of this machine's teams, in turns.
     private static func measure(_ configuration: RunConfiguration) throws -> [Int: Double] {
         let layers = configuration.model.numHiddenLayers
-        let teams = [1, 2, 4, 8, 16, 32, 64, 128].filter { $0 <= availableCoreCount }
+        let teams = usualWorkers.filter { $0 <= availableCoreCount }
         let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
         let rounds = 3
         var sums = Array(repeating: Array(repeating: 0.0, count: teams.count), count: rounds)
@@ -186,39 +186,28 @@ public struct Scaling: Encodable, Sendable {
     }
 }
 
-/// Work on a pool that can be recorded.
-private protocol Recordable { var pool: WorkerPool { get } }
-
-extension Recordable {
-    /// The shortest of some, after one that touches memory.
-    func record(_ work: () throws -> Void, rounds: Int = 3) throws -> [TaskRecorder.Piece] {
+/// What some work on a pool of one worker is made of: the shortest of some recordings, after one that touches memory.
+private func record(on pool: WorkerPool, rounds: Int = 3, _ work: () throws -> Void) throws -> [TaskRecorder.Piece] {
+    try work()
+    var best: [TaskRecorder.Piece]?
+    for _ in 0..<rounds {
+        let recorder = TaskRecorder()
+        pool.recorder = recorder
+        defer { pool.recorder = nil }
         try work()
-        var best: [TaskRecorder.Piece]?
-        for _ in 0..<rounds {
-            let recorder = TaskRecorder()
-            pool.recorder = recorder
-            defer { pool.recorder = nil }
-            try work()
-            let pieces = recorder.finish()
-            best = best?.shortest(pieces) ?? pieces
-        }
-        return best!
+        let pieces = recorder.finish()
+        best = best?.shortest(pieces) ?? pieces
     }
-}
-
-extension PartialStep: Recordable {
-    fileprivate var pool: WorkerPool { model.pool }
+    return best!
 }
 
 /// An ordinary step of the optimizer on all parameters; on those of fewer layers where memory is short.
-private final class OptimizerStep: Recordable {
-    let pool: WorkerPool
+private final class OptimizerStep {
     /// The layers of the model over those of this step.
     let share: Double
     private let optimizer: Optimizer
 
     init(_ configuration: RunConfiguration, pool: WorkerPool) {
-        self.pool = pool
         var configuration = configuration
         let layers = configuration.model.numHiddenLayers
         let available = MachineMemory.current?.available ?? .max
@@ -232,11 +221,7 @@ private final class OptimizerStep: Recordable {
         let parameters = configuration.dryRun(pool: pool).model.parameters.map {
             Parameter(name: $0.name, shape: $0.shape, role: $0.role)
         }
-        for parameter in parameters {
-            var random = Random(seed: 1, stream: parameter.name)
-            let noise = (0..<4093).map { _ in Float(1e-3 * random.normalPair().0) }
-            for index in 0..<parameter.count { parameter.gradient.data[index] = noise[index % 4093] }
-        }
+        for parameter in parameters { fill(parameter.gradient, from: -1e-3, seed: parameter.name) }
         optimizer = Optimizer(configuration.optimizer, parameters: parameters, pool: pool)
     }
 

@@ -1,11 +1,12 @@
 #if MPI
     import CMPI
+    import Console
     import Glibc
 
     /// Ranks that are processes, on any number of machines.
     ///
-    /// Nothing here blocks within MPI, which would not notice a rank that is gone. Who waits for long tells all others
-    /// that it is alive, so that the one that is silent is named by who waits for it, not those that wait in turn.
+    /// Nothing here blocks within MPI, which would not notice a rank that is gone. A rank that waits for long tells all
+    /// others that it is alive: so the one that is given up is the silent one, not one that waits for it in turn.
     final class MPITransport: Transport {
         let rank: Int
         let count: Int
@@ -42,10 +43,10 @@
 
         /// Looks until `isDone`, or until nothing was heard of `peer` for so many seconds.
         private func wait(for peer: Int?, atMost seconds: Double, until isDone: () -> Bool) -> Bool {
-            var told = now()
+            var told = StatusLine.now()
             let started = told
             while !isDone() {
-                let now = now()
+                let now = StatusLine.now()
                 // After so long it is a wait for another rank, which may want this core, or for a slow network.
                 if now - started < 1e-3 { continue }
                 usleep(50)
@@ -57,12 +58,6 @@
                 if now - max(started, peer.map { heard[$0] } ?? 0) > seconds { return false }
             }
             return true
-        }
-
-        private func now() -> Double {
-            var time = timespec()
-            clock_gettime(CLOCK_MONOTONIC, &time)
-            return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
         }
 
         private func tellAll(_ tag: Tag) {

@@ -36,6 +36,6 @@ extension RunConfiguration {
     }
 
     public var optimizerStateBytes: Int {
-        dryRun(pool: WorkerPool(threads: 1)).optimizer.slots.reduce(0) { $0 + $1.stateByteCount }
+        dryRun(pool: WorkerPool(threads: 1)).optimizer.stateByteCount
     }
 }

@@ -15,9 +15,7 @@ final class ShardWriter {
     private let shardTokens: Int
     private let extras: ShardHeader.Extras
     private let staging: String
-    /// Holds a lock on the staging folder as long as it is open.
-    private let lock: Int32
-    private var ownsStaging = true
+    private let lock: FolderLock
     private let madeFolder: Bool
 
     private var names: [String] = []
@@ -58,16 +56,9 @@ final class ShardWriter {
         }
         // What it holds is removed below.
         try makeOwnFolder(staging)
-        lock = open(staging, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        if lock < 0 { throw UserError.system("open", staging, code: errno) }
-        if flock(lock, LOCK_EX | LOCK_NB) != 0 {
-            ownsStaging = false
-            throw UserError(
-                .usage, "another process is writing shards `\(prefix)` in \(folder)",
-                hint: "wait for it, or choose another --output or --prefix")
-        }
+        lock = try FolderLock(staging, option: "--output or --prefix", for: "writing shards")
         // What a killed run left.
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: staging)) ?? [] {
+        for name in (try? folderContents(staging)) ?? [] where name != ".lock" {
             try? FileManager.default.removeItem(atPath: staging + "/" + name)
         }
         buffer.reserveCapacity(Self.bufferCount)
@@ -75,8 +66,7 @@ final class ShardWriter {
 
     deinit {
         file = nil
-        if ownsStaging { try? FileManager.default.removeItem(atPath: staging) }
-        close(lock)
+        try? FileManager.default.removeItem(atPath: staging)
         // Goes only where it is empty: no shard was written.
         if madeFolder { rmdir(folder) }
     }
@@ -139,8 +129,7 @@ final class ShardWriter {
 
     /// Names of the shards of a set: the prefix, `_`, digits, `.bin`.
     private static func shards(in folder: String, prefix: String) -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { name in
+        ((try? folderContents(folder)) ?? []).filter { name in
             guard name.hasPrefix(prefix + "_"), name.hasSuffix(".bin") else { return false }
             let digits = name.dropFirst(prefix.count + 1).dropLast(4)
             return !digits.isEmpty && digits.allSatisfy(\.isNumber)

@@ -56,8 +56,8 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// Opens and checks the shards of `path`: a folder, a file, or a glob of `.bin` files. Every
     /// token is looked at: its id must be below `vocabularySize`, and the checksums must be right.
-    /// `pool` shares that work; nil: one thread. `isTrusting`: not where a shard's header has its checksum.
-    /// `cancellation` ends it by `CancellationError`.
+    /// `pool` shares that work; nil: one thread. With `isTrusting`, tokens whose checksum is in their shard's header are
+    /// not looked at. `cancellation` ends it by `CancellationError`.
     public init(
         path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil,
         isTrusting: Bool = false, cancellation: CancellationFlag? = nil
@@ -73,21 +73,13 @@ public final class TokenDataset: @unchecked Sendable {
         self.packing = packing
         tokenCount = shards.reduce(0) { $0 + $1.tokenCount }
         let pool = pool ?? WorkerPool(threads: 1)
-        if packing == .documents {
-            let index = try DocumentIndex(shards, length: sequenceLength, pool: pool)
-            documents = index
-            firstWindows = index.firstDocuments
-            windowCount = index.count
-            targetCount = index.targetCount
-            notices = set.notices + index.notices
-            contentFingerprint = try Self.check(shards, pool, isTrusting: isTrusting, cancellation)
-            return
-        }
-        documents = nil
-        firstWindows = shards.reduce(into: [0]) { $0.append($0.last! + ($1.tokenCount - 1) / sequenceLength) }
+        let documents = packing == .documents ? try DocumentIndex(shards, length: sequenceLength, pool: pool) : nil
+        self.documents = documents
+        firstWindows =
+            documents?.firstDocuments
+            ?? shards.reduce(into: [0]) { $0.append($0.last! + ($1.tokenCount - 1) / sequenceLength) }
         windowCount = firstWindows.last!
-        targetCount = windowCount * sequenceLength
-
+        targetCount = documents?.targetCount ?? windowCount * sequenceLength
         if windowCount == 0, let longest = shards.max(by: { $0.tokenCount < $1.tokenCount }) {
             throw UserError(
                 .data,
@@ -95,12 +87,10 @@ public final class TokenDataset: @unchecked Sendable {
                     + "\(sequenceLength) + 1 tokens" + (shards.count > 1 ? ", and so are all shards of \(path)" : ""),
                 hint: "give more text, or choose a smaller data.sequence_length")
         }
-        let short = shards.filter { $0.tokenCount <= sequenceLength }
-        notices =
-            set.notices
-            + short.map {
-                "\($0.path) has only \($0.tokenCount) tokens, less than a window of \(sequenceLength) + 1; left out"
-            }
+        let short = shards.filter { $0.tokenCount <= sequenceLength }.map {
+            "\($0.path) has only \($0.tokenCount) tokens, less than a window of \(sequenceLength) + 1; left out"
+        }
+        notices = set.notices + (documents?.notices ?? short)
         contentFingerprint = try Self.check(shards, pool, isTrusting: isTrusting, cancellation)
     }
 

@@ -147,12 +147,17 @@ public struct Tokenization: Sendable {
 
         mutating func finish(unknownID: Int32?) throws -> Summary {
             if let unknownID { summary.unknownTokens = histogram[Int(unknownID)] }
-            let total = Double(summary.tokens)
-            summary.unigramEntropy = histogram.reduce(0) { sum, count in
-                count == 0 ? sum : sum - Double(count) / total * log(Double(count) / total)
-            }
+            summary.unigramEntropy = entropy(histogram)
             summary.shards = try writer.finish()
             return summary
         }
+    }
+}
+
+/// The entropy in nats of what occurs so often: the loss of a model that knows these frequencies alone.
+package func entropy(_ counts: some Collection<Int>) -> Double {
+    let total = Double(counts.reduce(0, +))
+    return counts.reduce(0) { sum, count in
+        count == 0 ? sum : sum - Double(count) / total * log(Double(count) / total)
     }
 }

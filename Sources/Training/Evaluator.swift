@@ -1,4 +1,3 @@
-import Foundation
 import LLaMA
 import Ranks
 import TensorCore
@@ -40,7 +39,7 @@ public final class Evaluator {
 
     /// Evaluates. `progress` is told the number of targets done. Throws `CancellationError`.
     public func loss(cancellation: CancellationFlag? = nil, progress: (Int) -> Void = { _ in }) throws -> TokenLoss {
-        // A rank takes every so-manieth micro-batch; the sum is in their order.
+        // Of n ranks each takes every n-th micro-batch; the sum is in their order.
         let chunks = windows.chunks(of: microBatchSize)
         var (sums, done) = ([Double](repeating: 0, count: chunks.count), 0)
         try ranks.together {
@@ -87,11 +86,7 @@ public final class Evaluator {
             try batch.fill(chunk, from: dataset)
             for target in batch.targets where target >= 0 { counts[target, default: 0] += 1 }
         }
-        let total = Double(tokenCount)
         // In the order of the ids, so that the rounding is the same each time.
-        return counts.sorted { $0.key < $1.key }.reduce(0) { sum, entry in
-            let share = Double(entry.value) / total
-            return sum - share * log(share)
-        }
+        return entropy(counts.sorted { $0.key < $1.key }.map(\.value))
     }
 }

@@ -4,10 +4,10 @@ import TensorCore
 
 /// Brings each piece's gradient, summed over all ranks, to its owner, and the owners' new weights to all.
 ///
-/// Gradients by recursive halving, the nearest rank first: a rank gives away what ranks unlike its peer's half own, so
-/// that what is left is a subtree of twice as many lanes, and goes on with the ranks twice as far away. The additions
-/// are ours and in the order of `LaneSum`'s tree, whatever the number of ranks. Weights go the same way back. Each rank
-/// sends and receives 4 (N - 1)/N bytes a parameter each time.
+/// Gradients by recursive halving, the nearest rank first: a rank sends what its peer's half of the ranks owns, and adds
+/// what it receives to the rest, which is then the sum of a subtree of twice as many lanes; then the same with the rank
+/// twice as far away. The additions are ours and in the order of `LaneSum`'s tree, whatever the number of ranks. Weights
+/// go the same way back. Each rank sends and receives 4 (N - 1)/N bytes a parameter each time.
 package final class GradientExchange {
     private let parameters: [Parameter]
     private let pieces: [Ownership.Piece]
@@ -72,7 +72,7 @@ package final class GradientExchange {
 
     private var distances: [Int] { (0..<ranks.count.trailingZeroBitCount).map { 1 << $0 } }
 
-    /// What `rank`, and those unlike it only in higher bits than that of `distance`, own.
+    /// What `rank` owns, and the ranks that differ from it only in bits above that of `distance`.
     private func chunks(
         of rank: Int, _ distance: Int, _ tensor: (Parameter) -> Tensor<Float>
     ) -> [UnsafeMutableBufferPointer<Float>] {

@@ -62,8 +62,8 @@ public enum Interruption {
         return pthread_create(&thread, nil, actOnSignals, nil) == 0
     }
 
-    /// From here on the first signal is a wish: `flag`. `amongRanks`: further ones are no more than that.
-    /// `isQuiet`: another process says so.
+    /// From here on the first signal is a wish: `flag`. `amongRanks`: so are all others. `isQuiet`: nothing is printed,
+    /// since another process does.
     public static func stopInGoodOrder(amongRanks: Bool = false, isQuiet: Bool = false) {
         isAmongRanks.store(amongRanks, ordering: .relaxed)
         Self.isQuiet.store(isQuiet, ordering: .relaxed)
@@ -95,7 +95,7 @@ public enum Interruption {
                 let what =
                     wait.withLock { $0.map { "waiting for the end of \($0)" } } ?? "this may take a second or two"
                 let again = isAmongRanks.load(ordering: .relaxed) ? "" : " press again to quit at once"
-                say("\nstopping: \(what) ...\(again)\n")
+                say("\nstopping: \(what) ...\(again)")
             }
         }
     }
@@ -106,7 +106,7 @@ public enum Interruption {
             let name =
                 [SIGINT: "SIGINT", SIGTERM: "SIGTERM", SIGHUP: "SIGHUP", SIGUSR1: "SIGUSR1"][number]
                 ?? "signal \(number)"
-            say("\nstopped by \(name); nothing half-written is left\n")
+            say("\nstopped by \(name); nothing half-written is left")
             signal(number, SIG_DFL)
             unblock(number)
             raise(number)
@@ -125,13 +125,9 @@ public enum Interruption {
     }
 
     private static func say(_ text: String) {
-        if isQuiet.load(ordering: .relaxed) { return }
-        var text = text
-        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
+        if !isQuiet.load(ordering: .relaxed) { printToStandardError(text) }
     }
-}
 
-extension Interruption {
     /// Names the process that started this one for its own ends.
     public static let parentVariable = "COSMOS_TRAIN_PARENT"
 

@@ -57,8 +57,8 @@ final class RunCheckpoints {
         }
     }
 
-    /// Deletes the checkpoints that are too many. What is newer than the newest that is known to be sound may hold
-    /// weights that have exploded, so that one stays, or, where none is known, all that were there at the start.
+    /// Deletes the checkpoints that are too many. Those after the newest that is known to be sound may hold weights that
+    /// have exploded, so that one always stays; where none is known to be, all that were there at the start.
     private func removeOld(upTo step: Int) throws {
         try setup.withRecords { records in
             try records.store.removeOld(upTo: step, keep: setup.configuration.output.keepCheckpoints) { old in
@@ -70,7 +70,7 @@ final class RunCheckpoints {
     /// Notes whether the checkpoint of `step`, if there is one, is sound, as far as `loss` tells, which its weights
     /// have.
     func noteSoundness(of step: Int, _ loss: Double) throws {
-        // Half as bad again as knowing nothing.
+        // 1.5 times the loss of a model that knows nothing.
         guard savedStep == step, soundStep != step, loss < 1.5 * log(Double(setup.configuration.model.vocabSize)) else {
             return
         }

@@ -28,7 +28,7 @@ public final class RunDirectory {
     public let path: String
     public var configuration: String { path + "/" + RunFolder.configurationName }
     public var log: String { path + "/" + RunFolder.logName }
-    public var trainLog: String { path + "/train.log" }
+    public var trainLog: String { path + "/" + RunFolder.trainLogName }
     public var checkpoints: String { path + "/" + RunFolder.checkpointsName }
     /// Where `replace` left the run that was here.
     public let replacedRun: String?
@@ -62,7 +62,8 @@ public final class RunDirectory {
     package func abandon() {
         for name in (try? folderContents(path)) ?? [] where !present.contains(name) {
             let ours = [
-                RunFolder.configurationName, RunHistory.fileName, RunFolder.logName, "train.log", Self.jsonLinesName,
+                RunFolder.configurationName, RunHistory.fileName, RunFolder.logName, RunFolder.trainLogName,
+                Self.jsonLinesName,
             ]
             if ours.contains(name) || name.hasPrefix(TensorBoardLog.prefix) { unlink(path + "/" + name) }
         }

@@ -13,7 +13,7 @@ public struct RunFork {
 
     /// Finds and checks the checkpoint of a step; nil: the newest.
     public init(of run: String, step: Int?, status: StatusLine = StatusLine()) throws {
-        let store = CheckpointStore(folder: run + "/checkpoints")
+        let store = CheckpointStore(run: run)
         let found =
             if let step { try store.checkpoint(step: step, status: status) } else {
                 try store.newestGood(status: status) { status.print("warning: \($0)") }
@@ -21,7 +21,7 @@ public struct RunFork {
         guard let found else {
             throw UserError(.usage, "\(run) has no checkpoint to begin with", hint: "give the folder of a run")
         }
-        (checkpoint, self.step, log) = (found, found.state.step, run + "/log.csv")
+        (checkpoint, self.step, log) = (found, found.state.step, run + "/" + RunFolder.logName)
     }
 
     /// Makes the folder of the new run: the checkpoint, what it knows of the run's history, the log, and the new run's
@@ -36,12 +36,14 @@ public struct RunFork {
         try makeFolder(folderAndName(of: folder).folder)
         try AtomicFile.writeFolder(folder, mustBeNew: true) { temporary in
             do {
-                let checkpoints = CheckpointStore(folder: temporary + "/checkpoints")
+                let checkpoints = CheckpointStore(run: temporary)
                 try makeFolder(checkpoints.folder)
                 try files.copyItem(atPath: checkpoint.path, toPath: checkpoints.path(step: step))
                 try history.write(in: temporary)
                 try AtomicFile.write(configuration.yaml, to: temporary + "/" + RunFolder.configurationName)
-                if access(log, F_OK) == 0 { try files.copyItem(atPath: log, toPath: temporary + "/log.csv") }
+                if access(log, F_OK) == 0 {
+                    try files.copyItem(atPath: log, toPath: temporary + "/" + RunFolder.logName)
+                }
             } catch let error as CocoaError {
                 throw CheckpointStore.removal(of: checkpoint.path)
                     ?? UserError(.inputOutput, "cannot create \(folder): \(error.localizedDescription)")

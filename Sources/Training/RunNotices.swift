@@ -76,7 +76,13 @@ extension RunSetup {
             ],
         ]
         if ranks.count > 1 { rows += teams.enumerated().map { ["rank \($0)", "\(ranks.hosts[$0]), \($1)"] } }
-        rows += ruleRows.map { ["optimizer", $0] }
+        rows += RunPlan.roles(of: configuration.dryRun(pool: pool).optimizer).map {
+            [
+                "optimizer",
+                "\($0.rule) takes \($0.tensors == 1 ? "" : "\($0.tensors) ")\($0.role): "
+                    + "\(Format.count($0.parameters)) parameters, state \(Format.bytes($0.stateBytes))",
+            ]
+        }
         if let evaluator {
             let every = configuration.evaluation.every
             rows.append([
@@ -99,26 +105,6 @@ extension RunSetup {
                 ? [] : ["note: what made the first steps is not known: they are older than \(RunHistory.fileName)"])
             + history.changes.map { "note: \($0): `compare` gives this run no rank" }
             + (directory.replacedRun.map { ["note: the run that was here is now in \($0)"] } ?? [])
-    }
-
-    /// Which rule takes which parameters, and the memory of their state.
-    private var ruleRows: [String] {
-        var groups: [(rule: String, kind: String, slots: [Optimizer.Slot])] = []
-        for slot in configuration.dryRun(pool: pool).optimizer.slots {
-            let kind = slot.parameter.role.kind
-            if let index = groups.firstIndex(where: { $0.rule == slot.ruleName && $0.kind == kind }) {
-                groups[index].slots.append(slot)
-            } else {
-                groups.append((slot.ruleName, kind, [slot]))
-            }
-        }
-        return groups.map { group in
-            let scalars = group.slots.reduce(0) { $0 + $1.parameter.count }
-            let bytes = group.slots.reduce(0) { $0 + $1.stateByteCount }
-            let count = group.slots.count == 1 ? "" : "\(group.slots.count) "
-            return "\(group.rule) takes \(count)\(group.kind): \(Format.count(scalars)) parameters, "
-                + "state \(Format.bytes(bytes))"
-        }
     }
 
     /// Settings that change nothing in this run.

@@ -29,8 +29,8 @@ final class RunRecords {
     /// The checkpoint's step was chosen.
     private let isStepChosen: Bool
 
-    /// Opens the folder and checks whether the run may go on there. What it changes there before `begin`, `abandon`
-    /// takes back. `event`: the start.
+    /// Opens the folder and checks whether the run may go on there; `event` is the start. Until `begin`, `abandon` takes
+    /// back what was changed in the folder.
     init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose, resetOptimizer: Bool, step: Int?,
         start event: RunHistory.Event, trainingData: TokenDataset, tokenizer: TokenizerFile?, pool: WorkerPool,

@@ -44,8 +44,8 @@ public final class RunSetup {
 
     /// `purpose` says what to do with a run that `output.run_dir` already holds. `resetOptimizer`:
     /// resume with the weights and data position alone, the optimizer's state from zero. `step`: resume from the
-    /// checkpoint of that step; nil: from the newest that is whole. `commit` is that of the program's source. `ranks`: who makes the run together.
-    /// `cancellation` ends the check of the data by `CancellationError`.
+    /// checkpoint of that step; nil: from the newest that is whole. `commit` is that of the program's source. `ranks`: who
+    /// makes the run together. `cancellation` ends the check of the data by `CancellationError`.
     public init(
         _ configuration: RunConfiguration, purpose: RunDirectory.Purpose = .new, resetOptimizer: Bool = false,
         step: Int? = nil, commit: String = "unknown", ranks: Ranks = Ranks(),

@@ -21,7 +21,7 @@ package final class TensorBoardLog {
 
     /// A new file in `folder` for a session whose first step is `firstStep`.
     package init(folder: String, firstStep: Int, settings: [(key: String, value: String)] = []) throws {
-        let earlier = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).compactMap { name in
+        let earlier = ((try? folderContents(folder)) ?? []).compactMap { name in
             name.hasPrefix(Self.prefix) ? Int(name.dropFirst(Self.prefix.count).prefix { $0.isNumber }) : nil
         }
         // TensorBoard reads the files in the order of their names.

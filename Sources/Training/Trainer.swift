@@ -124,10 +124,7 @@ public final class Trainer {
         let loss = try gradient.compute(sampler.next(training.batchSize), cancellation: cancellation) {
             progress.show(tokensOfStep: $0)
         }
-        if !loss.sum.isFinite {
-            throw firstNonFinite(model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
-                ?? NumericalError("is not finite, though all weights are", tensor: "training loss")
-        }
+        try checkFinite(loss, "training loss")
         try setup.exchange.reduce()
         let norm = try GradientClipping.globalNorm(
             pieces.map(\.parameter), pool: setup.pool, isOwned: { pieces[$0].owner == ranks.rank }, merge: ranks.merge)
@@ -159,11 +156,10 @@ public final class Trainer {
         made.tokens += loss.count
         made.position = sampler.position
         self.sampler = sampler
-        var phases = StepPhases(data: gradient.dataSeconds)
-        phases.forward = model.passSeconds.forward - passes.forward
-        phases.lmHead = model.passSeconds.lmHead - passes.lmHead
-        phases.backward = model.passSeconds.backward - passes.backward
-        phases.optimizer = optimizerEnded - optimizerStarted + ended - roundingStarted
+        var phases = StepPhases(optimizer: optimizerEnded - optimizerStarted + ended - roundingStarted)
+        let spent = model.passSeconds - passes
+        (phases.forward, phases.lmHead, phases.backward) = (spent.forward, spent.lmHead, spent.backward)
+        phases.data = gradient.dataSeconds
         if ranks.count > 1 { phases.communication = setup.exchange.seconds - exchanged }
         phases.rest = max(0, ended - started - phases.all.reduce(0) { $0 + $1.seconds })
         self.phases += phases
@@ -180,6 +176,12 @@ public final class Trainer {
         return row
     }
 
+    private func checkFinite(_ loss: TokenLoss, _ name: String) throws {
+        if loss.sum.isFinite { return }
+        throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
+            ?? NumericalError("is not finite, though all weights are", tensor: name)
+    }
+
     /// Validates if it is time, and logs the last step.
     private func completeRow() throws {
         guard var row = made.pendingRow else { return }
@@ -192,10 +194,7 @@ public final class Trainer {
                 progress.show(validated: $0, of: evaluator.tokenCount)
             }
             progress.finishValidation(loss: loss.mean)
-            guard loss.sum.isFinite else {
-                throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
-                    ?? NumericalError("is not finite, though all weights are", tensor: "validation loss")
-            }
+            try checkFinite(loss, "validation loss")
             row.validationLoss = loss.mean
         }
         try setup.withRecords { records in

@@ -29,13 +29,9 @@ package struct TrainingProgress {
         steps: Int, firstStep: Int, tokensPerStep: Int, validationTokens: Int, validationsAfter: @escaping (Int) -> Int,
         ranks: Int = 1, best: Double? = nil, status: StatusLine, now: @escaping () -> Double = StatusLine.now
     ) {
-        self.steps = steps
-        step = firstStep
-        self.tokensPerStep = tokensPerStep
-        (self.validationTokens, self.validationsAfter) = (validationTokens, validationsAfter)
-        (self.ranks, self.status) = (ranks, status)
-        self.now = now
-        self.best = best
+        (self.steps, step, self.tokensPerStep) = (steps, firstStep, tokensPerStep)
+        (self.validationTokens, self.validationsAfter, self.best) = (validationTokens, validationsAfter, best)
+        (self.ranks, self.status, self.now) = (ranks, status, now)
         started = now()
         began = started
     }

@@ -101,12 +101,9 @@ struct CompareCommand: ParsableCommand {
             for (plot, path) in zip(comparison.plots, plotFiles) { try FigureFile.write(plot.svg, to: path) }
         }
         if let report {
-            let names = runs.map { folderAndName(of: $0).name }
-            let title =
-                names.prefix(3).joined(separator: ", ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
             try AtomicFile.write(
                 comparison.report(
-                    title: "Comparison of \(title)",
+                    title: "Comparison of \(abridged(runs.map { folderAndName(of: $0).name }))",
                     provenance: Provenance(commit: sourceCommit, threads: 1)), to: report)
             printToStandardError("report  \(report)")
         }

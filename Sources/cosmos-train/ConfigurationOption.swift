@@ -51,9 +51,7 @@ struct ThreadsOption: ParsableArguments {
     @Option(parsing: .unconditional, help: "Threads; 0: all cores.")
     var threads = 0
 
-    func validate() throws {
-        if !(0...1024).contains(threads) { throw ValidationError("--threads \(threads): must be from 0 to 1024") }
-    }
+    func validate() throws { try check("--threads", threads, 0...1024) }
 
     func makePool() -> WorkerPool { WorkerPool(threads: threads) }
 }
@@ -72,4 +70,11 @@ struct ResetOption: ParsableArguments {
             "When continuing a run: keep the weights and the place in the data, start the optimizer's state from zero."
     )
     var resetOptimizer = false
+}
+
+/// Refuses a number that is given and not in the range.
+func check(_ option: String, _ value: Int?, _ range: ClosedRange<Int>) throws {
+    if let value, !range.contains(value) {
+        throw ValidationError("\(option) \(value): must be from \(range.lowerBound) to \(range.upperBound)")
+    }
 }

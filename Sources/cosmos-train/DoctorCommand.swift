@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Foundation
 import Machine
 
@@ -10,13 +11,13 @@ struct DoctorCommand: ParsableCommand {
 
     func run() throws {
         let findings = Doctor.examine()
-        let marks: [Finding.Verdict: String] = [.ok: "ok", .warn: "warn", .fail: "FAIL"]
-        let indent = String(repeating: " ", count: 6 + 15)
-        for finding in findings {
-            let mark = (marks[finding.verdict] ?? "").padding(toLength: 6, withPad: " ", startingAt: 0)
-            try printResult(mark + finding.subject.padding(toLength: 15, withPad: " ", startingAt: 0) + finding.detail)
-            if let remedy = finding.remedy { try printResult(indent + "-> " + remedy) }
-        }
+        try printResult(
+            aligned(
+                findings.flatMap { finding in
+                    let mark = finding.verdict == .fail ? "FAIL" : finding.verdict.rawValue
+                    return [[mark, finding.subject, finding.detail]]
+                        + (finding.remedy.map { [["", "", "-> " + $0]] } ?? [])
+                }))
         let (warnings, failures) = (findings.count { $0.verdict == .warn }, findings.count { $0.verdict == .fail })
         try printResult(
             "\n\(failures == 0 && warnings == 0 ? "all is well" : "\(failures) failures, \(warnings) warnings")")

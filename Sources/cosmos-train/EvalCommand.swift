@@ -70,11 +70,7 @@ struct EvalCommand: ParsableCommand {
         for (name, value) in [
             ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--micro-batch-size", microBatchSize),
             ("--batch-size", batchSize),
-        ] {
-            if let value, !(1...1 << 40).contains(value) {
-                throw ValidationError("\(name) \(value): must be from 1 to \(1 << 40)")
-            }
-        }
+        ] { try check(name, value, 1...1 << 40) }
     }
 
     func run() throws {

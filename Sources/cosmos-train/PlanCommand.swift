@@ -50,15 +50,13 @@ struct PlanCommand: ParsableCommand {
     var network: Double?
 
     func validate() throws {
-        if let ranks, !(2...4096).contains(ranks) { throw ValidationError("--ranks \(ranks): must be from 2 to 4096") }
+        try check("--ranks", ranks, 2...4096)
+        try check("--workers", workers, 1...1024)
         if let network, !(network > 0 && network < 1e6) {
             throw ValidationError("--network \(network): must be a rate in Gbit/s above 0")
         }
         if (ranks == nil) != (network == nil) {
             throw ValidationError("--ranks and --network go together: so many ranks over such a network")
-        }
-        if let workers, !(1...1024).contains(workers) {
-            throw ValidationError("--workers \(workers): must be from 1 to 1024")
         }
     }
 

@@ -16,37 +16,31 @@ enum PlanText {
             ]
         }
         let memory = plan.memory.rows.map { [$0.name, Format.bytes($0.bytes), Format.grouped($0.bytes)] }
-        var totals = [("needed", Format.bytes(plan.memory.required))]
-        totals.append(("fits this machine", verdict(plan)))
-        if let unsupported = plan.unsupported { totals.append(("runs on this CPU", "NO: \(unsupported)")) }
+        var totals = [["needed", Format.bytes(plan.memory.required)], ["fits this machine", verdict(plan)]]
+        if let unsupported = plan.unsupported { totals.append(["runs on this CPU", "NO: \(unsupported)"]) }
 
         var run = [
-            (
+            [
                 "run",
                 "\(Format.grouped(plan.steps)) steps of \(Format.grouped(plan.tokensPerStep)) tokens, "
-                    + "\(Format.count(plan.tokens)) in all"
-            ),
-            (
-                "FLOPs",
-                Format.rate(plan.flopsPerToken) + " a token, "
-                    + String(format: "%.2g in all", plan.runFlops)
-            ),
-            (
+                    + "\(Format.count(plan.tokens)) in all",
+            ],
+            ["FLOPs", Format.rate(plan.flopsPerToken) + " a token, " + String(format: "%.2g in all", plan.runFlops)],
+            [
                 "checkpoints",
                 "\(Format.bytes(plan.disk.checkpoint)) each, at most \(Format.bytes(plan.disk.most)) with "
                     + "\(configuration.output.keepCheckpoints) kept; \(Format.bytes(plan.disk.free)) are free"
-                    + (plan.disk.most > plan.disk.free ? ": NOT ENOUGH" : "")
-            ),
+                    + (plan.disk.most > plan.disk.free ? ": NOT ENOUGH" : ""),
+            ],
         ]
-        if let ranks = plan.ranks { run.append(("ranks", text(ranks, plan.speed))) }
-        run.append(("workers", plan.workers))
-        run += Topology.current.nodeNotice.map { [("note", $0)] } ?? []
+        if let ranks = plan.ranks { run.append(["ranks", text(ranks, plan.speed)]) }
+        run.append(["workers", plan.workers])
+        if let notice = Topology.current.nodeNotice { run.append(["note", notice]) }
         if let speed = plan.speed { run += rows(speed) }
-        if let problem = plan.speedProblem { run.append(("speed", "unknown: \(problem)")) }
+        if let problem = plan.speedProblem { run.append(["speed", "unknown: \(problem)"]) }
         return "parameters, \(Format.grouped(plan.parameterCount)) in all\n" + indented(parameters)
             + "\n\nmemory\(plan.ranks == nil ? "" : " of the largest rank"), with \(plan.optimizer)\n"
-            + indented(memory) + "\n" + indented(totals.map { [$0.0, $0.1] })
-            + "\n\n" + aligned(run.map { [$0.0, $0.1] })
+            + indented(memory) + "\n" + indented(totals) + "\n\n" + aligned(run)
             + configuration.optimizer.excessiveDecay.map { "\n\nnote: \($0)" }.joined()
     }
 
@@ -94,23 +88,21 @@ enum PlanText {
                 100 * efficiency, ranks.count)
     }
 
-    private static func rows(_ speed: RunPlan.Speed) -> [(String, String)] {
+    private static func rows(_ speed: RunPlan.Speed) -> [[String]] {
         let range = "\(Format.rate(speed.slowestTokensPerSecond)) to \(Format.rate(speed.fastestTokensPerSecond))"
-        let flops = String(
-            format: "%.1f GFLOP/s, %.0f %% MFU", speed.flopsPerSecond / 1e9,
-            100 * speed.mfu)
+        let flops = String(format: "%.1f GFLOP/s, %.0f %% MFU", speed.flopsPerSecond / 1e9, 100 * speed.mfu)
         let optimizer = String(
             format: "%.2g s (%.1f %%)", speed.optimizerSeconds, 100 * speed.optimizerSeconds / speed.stepSeconds)
         let times = [speed.fastestTokensPerSecond, speed.slowestTokensPerSecond].map {
             Format.duration(speed.runSeconds * speed.tokensPerSecond / $0)
         }
         let rows = [
-            ("speed", "\(Format.rate(speed.tokensPerSecond)) tokens/s (\(range)), \(flops)"),
-            ("step", "\(Format.duration(speed.stepSeconds)), of which the optimizer \(optimizer)"),
-            ("time", "\(Format.duration(speed.runSeconds)) (\(times[0]) to \(times[1])), to \(end(speed.runSeconds))"),
-            ("measured on", speed.method),
+            ["speed", "\(Format.rate(speed.tokensPerSecond)) tokens/s (\(range)), \(flops)"],
+            ["step", "\(Format.duration(speed.stepSeconds)), of which the optimizer \(optimizer)"],
+            ["time", "\(Format.duration(speed.runSeconds)) (\(times[0]) to \(times[1])), to \(end(speed.runSeconds))"],
+            ["measured on", speed.method],
         ]
-        return rows + busy(speed).map { ("note", $0) }
+        return rows + busy(speed).map { ["note", $0] }
     }
 
     /// What is to be known of a speed that was measured beside other work.

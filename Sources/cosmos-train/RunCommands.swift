@@ -62,7 +62,7 @@ struct ResumeCommand: RunsOnRanks {
         let configuration = try ranks.sharing {
             try RunDirectory.check(folder, for: .resume)
             return try settings(of: folder, in: folder, changes.assignments) {
-                let store = CheckpointStore(folder: folder + "/checkpoints")
+                let store = CheckpointStore(run: folder)
                 return try back.step.map(store.path(step:))
                     ?? store.newestGood({ $0 == Checkpoint.settingsName }, warn: { _ in })?.path
             }

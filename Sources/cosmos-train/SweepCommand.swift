@@ -83,7 +83,7 @@ struct SweepCommand: ParsableCommand {
         if shardNumbers == nil {
             throw ValidationError("--shard \(shard ?? ""): not of the form 2/4, the second of four")
         }
-        if let seeds, !(1...1000).contains(seeds) { throw ValidationError("--seeds \(seeds): must be from 1 to 1000") }
+        try check("--seeds", seeds, 1...1000)
         if !(1...availableCoreCount).contains(jobs) {
             throw ValidationError("--jobs \(jobs): must be from 1 to the number of cores, \(availableCoreCount)")
         }
