@@ -53,7 +53,8 @@ extension Comparison {
         let all = runs.compactMap(\.history.madeBy)
         func list(_ values: [String]) -> String { values.unique.joined(separator: " or ") }
         if all.isEmpty { return "" }
-        return "The runs were made on \(list(all.map { "\($0.cpu), \($0.cores) cores, \($0.threads) threads" })), by "
+        return
+            "The runs were made on \(list(all.map { "\($0.cpu), \(Format.plural($0.cores, "core")), \(Format.plural($0.threads, "thread"))" })), by "
             + "\(list(all.map { "\($0.program), commit \($0.commit)" })). "
     }
 

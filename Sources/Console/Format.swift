@@ -29,6 +29,9 @@ public enum Format {
         return (count < 0 ? "-" : "") + String(digits)
     }
 
+    /// "1 thread", "2 threads".
+    public static func plural(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
     /// A span of time: "0.42 s", "12 s", "3 min 05 s", "2 h 07 min", "4 d 03 h".
     public static func duration(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0, seconds < 1e12 else { return "-" }

@@ -199,7 +199,7 @@ public enum Doctor {
         let remedy = remedies.isEmpty ? nil : remedies.joined(separator: "; ")
         let processor = Finding(
             remedy == nil ? .ok : .warn, "cores",
-            "\(topology.summary); a run has \(workers) worker\(workers == 1 ? "" : "s")", remedy: remedy)
+            "\(topology.summary); a run has \(Format.plural(workers, "worker"))", remedy: remedy)
         guard let memory else { return [processor] }
         let detail = "\(Format.bytes(memory.available)) are available of \(Format.bytes(memory.limit)), \(memory.owner)"
         return [

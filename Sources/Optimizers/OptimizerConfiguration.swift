@@ -86,7 +86,7 @@ public struct OptimizerConfiguration: Sendable {
                 }
             }
         }
-        var notices = counts.map { "\(name): \($0.text) (\($0.count) parameter\($0.count == 1 ? "" : "s"))" }
+        var notices = counts.map { "\(name): \($0.text) (\(Format.plural($0.count, "parameter")))" }
         let hasFixedSize = parameters.contains { type(of: settings(for: $0.role)).updateSizeIsFixed }
         if gradientClip != nil, hasFixedSize {
             notices.append(

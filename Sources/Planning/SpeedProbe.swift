@@ -49,13 +49,13 @@ public final class SpeedProbe {
         plan.ranks?.efficiency = ranks.map { stepSeconds(middle, nil) / stepSeconds(middle) / Double($0.count) }
         let validations = Double(configuration.validationCount() * (try configuration.tokensOfValidation()))
         let model = configuration.model
-        let sequences = "\(gradients.microBatchSize) sequence\(gradients.microBatchSize == 1 ? "" : "s")"
+        let sequences = Format.plural(gradients.microBatchSize, "sequence")
         var method =
             model.numHiddenLayers == 1
             ? "the model itself, \(sequences) at once"
             : "1 and \(gradients.layers) layers of this width, \(sequences) at once; "
                 + "each further layer of \(model.numHiddenLayers) as the difference"
-        method += "; the optimizer on the matrices of \(step.layers) layer\(step.layers == 1 ? "" : "s")"
+        method += "; the optimizer on the matrices of \(Format.plural(step.layers, "layer"))"
         if step.fraction < 1 {
             method += " at 1/\(Int(1 / step.fraction)) of their dimensions, times \(Int(pow(1 / step.fraction, 3)))"
         }

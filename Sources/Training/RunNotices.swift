@@ -29,8 +29,7 @@ extension RunSetup {
         let initial = training.initFrom.map { "of \($0)" } ?? "random, of seed \(training.seed)"
         let weights = start == nil ? initial : "of the checkpoint"
         let tokens =
-            "\(Format.grouped(trainingData.tokenCount)) tokens in \(trainingData.files.count) "
-            + (trainingData.files.count == 1 ? "shard, " : "shards, ")
+            "\(Format.grouped(trainingData.tokenCount)) tokens in \(Format.plural(trainingData.files.count, "shard")), "
         let windows =
             "\(Format.grouped(trainingData.windowCount)) "
             + (data.packing == .stream

@@ -127,8 +127,10 @@ public final class RunSetup {
             try ranks.together { if ranks.isFirst { try Self.initialize(model, configuration, inputs.origins) } }
         }
         try exchange.broadcast()
-        let teams = try ranks.gather(Array("\(madeBy.cores) cores, \(pool.workerCount) threads".utf8))
-            .map { String(decoding: $0, as: UTF8.self) }
+        let teams = try ranks.gather(
+            Array("\(Format.plural(madeBy.cores, "core")), \(Format.plural(pool.workerCount, "thread"))".utf8)
+        )
+        .map { String(decoding: $0, as: UTF8.self) }
         try ranks.together {
             guard let records else { return }
             try records.begin()

@@ -147,7 +147,7 @@ enum PlanText {
                     + (plan.fits ? [] : ["does NOT fit this machine"]))
         }
         let most = memory.sorted().suffix(jobs).reduce(0, +)
-        var text = "\(rows.count) run\(rows.count == 1 ? "" : "s"), \(jobs) at a time: at most \(Format.bytes(most))"
+        var text = "\(Format.plural(rows.count, "run")), \(jobs) at a time: at most \(Format.bytes(most))"
         if probe { text += ", about \(Format.duration(seconds / Double(jobs)))" }
         if let machine { text += "; \(Format.bytes(machine.available)) are available" }
         return aligned(rows) + "\n\n" + text

@@ -15,6 +15,10 @@ import Testing
     ])
     func counts(_ count: Int, _ text: String) { #expect(Format.count(count) == text) }
 
+    @Test func plurals() {
+        #expect([0, 1, 2].map { Format.plural($0, "thread") } == ["0 threads", "1 thread", "2 threads"])
+    }
+
     @Test(arguments: [(7, "7"), (1000, "1,000"), (-1_234_567, "-1,234,567"), (123, "123")])
     func grouped(_ count: Int, _ text: String) { #expect(Format.grouped(count) == text) }
 
