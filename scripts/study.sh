@@ -133,7 +133,7 @@ contestants() {
     local folder="docs/results/study/$1"
     if [[ ! -e "$out/$1/summary.csv" ]]; then return 0; fi
     table "$1" "$out/$1" "${@:2}" --report "$folder.html" --plots "$folder"
-    find "$folder" -name '*.svg' ! -name loss-lr.svg -delete
+    if [[ -d $folder ]]; then find "$folder" -name '*.svg' ! -name loss-lr.svg -delete; fi
 }
 
 report() {

@@ -23,7 +23,8 @@ rows, times = [], []
 for path in sorted(runs.glob("**/summary.csv")):
     part = path.parent.relative_to(runs).as_posix()
     with path.open(newline="") as file:
-        (times if part.startswith("times") else rows).extend({"part": part, **row} for row in csv.DictReader(file))
+        made = [{"part": part, **row} for row in csv.DictReader(file) if row["state"] in ("finished", "diverged", "failed")]
+        (times if part.startswith("times") else rows).extend(made)
 settings = sorted({key for row in rows for key in row if "." in key})
 with (text.parent / text.stem / "summary.csv").open("w", newline="") as file:
     writer = csv.DictWriter(file, first + settings + last, extrasaction="ignore", lineterminator="\n")
