@@ -134,7 +134,7 @@ import Testing
             let written = try Date("2026-01-01T00:01:40Z", strategy: .iso8601)
             try FileManager.default.setAttributes([.modificationDate: written], ofItemAtPath: path + "/log.csv")
             let watch = try Watch(path)
-            watch.look()
+            try watch.look()
             let screen = watch.screen(width: 500)
             #expect(screen.contains("1 min 40 s so far  1 min 40 s left"), "\(screen)")
         }
