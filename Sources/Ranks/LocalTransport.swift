@@ -46,7 +46,15 @@ public final class LocalTransport: Transport {
         return (0..<count).map { LocalTransport(rank: $0, group) }
     }
 
-    public func exchange(_ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer) throws {
+    public func exchange(_ peer: Int, count: Int, chunk: (Int) -> ExchangedChunk, take: (Int) -> Void) throws {
+        for index in 0..<count {
+            try exchange(peer, chunk(index))
+            take(index)
+        }
+    }
+
+    private func exchange(_ peer: Int, _ chunk: ExchangedChunk) throws {
+        let (send, receive) = chunk
         if !send.isEmpty { group.change { group.messages[rank * count + peer].append(Array(send)) } }
         if receive.isEmpty { return }
         let queue = peer * count + rank

@@ -16,8 +16,6 @@
         private var hasToldStop = false
 
         private enum Tag: Int32 { case data, alive, stop, leave }
-        /// Few enough bytes that a slow network moves them within `timeout`.
-        private static let chunk = 8 << 20
 
         init() {
             var (rank, count) = (Int32(0), Int32(0))
@@ -26,19 +24,22 @@
             heard = Array(repeating: 0, count: Int(count))
         }
 
-        func exchange(_ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer) throws {
-            var offset = 0
-            repeat {
-                let out = UnsafeRawBufferPointer(rebasing: send[min(offset, send.count)...].prefix(Self.chunk))
-                let place = UnsafeMutableRawBufferPointer(
-                    rebasing: receive[min(offset, receive.count)...].prefix(Self.chunk))
-                var exchange = cosmos_mpi_begin_exchange(
-                    out.baseAddress, Int32(out.count), place.baseAddress, Int32(place.count), Int32(peer),
-                    Tag.data.rawValue)
-                let isDone = wait(for: peer, atMost: timeout) { cosmos_mpi_is_done(&exchange) != 0 }
+        func exchange(_ peer: Int, count: Int, chunk: (Int) -> ExchangedChunk, take: (Int) -> Void) throws {
+            var underWay = [cosmos_mpi_exchange](repeating: cosmos_mpi_exchange(), count: Ranks.chunksUnderWay)
+            var begun = 0
+            for index in 0..<count {
+                while begun < min(count, index + underWay.count) {
+                    let (send, receive) = chunk(begun)
+                    underWay[begun % underWay.count] = cosmos_mpi_begin_exchange(
+                        send.baseAddress, Int32(send.count), receive.baseAddress, Int32(receive.count), Int32(peer),
+                        Tag.data.rawValue)
+                    begun += 1
+                }
+                let place = index % underWay.count
+                let isDone = wait(for: peer, atMost: timeout) { cosmos_mpi_is_done(&underWay[place]) != 0 }
                 guard isDone else { throw SilentRank(rank: peer, timeout: timeout) }
-                offset += Self.chunk
-            } while offset < max(send.count, receive.count)
+                take(index)
+            }
         }
 
         /// Looks until `isDone`, or until nothing was heard of `peer` for so many seconds.

@@ -58,7 +58,15 @@ public final class Ranks {
     public func exchange(
         _ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer
     ) throws {
-        try transport?.exchange(peer, send: send, receive: receive)
+        try exchange(peer, count: 1, chunk: { _ in (send, receive) }, take: { _ in })
+    }
+
+    /// So many chunks are on their way at once.
+    public static let chunksUnderWay = 16
+
+    /// Exchanges chunks with another rank, see `Transport`.
+    public func exchange(_ peer: Int, count: Int, chunk: (Int) -> ExchangedChunk, take: (Int) -> Void) throws {
+        try transport?.exchange(peer, count: count, chunk: chunk, take: take)
     }
 
     /// The sum over all ranks by MPI's own means, whose order nobody promises: what ours is measured against.
@@ -76,7 +84,7 @@ public final class Ranks {
 
     /// The bytes of each rank, by rank. Their number is a power of two.
     public func gather(_ bytes: [UInt8]) throws -> [[UInt8]] {
-        guard let transport else { return [bytes] }
+        if transport == nil { return [bytes] }
         var all = [[UInt8]](repeating: [], count: count)
         all[rank] = bytes
         // What is known doubles each time: that of the ranks that differ from this one in the lower bits alone.
@@ -86,12 +94,12 @@ public final class Ranks {
             let (mine, theirs) = (rank & ~(distance - 1), peer & ~(distance - 1))
             var sizes = [Int](repeating: 0, count: distance)
             try (mine..<mine + distance).map { all[$0].count }.withUnsafeBytes { mine in
-                try sizes.withUnsafeMutableBytes { try transport.exchange(peer, send: mine, receive: $0) }
+                try sizes.withUnsafeMutableBytes { try exchange(peer, send: mine, receive: $0) }
             }
             let sent = Array(all[mine..<mine + distance].joined())
             var received = [UInt8](repeating: 0, count: sizes.reduce(0, +))
             try sent.withUnsafeBytes { sent in
-                try received.withUnsafeMutableBytes { try transport.exchange(peer, send: sent, receive: $0) }
+                try received.withUnsafeMutableBytes { try exchange(peer, send: sent, receive: $0) }
             }
             var rest = received[...]
             for (other, size) in sizes.enumerated() {

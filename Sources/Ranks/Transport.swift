@@ -6,9 +6,11 @@ public protocol Transport: AnyObject {
     /// Seconds after which a rank that is waited for and says nothing is given up.
     var timeout: Double { get set }
 
-    /// Sends to a rank and receives from it, at the same time. It calls this, too, with the same sizes the other way
-    /// round; either may be 0. Throws `SilentRank`.
-    func exchange(_ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer) throws
+    /// Sends chunks to a rank and receives chunks from it, at the same time. It calls this, too, with the same sizes the
+    /// other way round; any may be of 0 bytes. Several are begun at once (`Ranks.chunksUnderWay`): what two ranks agree on
+    /// about one waits behind the bytes that go the same way, and the line would wait with it. `take` is called for each
+    /// that has arrived, in order, before its place is given to another one. Throws `SilentRank`.
+    func exchange(_ peer: Int, count: Int, chunk: (Int) -> ExchangedChunk, take: (Int) -> Void) throws
 
     /// Tells all others that this rank wishes to stop.
     func tellStop()
@@ -20,6 +22,9 @@ public protocol Transport: AnyObject {
     /// Ends all ranks: processes at once, threads by `SilentRank` at their next exchange.
     func abort(status: Int32)
 }
+
+/// What one rank sends and receives.
+public typealias ExchangedChunk = (send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer)
 
 /// A rank of which nothing was heard for too long.
 public struct SilentRank: Error {

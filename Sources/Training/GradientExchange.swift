@@ -17,26 +17,30 @@ package final class GradientExchange {
     /// Of all exchanges so far.
     private(set) var seconds = 0.0
 
-    /// The elements that are exchanged at a time.
-    static let chunkSize = 1 << 20
+    /// The elements of a chunk. Smaller ones cost more to agree on, larger ones more memory.
+    static let chunkSize = 1 << 18
 
     package init(_ parameters: [Parameter], _ pieces: [Ownership.Piece], _ ranks: Ranks, pool: WorkerPool) {
         (self.parameters, self.pieces, self.ranks, self.pool) = (parameters, pieces, ranks, pool)
-        received = ranks.count > 1 ? Tensor(Self.chunkSize) : nil
+        received = ranks.count > 1 ? Tensor(Self.chunkSize * Ranks.chunksUnderWay) : nil
     }
 
     /// After this the gradients of what this rank owns are the sum of all ranks', and the others good for nothing.
     package func reduce() throws {
         guard let received else { return }
+        func place(_ index: Int) -> UnsafeMutablePointer<Float> {
+            received.data + index % Ranks.chunksUnderWay * Self.chunkSize
+        }
         for distance in distances {
+            let own = chunks(of: ranks.rank, distance) { $0.gradient }
             try exchange(
                 distance, sending: chunks(of: ranks.rank ^ distance, distance) { $0.gradient },
-                receiving: chunks(of: ranks.rank, distance) { $0.gradient }, into: { _ in received.data }
-            ) { chunk in
-                let (sum, other) = (Matrix(row: chunk), received.data)
+                receiving: own.enumerated().map { .init(start: place($0), count: $1.count) }
+            ) { index in
+                let (sum, other) = (Matrix(row: own[index]), place(index))
                 let parts = ranges(of: sum.columns, size: 1 << 15)
-                pool.forEach(parts.count, phase: "sum of ranks") { index, _ in
-                    let part = parts[index]
+                pool.forEach(parts.count, phase: "sum of ranks") { task, _ in
+                    let part = parts[task]
                     sum.columns(part).combine(
                         with: Matrix(row: UnsafeMutableBufferPointer(start: other + part.lowerBound, count: part.count))
                     ) { $1 + $0 }
@@ -50,7 +54,7 @@ package final class GradientExchange {
         for distance in distances.reversed() {
             try exchange(
                 distance, sending: chunks(of: ranks.rank, distance) { $0.weight },
-                receiving: chunks(of: ranks.rank ^ distance, distance) { $0.weight }, into: { $0.baseAddress! })
+                receiving: chunks(of: ranks.rank ^ distance, distance) { $0.weight })
         }
         noteChanges()
     }
@@ -61,7 +65,7 @@ package final class GradientExchange {
             let all = parameters.flatMap { chunks($0.weight) }
             let isSender = ranks.rank.isMultiple(of: 2 * distance)
             try exchange(
-                distance, sending: isSender ? all : [], receiving: isSender ? [] : all, into: { $0.baseAddress! })
+                distance, sending: isSender ? all : [], receiving: isSender ? [] : all)
         }
     }
 
@@ -87,18 +91,17 @@ package final class GradientExchange {
 
     private func exchange(
         _ distance: Int, sending: [UnsafeMutableBufferPointer<Float>], receiving: [UnsafeMutableBufferPointer<Float>],
-        into place: (UnsafeMutableBufferPointer<Float>) -> UnsafeMutablePointer<Float>,
-        then take: (UnsafeMutableBufferPointer<Float>) -> Void = { _ in }
+        then take: (Int) -> Void = { _ in }
     ) throws {
         let started = ContinuousClock.now
         defer { seconds += (ContinuousClock.now - started) / .seconds(1) }
-        for index in 0..<max(sending.count, receiving.count) {
-            let send = index < sending.count ? UnsafeRawBufferPointer(sending[index]) : .init(start: nil, count: 0)
-            let chunk = index < receiving.count ? receiving[index] : nil
-            try ranks.exchange(
-                ranks.rank ^ distance, send: send,
-                receive: UnsafeMutableRawBufferPointer(start: chunk.map(place), count: 4 * (chunk?.count ?? 0)))
-            if let chunk { take(chunk) }
+        try ranks.exchange(ranks.rank ^ distance, count: max(sending.count, receiving.count)) { index in
+            (
+                UnsafeRawBufferPointer(index < sending.count ? sending[index] : .init(start: nil, count: 0)),
+                UnsafeMutableRawBufferPointer(index < receiving.count ? receiving[index] : .init(start: nil, count: 0))
+            )
+        } take: { index in
+            if index < receiving.count { take(index) }
         }
     }
 }

@@ -25,6 +25,38 @@ struct RanksTests {
         { try result.get() }
     }
 
+    @Test("Chunks of different sizes are taken in order, each before another one takes its place")
+    func chunks() throws {
+        for result in onRanks(
+            2,
+            { ranks in
+                func size(_ index: Int, of rank: Int) -> Int { (index + rank) % 3 * 1000 }
+                let sent = UnsafeMutableRawBufferPointer.allocate(byteCount: 20 * 2000, alignment: 1)
+                let received = UnsafeMutableRawBufferPointer.allocate(
+                    byteCount: Ranks.chunksUnderWay * 2000, alignment: 1)
+                defer {
+                    sent.deallocate()
+                    received.deallocate()
+                }
+                for index in sent.indices { sent[index] = UInt8(100 * ranks.rank + index / 2000) }
+                func place(_ index: Int) -> UnsafeMutableRawBufferPointer {
+                    let start = index % Ranks.chunksUnderWay * 2000
+                    return .init(rebasing: received[start..<start + size(index, of: 1 - ranks.rank)])
+                }
+                var next = 0
+                try ranks.exchange(1 - ranks.rank, count: 20) { index in
+                    let start = 2000 * index
+                    return (.init(rebasing: sent[start..<start + size(index, of: ranks.rank)]), place(index))
+                } take: { index in
+                    #expect(index == next)
+                    #expect(place(index).allSatisfy { $0 == UInt8(100 * (1 - ranks.rank) + index) })
+                    next += 1
+                }
+                #expect(next == 20)
+            })
+        { try result.get() }
+    }
+
     @Test("Where one rank fails, all fail alike; an error counts more than a wish to stop, a lower rank's first")
     func failing() {
         let errors: [Int: any Error & Sendable] = [
