@@ -49,9 +49,12 @@ extension Field {
         get: @escaping @Sendable (Section) -> String,
         set: @escaping @Sendable (Value?, inout Section) -> Bool  // false: it takes no nil
     ) {
+        // "a list of 2 numbers" says the type, too.
+        let requirement = check.map {
+            ($0.requirement.hasPrefix(Value.typeName) ? "" : "\(Value.typeName), ") + $0.requirement
+        }
         self.init(
-            key: key, help: help, type: Value.typeName + (check.map { ", " + $0.requirement } ?? ""),
-            isRequired: isRequired,
+            key: key, help: help, type: requirement ?? Value.typeName, isRequired: isRequired,
             decode: { node, path, section in
                 do {
                     if node.isNull, set(nil, &section) { return }

@@ -120,7 +120,7 @@ extension String {
 }
 
 extension Array: ConfigurationValue where Element: ConfigurationValue {
-    public static var typeName: String { "a list, each \(Element.typeName)" }
+    public static var typeName: String { "a list" }
 
     public init(configuration node: ConfigurationNode) throws {
         guard case .list(let items) = node.kind else { throw node.mismatch(Self.typeName, hint: "write it as [a, b]") }

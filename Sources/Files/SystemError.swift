@@ -32,9 +32,15 @@ extension UserError {
         }
     }
 
+    /// Where the data comes from that the files in configs/ name.
+    private static let origins = [
+        "data/quickstart": "scripts/quickstart.sh makes it",
+        "data/c4": "README.md says how to make it: Training on C4",
+    ]
+
     private static func missing(_ path: String, in folder: String) -> String {
         guard access(folder, F_OK) == 0 else {
-            return "the folder \(folder) does not exist: create it, or check the path"
+            return origins[folder] ?? "the folder \(folder) does not exist: create it, or check the path"
         }
         let name = folderAndName(of: path).name
         var status = stat()

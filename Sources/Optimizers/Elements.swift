@@ -37,11 +37,7 @@ public struct Elements {
         _ state: Tensor<Float>, _ update: (_ g: Lanes, _ w: Lanes, _ state: inout Lanes) -> Lanes
     ) throws {
         let state = part(of: state)
-        try pass { i, count, g, w in
-            var new = Float.load(state + i, count: count)
-            defer { Float.store(new, state + i, count: count) }
-            return update(g, w, &new)
-        }
+        try pass { i, count, g, w in revise(state + i, count) { update(g, w, &$0) } }
     }
 
     /// The same with two tensors of state.
@@ -52,12 +48,21 @@ public struct Elements {
     ) throws {
         let (first, second) = (part(of: first), part(of: second))
         try pass { i, count, g, w in
-            var (newFirst, newSecond) = (Float.load(first + i, count: count), Float.load(second + i, count: count))
-            defer {
-                Float.store(newFirst, first + i, count: count)
-                Float.store(newSecond, second + i, count: count)
+            revise(first + i, count) { first in revise(second + i, count) { update(g, w, &first, &$0) } }
+        }
+    }
+
+    /// The same with three.
+    @inlinable @inline(__always)
+    public func update(
+        _ first: Tensor<Float>, _ second: Tensor<Float>, _ third: Tensor<Float>,
+        _ update: (_ g: Lanes, _ w: Lanes, _ first: inout Lanes, _ second: inout Lanes, _ third: inout Lanes) -> Lanes
+    ) throws {
+        let (first, second, third) = (part(of: first), part(of: second), part(of: third))
+        try pass { i, count, g, w in
+            revise(first + i, count) { first in
+                revise(second + i, count) { second in revise(third + i, count) { update(g, w, &first, &second, &$0) } }
             }
-            return update(g, w, &newFirst, &newSecond)
         }
     }
 
@@ -80,4 +85,12 @@ public struct Elements {
         require(state.count == context.parameter.count, "state of shape \(state.shape) by elements")
         return state.data + start
     }
+}
+
+/// Lanes of state, brought up to date by `body`; returns what it does.
+@inlinable @inline(__always)
+func revise(_ state: UnsafeMutablePointer<Float>, _ count: Int, _ body: (inout Lanes) -> Lanes) -> Lanes {
+    var lanes = Float.load(state, count: count)
+    defer { Float.store(lanes, state, count: count) }
+    return body(&lanes)
 }

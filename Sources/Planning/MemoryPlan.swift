@@ -115,7 +115,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
                 .usage,
                 "the run takes \(Format.bytes(required)), \(machine.owner) is \(Format.bytes(machine.limit)): \(summary)",
                 hint: model.activations > required / 4
-                    ? "choose a smaller training.micro_batch_size: it changes memory, not results"
+                    ? "choose a smaller training.micro_batch_size: results change by rounding alone"
                     : "choose a smaller model, or an optimizer with less state: `cosmos-train plan --all-optimizers`")
         }
         guard required > machine.available else { return nil }

@@ -115,7 +115,7 @@ public struct RunConfiguration: Sendable {
             throw failure(
                 "training", "micro_batch_size",
                 "\(training.microBatchSize) sequences of \(data.sequenceLength) tokens are more than can be computed "
-                    + "at once, \(1 << 24) tokens", "choose a smaller one: it changes memory, not results")
+                    + "at once, \(1 << 24) tokens", "choose a smaller one: results change by rounding alone")
         }
         guard steps <= (1 << 60) / tokensPerStep else {
             throw failure(

@@ -61,7 +61,7 @@ public struct TrainingSettings: ConfigurationSection {
         .required("batch_size", \.batchSize, "sequences an optimizer step", .range(1...1 << 24)),
         .optional(
             "micro_batch_size", \.givenMicroBatchSize,
-            "sequences computed at once: memory, not mathematics; 8 unless given",
+            "sequences computed at once: memory, not mathematics; by default 8, at most batch_size / gradient_lanes",
             .range(1...1 << 24)),
         .init(
             "gradient_lanes", \.gradientLanes,

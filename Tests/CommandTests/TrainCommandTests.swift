@@ -190,6 +190,10 @@ import Testing
 
             let missing = try run(program, ["--config", "none.cfg"], in: folder)
             #expect(missing.status == 74 && missing.errorOutput.hasPrefix("error: cannot open none.cfg: No such file"))
+            let quickstart = repositoryRoot.appending(path: "configs/quickstart.cfg").path
+            #expect(
+                try run(program, [quickstart], in: folder).errorOutput.hasSuffix(
+                    "\nhint: scripts/quickstart.sh makes it\n"))
             #expect(try train("--set", "training.steps=2", in: folder).status == 0)
             let existing = try train(in: folder)
             #expect(existing.status == 64 && existing.errorOutput.hasPrefix("error: run already holds a run\nhint: "))

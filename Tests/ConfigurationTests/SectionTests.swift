@@ -130,6 +130,8 @@ struct SectionTests {
         #expect(Outer().values.last?.value == "0.002")
         let lines = Outer.documentation.split(separator: "\n")
         #expect(lines[0] == "width     required     width of the thing (a whole number, greater than 0)")
+        #expect(
+            lines[2] == "betas     [0.9, 0.95]  decay rates (a list of 2 numbers, each at least 0.0 and below 1.0)")
         #expect(lines.last == "inner.lr  0.002        learning rate (a number, 0 or greater)")
     }
 

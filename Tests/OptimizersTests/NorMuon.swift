@@ -60,13 +60,15 @@ private struct NorMuonRule: MatrixRule {
     func step(_ scratch: Scratch, _ context: StepContext) throws {
         momentum.take(context, into: scratch.update)
         let o = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz, on: context.pool)
-        for row in 0..<o.rows {
-            let o = o.rows(row..<row + 1)
-            let mean = sumOfSquares(o.base, count: o.count) / Double(o.count)
-            let v = settings.beta2 * Double(secondMoment.data[row]) + (1 - settings.beta2) * mean
-            secondMoment.data[row] = Float(v)
-            let root = Float(v.squareRoot() + settings.eps)
-            o.apply { $0 / root }
+        o.rowTiles.forEach(on: context.pool) { rows in
+            for row in rows {
+                let o = o.rows(row..<row + 1)
+                let mean = sumOfSquares(o.base, count: o.count) / Double(o.count)
+                let v = settings.beta2 * Double(secondMoment.data[row]) + (1 - settings.beta2) * mean
+                secondMoment.data[row] = Float(v)
+                let root = Float(v.squareRoot() + settings.eps)
+                o.apply { $0 / root }
+            }
         }
         let size = 0.2 * Double(o.count).squareRoot() / (o.frobeniusNorm(on: context.pool) + settings.eps)
         try context.apply(o, scale: context.learningRate * size)

@@ -2,7 +2,8 @@ import TestSupport
 import Testing
 
 @Suite struct NorMuonTests {
-    @Test(arguments: [(6, 10), (10, 6)])
+    /// The last has two tiles of rows.
+    @Test(arguments: [(6, 10), (10, 6), (16_400, 4)])
     func followsItsEquations(_ m: Int, _ n: Int) throws {
         var settings = NorMuon()
         (settings.lr, settings.momentum, settings.beta2, settings.weightDecay) = (1, 0.9, 0.8, 0.1)

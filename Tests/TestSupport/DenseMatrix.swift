@@ -30,11 +30,13 @@ public struct DenseMatrix {
 
     public func map(_ transform: (Double) -> Double) -> DenseMatrix { .init(rows, columns, values.map(transform)) }
 
-    public static func + (a: DenseMatrix, b: DenseMatrix) -> DenseMatrix {
-        precondition(a.rows == b.rows && a.columns == b.columns)
-        return .init(a.rows, a.columns, zip(a.values, b.values).map(+))
+    /// Element by element.
+    public func combined(with other: DenseMatrix, _ transform: (Double, Double) -> Double) -> DenseMatrix {
+        precondition(rows == other.rows && columns == other.columns)
+        return .init(rows, columns, zip(values, other.values).map { transform($0, $1) })
     }
 
+    public static func + (a: DenseMatrix, b: DenseMatrix) -> DenseMatrix { a.combined(with: b, +) }
     public static func - (a: DenseMatrix, b: DenseMatrix) -> DenseMatrix { a + -1 * b }
     public static func * (factor: Double, a: DenseMatrix) -> DenseMatrix { a.map { factor * $0 } }
 
