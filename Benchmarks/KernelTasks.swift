@@ -259,14 +259,21 @@ private struct KernelTasks<Element: ActivationElement> {
                 }
             },
             MeasuredTask("gemm \(precision) dW += dy' x, \(out) x \(inner)", cost) { pool in
-                let (linear, dy, x) = (
+                let (linear, dy, values) = (
                     linear(), noise(tokens, out, of: Element.self), noise(tokens, inner, of: Element.self)
                 )
-                let tiles = weightGradientTiles(linear, dy.matrix, x.matrix)
-                // The tiles are views.
+                let x = GradientInput<Element>(tokens: tokens, columns: inner)
+                withExtendedLifetime(values) { x.set(0..<tokens, to: values.matrix) }
+                let tasks = weightGradient(linear, dy.matrix, x)
+                let workspace = Workspace(workers: pool.workerCount) {
+                    WeightGradient<Element>.scratch($0, tokens: tokens)
+                }
+                // The tasks hold views.
                 return .init {
                     withExtendedLifetime((linear, dy, x)) {
-                        pool.forEach(tiles.count) { index, _ in tiles[index].run() }
+                        pool.forEach(tasks.count) { index, worker in
+                            tasks[index].run(workspace.arena(of: worker), on: pool)
+                        }
                     }
                 }
             },

@@ -40,12 +40,11 @@ private var linearAlgebraTasks: [MeasuredTask] {
         }
     }
     func newtonSchulz(_ rows: Int, _ columns: Int, _ precision: NewtonSchulz.Precision) -> MeasuredTask {
-        let (p, q) = (min(rows, columns), max(rows, columns))
+        let newtonSchulz = NewtonSchulz(precision: precision)
         return task(
-            "Newton-Schulz \(precision)", rows, columns, flops: 5 * (3 * p * p * q + p * p * p),
+            "Newton-Schulz \(precision)", rows, columns, flops: newtonSchulz.flops(rows: rows, columns: columns),
             isRounded: precision == .bf16
         ) { arena in
-            let newtonSchulz = NewtonSchulz(precision: precision)
             let scratch = newtonSchulz.scratch(arena, rows: rows, columns: columns)
             let pool = WorkerPool(threads: 1)
             return { _ = newtonSchulz.orthogonalize($0, scratch, on: pool) }

@@ -85,6 +85,11 @@ static inline __attribute__((always_inline)) cosmos_uint16x cosmos_interleave_bf
         | __builtin_convertvector(cosmos_round_to_bfloat16(odd), cosmos_uint16x) << 16;
 }
 
+/// Asks for the cache line of an address, into the second-level cache.
+static inline __attribute__((always_inline)) void cosmos_prefetch(const void *address) {
+    __builtin_prefetch(address, 0, 2);
+}
+
 /// Transposes 16 rows: row i and row i + 8 are interleaved, four times over.
 static inline __attribute__((always_inline)) void cosmos_transpose(void *rows) {
     cosmos_float16x x[16], y[16];

@@ -1,6 +1,6 @@
 // The backward pass of CausalSelfAttention.
 //
-// A tile has up to 256 keys as rows and 64 queries as columns: P' and dS' come out as dV and dK want them, LSE and D
+// A tile has up to 512 keys as rows and 64 queries as columns: P' and dS' come out as dV and dK want them, LSE and D
 // stand beside each other in lanes. dQ wants dS, whose tile is transposed in registers.
 //
 // A head is cut into parts of 512 positions. A task is a part of keys and one of queries, and adds to dK and dV of the
@@ -44,11 +44,11 @@ extension CausalSelfAttention {
         fileprivate let p, ds, dsTransposed: Matrix<Element>
 
         init(_ arena: Arena) {
-            scores = arena.matrix(backwardKeys, queryTile)
-            dp = arena.matrix(backwardKeys, queryTile)
-            p = Element.operand(scores, storage: arena.matrix(backwardKeys, queryTile, of: Element.self))
-            ds = Element.operand(dp, storage: arena.matrix(backwardKeys, queryTile, of: Element.self))
-            dsTransposed = arena.matrix(queryTile, backwardKeys, of: Element.self)
+            scores = arena.matrix(partSize, queryTile)
+            dp = arena.matrix(partSize, queryTile)
+            p = Element.operand(scores, storage: arena.matrix(partSize, queryTile, of: Element.self))
+            ds = Element.operand(dp, storage: arena.matrix(partSize, queryTile, of: Element.self))
+            dsTransposed = arena.matrix(queryTile, partSize, of: Element.self)
         }
     }
 
@@ -63,9 +63,12 @@ extension CausalSelfAttention {
         let (k, v) = (slice(k, sequence, group), slice(v, sequence, group))
         let packed = BackwardScratch<Element>(arena, self)
         forEachPart(workers) { part in
-            copyDense(k.rows(real(part)), to: packed.keys.rows(part))
-            copyDense(v.rows(real(part)), to: packed.values.rows(part))
-            pack(k, part, into: packed.keyPanels)
+            let (k, v) = (k.rows(real(part)), v.rows(real(part)))
+            k.prefetch()
+            v.prefetch()
+            copyDense(k, to: packed.keys.rows(part))
+            copyDense(v, to: packed.values.rows(part))
+            packed.keyPanels.pack(k, rows: part)
             for sums in [packed.dk, packed.dv] { clear(sums, part) }
         }
         for head in group * headsPerGroup..<(group + 1) * headsPerGroup {
@@ -73,10 +76,12 @@ extension CausalSelfAttention {
             let doutput = slice(doutput, sequence, head)
             let lse = lse + (sequence * heads + head) * length
             forEachPart(workers) { part in
-                pack(q, part, into: packed.queryPanels)
-                pack(doutput, part, into: packed.gradientPanels)
-                packed.queries.columns(part).packTransposed(q.rows(real(part)))
-                packed.gradients.columns(part).packTransposed(doutput.rows(real(part)))
+                let rows = real(part)
+                for x in [q, doutput, output] { x.rows(rows).prefetch() }
+                packed.queryPanels.pack(q.rows(rows), rows: part)
+                packed.gradientPanels.pack(doutput.rows(rows), rows: part)
+                packed.queries.columns(part).packTransposed(q.rows(rows))
+                packed.gradients.columns(part).packTransposed(doutput.rows(rows))
                 for row in part {
                     let isReal = row < length
                     packed.shifts[row] = isReal ? -lse[row] : 0
@@ -88,12 +93,9 @@ extension CausalSelfAttention {
                 workers.pool.forEach(partCount - diagonal, phase: "diagonal") { index, worker in
                     let tile = BackwardTile<Element>(workers.tiles.arena(of: worker))
                     let (keys, queries) = (part(index), part(index + diagonal))
-                    for firstKey in stride(from: keys.lowerBound, to: keys.upperBound, by: Self.backwardKeys) {
-                        let start = max(firstKey, queries.lowerBound)
-                        for query in stride(from: start, to: queries.upperBound, by: Self.queryTile) {
-                            let end = min(firstKey + Self.backwardKeys, keys.upperBound, query + Self.queryTile)
-                            backward(firstKey..<end, query, packed, tile)
-                        }
+                    for query in stride(from: queries.lowerBound, to: queries.upperBound, by: Self.queryTile) {
+                        let end = min(keys.upperBound, query + Self.queryTile)
+                        backward(keys.lowerBound..<end, query, packed, tile)
                     }
                 }
             }
@@ -172,6 +174,7 @@ extension CausalSelfAttention {
     }
 
     private func store<Element: ActivationElement>(_ sums: Sums, _ part: Range<Int>, into x: Matrix<Element>) {
+        x.rows(real(part)).prefetch()
         for panel in panels {
             copy(sums.panel(columns(panel), rows: real(part)), to: x.rows(real(part)).columns(columns(panel)))
         }

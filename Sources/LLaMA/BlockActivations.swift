@@ -53,9 +53,8 @@ final class BackwardBuffers<Element: ActivationElement> {
     /// Gradient of the residual stream between attention and MLP.
     let middle: OperandTensor<Element>
     let attention: Tensor<Element>
-    /// The norms' outputs and the gated activation, rebuilt for the weight gradients.
-    let attentionInput, mlpInput: Tensor<Element>
-    let gated: Tensor<Element>
+    /// What the weight gradients read: the norms' outputs and the gated activation, rebuilt, and attention's output.
+    let attentionInput, mlpInput, gated, attentionOutput: GradientInput<Element>
     /// Weight gradients that the next phase computes beside its own work. Their operands do not change until then.
     var waiting: [SideTask<Element>] = []
     /// One row of norm gain gradients for each tile of tokens.
@@ -65,9 +64,10 @@ final class BackwardBuffers<Element: ActivationElement> {
         residual = OperandTensor(Tensor(maxTokens, config.hiddenSize))
         middle = OperandTensor(Tensor(maxTokens, config.hiddenSize))
         attention = Tensor(maxTokens, config.numAttentionHeads * config.headDim)
-        attentionInput = Tensor(maxTokens, config.hiddenSize)
-        mlpInput = Tensor(maxTokens, config.hiddenSize)
-        gated = Tensor(maxTokens, config.intermediateSize)
+        attentionInput = GradientInput(tokens: maxTokens, columns: config.hiddenSize)
+        mlpInput = GradientInput(tokens: maxTokens, columns: config.hiddenSize)
+        gated = GradientInput(tokens: maxTokens, columns: config.intermediateSize)
+        attentionOutput = GradientInput(tokens: maxTokens, columns: config.numAttentionHeads * config.headDim)
         gains = Tensor(
             ranges(of: maxTokens, size: BlockContext.tokenTile(maxTokens, Element.self)).count, config.hiddenSize)
     }
@@ -80,6 +80,6 @@ final class BackwardBuffers<Element: ActivationElement> {
 
     var byteCount: Int {
         [residual, middle].reduce(gains.byteCount) { $0 + $1.values.byteCount + $1.operandByteCount }
-            + [attention, attentionInput, mlpInput, gated].reduce(0) { $0 + $1.byteCount }
+            + [attentionInput, mlpInput, gated, attentionOutput].reduce(attention.byteCount) { $0 + $1.byteCount }
     }
 }

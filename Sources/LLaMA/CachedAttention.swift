@@ -30,8 +30,9 @@ struct CachedAttention {
         for row in 0..<q.rows {
             let visible = firstPosition + row + 1
             let p = scores.row(row)
-            let (_, sum) = Softmax.exponentials(p, count: visible, scale: 1 / Float(headDim).squareRoot())
-            Softmax.scale(p, count: visible, by: 1 / sum, into: p)
+            Softmax.scale(p, count: visible, by: 1 / Float(headDim).squareRoot(), into: p)
+            let (max, sum) = Softmax.normalizer(p, count: visible)
+            Softmax.exponentials(p, count: visible, shift: max, factor: 1 / sum, into: p)
             for j in visible..<count { p[j] = 0 }
         }
         multiply(scores.plain, values.rows(0..<count).columns(shared).plain, into: output.columns(columns))

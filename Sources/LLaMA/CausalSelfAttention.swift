@@ -17,7 +17,7 @@
 // a dO of 0.
 // Numerics: scores, softmax and the sums of gradients in float32; P and dS are rounded to the
 // activations' type for their products. Each sum has one order, which depends on the shapes alone: over keys forward;
-// backward over query tiles for dK and dV, over diagonals of parts and then key tiles for dQ, over query heads.
+// backward over query tiles for dK and dV, over diagonals of parts for dQ, over query heads.
 // Cost: 4 T^2 d FLOPs a head forward and 10 T^2 d backward, about half of which the mask saves.
 
 import Glibc
@@ -39,11 +39,9 @@ package struct CausalSelfAttention {
     }
 
     static let queryTile = 64
-    /// Keys of a tile: the more, the nearer products run to their full speed; the scores stay in the second-level cache.
-    private static let forwardKeys = 512
-    static let backwardKeys = 256
-    /// Queries or keys of a task within a head.
-    private static let partSize = 512
+    /// Keys of a tile, and queries or keys of a task within a head: the more, the nearer products run to their full
+    /// speed; a tile's numbers stay in the second-level cache.
+    static let partSize = 512
 
     var scale: Float { 1 / Float(headDim).squareRoot() }
     /// scale log2(e): exponents are to base 2, LSE and maxima too.
@@ -125,8 +123,8 @@ package struct CausalSelfAttention {
 
         init(_ arena: Arena, _ attention: CausalSelfAttention) {
             queries = arena.matrix(queryTile, attention.headDim, of: Element.self)
-            scores = arena.matrix(queryTile, forwardKeys)
-            probabilities = arena.matrix(queryTile, forwardKeys, of: Element.self)
+            scores = arena.matrix(queryTile, partSize)
+            probabilities = arena.matrix(queryTile, partSize, of: Element.self)
             output = Sums(arena, attention, rows: queryTile)
             maxima = arena.array(queryTile, of: Float.self)
             denominators = arena.array(queryTile, of: Float.self)
@@ -146,8 +144,11 @@ package struct CausalSelfAttention {
         let packed = ForwardScratch<Element>(arena, self)
         workers.pool.forEach(partCount, phase: "packing") { index, _ in
             let part = part(index)
-            packed.keys.columns(part).packTransposed(k.rows(real(part)))
-            pack(v, part, into: packed.values)
+            let (k, v) = (k.rows(real(part)), v.rows(real(part)))
+            k.prefetch()
+            v.prefetch()
+            packed.keys.columns(part).packTransposed(k)
+            packed.values.pack(v, rows: part)
         }
         workers.pool.forEach(headsPerGroup * partCount, phase: "queries") { task, worker in
             let (late, member) = task.quotientAndRemainder(dividingBy: headsPerGroup)
@@ -157,6 +158,7 @@ package struct CausalSelfAttention {
             let tile = ForwardTile<Element>(workers.tiles.arena(of: worker), self)
             // Late rows see the most keys: they come first.
             let part = part(partCount - 1 - late)
+            for x in [q, output] { x.rows(real(part)).prefetch() }
             for first in stride(from: part.lowerBound, to: part.upperBound, by: Self.queryTile) {
                 forward(first, q, packed, into: output, lse, tile)
             }
@@ -178,8 +180,8 @@ package struct CausalSelfAttention {
         tile.maxima.update(repeating: -.infinity, count: Self.queryTile)
         tile.denominators.update(repeating: 0, count: Self.queryTile)
 
-        for firstKey in stride(from: 0, to: end, by: Self.forwardKeys) {
-            let keys = firstKey..<min(firstKey + Self.forwardKeys, end)
+        for firstKey in stride(from: 0, to: end, by: Self.partSize) {
+            let keys = firstKey..<min(firstKey + Self.partSize, end)
             let scores = Matrix(tile.scores.base, rows: all.count, columns: keys.count, stride: keys.count)
             let storage = Matrix(tile.probabilities.base, rows: all.count, columns: keys.count, stride: keys.count)
             let p = Element.operand(scores, storage: storage)
@@ -257,14 +259,6 @@ package struct CausalSelfAttention {
         tile.denominators[i] = tile.denominators[i] * correction[0] + sums.laneSum
         tile.maxima[i] = largest
         return correction
-    }
-
-    /// The rows of a part into those of its panels.
-    func pack<Element>(_ x: Matrix<Element>, _ part: Range<Int>, into panels: Panels<Element>) {
-        for panel in self.panels {
-            panels.columns(panel..<panel + Panels<Element>.width).rows(part).pack(
-                x.rows(real(part)).columns(columns(panel)))
-        }
     }
 
     /// Copies rows; what the target has more is 0.

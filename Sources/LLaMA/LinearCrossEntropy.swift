@@ -42,8 +42,12 @@ public struct TokenLoss: Sendable {
 package final class LinearCrossEntropy<Element: ActivationElement> {
     private let logits: OperandTensor<Element>
     private let rowLosses: Tensor<Float>
+    /// The largest logit of each row and tile of the vocabulary, and the sum of exponentials with it.
+    private let normalizers: Tensor<Float>
     /// dh of a chunk, one for each group of vocabulary tiles.
     private let partialGradients: [Tensor<Float>]
+    /// A chunk's h as dW reads it.
+    private let gradientInput: GradientInput<Element>
     private let chunkRows: Int
     private let pool: WorkerPool
     /// For a tile of W, where it is packed task by task.
@@ -54,13 +58,11 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
     /// Chunks of at most this many logits (64 MB).
     private static var chunkElements: Int { 16 << 20 }
     /// Rows of a chunk that one task takes: of logits, of losses, of dh.
-    private static var logitRows: Int { 256 }
+    private static var logitRows: Int { 128 }
     private static var lossRows: Int { 4 }
     private static var tokenTile: Int { 128 }
     /// Tiles of the vocabulary in one part of dh.
     private static var groupedTiles: Int { 4 }
-    /// Rows of W in one task of dW.
-    private static var weightRows: Int { 512 }
 
     package init(maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
         let vocabularySize = lmHead.parameter.values.matrix.rows
@@ -68,11 +70,14 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
         chunkRows = min(maxRows, max(Self.tokenTile, fitting))
         logits = OperandTensor(Tensor(chunkRows * vocabularySize))
         rowLosses = Tensor(maxRows)
+        normalizers = Tensor(chunkRows, 2 * lmHead.tiles.count)
         partialGradients = ranges(of: lmHead.tiles.count, size: Self.groupedTiles).map { [chunkRows] _ in
             Tensor(chunkRows, lmHead.parameter.values.matrix.columns)
         }
+        gradientInput = GradientInput(tokens: chunkRows, columns: lmHead.parameter.values.matrix.columns)
         self.pool = pool
-        workspace = Workspace(workers: pool.workerCount) { arena in
+        workspace = Workspace(workers: pool.workerCount) { [chunkRows] arena in
+            arena.overlaid { WeightGradient<Element>.scratch(arena, tokens: chunkRows) }
             for direction in [WeightOperand<Element>.Direction.forward, .backward] {
                 arena.overlaid { _ = lmHead.tiles.first?.weight.scratch(direction, arena) }
             }
@@ -80,8 +85,10 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
     }
 
     /// What training alone touches.
-    var gradientByteCount: Int { partialGradients.reduce(0) { $0 + $1.byteCount } }
-    var byteCount: Int { logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount }
+    var gradientByteCount: Int { partialGradients.reduce(gradientInput.byteCount) { $0 + $1.byteCount } }
+    var byteCount: Int {
+        logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount + normalizers.byteCount
+    }
     var scratchByteCount: Int { workspace.byteCount }
 
     /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
@@ -113,17 +120,25 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
                     chunk.rows(logitRows[part]).plain,
                     tiles[index].weight.operand(.forward, workspace.arena(of: worker)),
                     into: z[index].rows(logitRows[part]), accumulating: false)
+                // While they are in cache.
+                for row in logitRows[part] {
+                    let normalizer = normalizers.matrix.row(row) + 2 * index
+                    (normalizer[0], normalizer[1]) = Softmax.normalizer(z[index].row(row), count: z[index].columns)
+                }
             }
             let lossRows = ranges(of: rows.count, size: Self.lossRows)
-            try pool.forEach(lossRows.count, phase: "lm_head: softmax", cancellation: cancellation) { index, _ in
+            let packed = gradient == nil ? [] : ranges(of: rows.count, size: Self.tokenTile)
+            try pool.forEach(packed.count + lossRows.count, phase: "lm_head: softmax", cancellation: cancellation) {
+                task, _ in
+                if task < packed.count { return gradientInput.set(packed[task], to: chunk.rows(packed[task])) }
+                let index = task - packed.count
                 for row in lossRows[index] {
                     rowLosses.data[start + row] = loss(
                         z, dz, row: row, target: targets[start + row], gradientScale: gradient?.tokenWeight)
                 }
             }
             guard let gradient else { continue }
-            try addGradients(
-                chunk, dz, lmHead: lmHead, dh: gradient.dh.rows(rows), cancellation: cancellation)
+            try addGradients(dz, lmHead: lmHead, dh: gradient.dh.rows(rows), cancellation: cancellation)
         }
         var total = TokenLoss()
         for (i, target) in targets.enumerated() where target >= 0 {
@@ -134,15 +149,14 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
 
     /// dh of a chunk, and what it adds to W's gradient.
     private func addGradients(
-        _ chunk: Matrix<Element>, _ dz: [Matrix<Element>], lmHead: Linear<Element>, dh: Matrix<Float>,
-        cancellation: CancellationFlag?
+        _ dz: [Matrix<Element>], lmHead: Linear<Element>, dh: Matrix<Float>, cancellation: CancellationFlag?
     ) throws {
         let tiles = lmHead.tiles
         let dweight = lmHead.parameter.gradient.matrix
         let groups = ranges(of: tiles.count, size: Self.groupedTiles)
-        let tokenTiles = ranges(of: chunk.rows, size: Self.tokenTile)
+        let tokenTiles = ranges(of: dh.rows, size: Self.tokenTile)
         let weightTasks = tiles.indices.flatMap { index in
-            ranges(of: tiles[index].rows.count, size: Self.weightRows).map { (index, $0) }
+            ranges(of: tiles[index].rows.count, size: WeightGradient<Element>.rows).map { (index, $0) }
         }
         let dhTasks = groups.count * tokenTiles.count
         try pool.forEach(dhTasks + weightTasks.count, phase: "lm_head: gradients", cancellation: cancellation) {
@@ -160,12 +174,13 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
             } else {
                 let (index, part) = weightTasks[task - dhTasks]
                 let first = tiles[index].rows.lowerBound
-                multiply(
-                    dz[index].columns(part).transposed, chunk.plain,
-                    into: dweight.rows(first + part.lowerBound..<first + part.upperBound), accumulating: true)
+                WeightGradient(
+                    dy: dz[index].columns(part), x: gradientInput,
+                    gradient: dweight.rows(first + part.lowerBound..<first + part.upperBound)
+                ).add(workspace.arena(of: worker), on: pool)
             }
         }
-        let sumRows = ranges(of: chunk.rows, size: 16)
+        let sumRows = ranges(of: dh.rows, size: 16)
         try pool.forEach(sumRows.count, phase: "lm_head: sum of dh", cancellation: cancellation) { index, _ in
             let dh = dh.rows(sumRows[index])
             dh.copy(from: partialGradients[0].matrix.rows(sumRows[index]))
@@ -188,12 +203,14 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
         }
         let (tile, column) = Int(target).quotientAndRemainder(dividingBy: Self.vocabularyTile)
         let targetLogit = z[tile][row, column]
-        let shift = z.reduce(-Float.infinity) { max($0, Softmax.max($1.row(row), count: $1.columns)) }
-        let sum = z.reduce(Float(0)) { $0 + Softmax.exponentials($1.row(row), count: $1.columns, shift: shift) }
+        let normalizers = normalizers.matrix.row(row)
+        let shift = z.indices.reduce(-Float.infinity) { max($0, normalizers[2 * $1]) }
+        let sum = z.indices.reduce(Float(0)) { $0 + normalizers[2 * $1 + 1] * exp(normalizers[2 * $1] - shift) }
         if let gradientScale {
-            let targetProbability = z[tile][row, column] / sum
+            let targetProbability = exp(targetLogit - shift) / sum
             for (z, dz) in zip(z, dz) {
-                Softmax.scale(z.row(row), count: z.columns, by: gradientScale / sum, into: dz.row(row))
+                Softmax.exponentials(
+                    z.row(row), count: z.columns, shift: shift, factor: gradientScale / sum, into: dz.row(row))
             }
             dz[tile][row, column] = Element(gradientScale * (targetProbability - 1))
         }

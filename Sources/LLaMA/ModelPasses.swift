@@ -52,10 +52,10 @@ final class ModelPasses<Element: ActivationElement> {
         embedding = model.embedding
         blocks = model.blocks.reduce(into: []) { $0.append(TransformerBlock($1, first: $0.first)) }
         finalNorm = model.finalNorm
-        // It is read chunk by chunk, so in float32, too, it is packed once a step where memory does not come first.
+        // It is read chunk by chunk, so it is packed once a step where memory does not come first.
         lmHead = Linear(
             model.lmHead, tileRows: LinearCrossEntropy<Element>.vocabularyTile,
-            memory: Element.packsForEachPass && recompute == .block ? .scratch : .own)
+            memory: recompute == .block ? .scratch : .own)
         linears = [lmHead] + blocks.flatMap(\.linears)
 
         let maxTokens = microBatchSize * length
@@ -64,7 +64,7 @@ final class ModelPasses<Element: ActivationElement> {
         rope = RoPE(headDim: config.headDim, length: length, theta: config.ropeTheta)
         let attention = CausalSelfAttention(config, length: length)
         workspace = Workspace(workers: pool.workerCount) {
-            BlockContext.scratch(Element.self, $0, config, attention, tokenTile: tokenTile)
+            BlockContext.scratch(Element.self, $0, config, attention, tokens: maxTokens, tokenTile: tokenTile)
         }
         attentionWorkers = CausalSelfAttention.Workers(pool, Element.self, attention)
         loss = LinearCrossEntropy(maxRows: maxTokens, lmHead: lmHead, pool: pool)
@@ -92,12 +92,10 @@ final class ModelPasses<Element: ActivationElement> {
                 + rope.byteCount)
     }
 
-    /// Brings the operands up to date with the weights.
+    /// Brings lm_head's operands up to date with its weight.
     func roundWeights() {
-        let changed = (Element.packsForEachPass ? [lmHead] : linears).filter { $0.parameter.takeChange() }
-        let tasks = changed.flatMap { linear in
-            linear.tiles.flatMap { $0.weight.packing(.forward) + $0.weight.packing(.backward) }
-        }
+        guard lmHead.parameter.takeChange() else { return }
+        let tasks = lmHead.tiles.flatMap { $0.weight.packing(.forward) + $0.weight.packing(.backward) }
         pool.forEach(tasks.count, phase: "packing of weights") { index, _ in tasks[index].run() }
     }
 
@@ -170,12 +168,14 @@ final class ModelPasses<Element: ActivationElement> {
         let context = context(batch, nil)
         try forwardOnly(batch.tokens, context)
         let result = Tensor<Float>(context.tokens, config.vocabSize)
+        let arena = Arena(byteCount: Arena.byteCount { _ = lmHead.tiles.first?.weight.scratch(.forward, $0) })
         for (columns, weight) in lmHead.tiles {
             let tile = Tensor<Float>(context.tokens, columns.count)
-            withExtendedLifetime(tile) {
+            withExtendedLifetime((tile, arena)) {
+                arena.reset()
                 multiply(
-                    normalized.matrix.rows(0..<context.tokens).plain, weight.transposed, into: tile.matrix,
-                    accumulating: false)
+                    normalized.matrix.rows(0..<context.tokens).plain, weight.operand(.forward, arena),
+                    into: tile.matrix, accumulating: false)
                 copy(tile.matrix, to: result.matrix.columns(columns))
             }
         }

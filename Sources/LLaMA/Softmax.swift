@@ -2,15 +2,32 @@ import TensorCore
 
 /// The parts of a softmax that attention and the loss share; float32, over one row.
 enum Softmax {
-    /// Replaces each x_j by e_j = exp(scale x_j - max(scale x)) and returns max(scale x) and the sum of
-    /// the e_j. The scale is positive.
+    /// max(x) and the sum of exp(x_j - max(x)).
     @inline(__always)
-    static func exponentials(
-        _ x: UnsafeMutablePointer<Float>, count: Int, scale: Float = 1
-    ) -> (max: Float, sum: Float) {
-        let shift = max(x, count: count) * scale
-        return (shift, exponentials(x, count: count, scale: scale, shift: shift))
+    static func normalizer(_ x: UnsafePointer<Float>, count: Int) -> (max: Float, sum: Float) {
+        let largest = max(x, count: count)
+        var sums = Lanes.zero
+        forEachLanes(count) { j, n in
+            var exponentials = exponentials(Float.load(x + j, count: n), largest)
+            // Beyond the end the lanes hold exp(-max).
+            if n < laneCount { for lane in n..<laneCount { exponentials[lane] = 0 } }
+            sums += exponentials
+        }
+        return (largest, sums.laneSum)
     }
+
+    /// y_j = factor exp(x_j - shift), where no x_j is larger than the shift; y may be x.
+    @inline(__always)
+    static func exponentials<Element: TensorElement>(
+        _ x: UnsafePointer<Float>, count: Int, shift: Float, factor: Float, into y: UnsafeMutablePointer<Element>
+    ) {
+        forEachLanes(count) { j, n in
+            Element.store(exponentials(Float.load(x + j, count: n), shift) * factor, y + j, count: n)
+        }
+    }
+
+    @inline(__always)
+    private static func exponentials(_ x: Lanes, _ shift: Float) -> Lanes { exp2((x - shift) * 1.442_695_04) }
 
     @inline(__always)
     static func max(_ x: UnsafePointer<Float>, count: Int) -> Float {
@@ -19,22 +36,6 @@ enum Softmax {
         for j in stride(from: 0, to: whole, by: laneCount) { largest = largest.larger(Float.load(x + j)) }
         // The lanes beyond the end would be zero, which may be the largest.
         return (whole..<count).reduce(largest.laneMax) { Swift.max($0, x[$1]) }
-    }
-
-    /// Replaces each x_j by e_j = exp(scale x_j - shift) and returns the sum of the e_j.
-    @inline(__always)
-    static func exponentials(
-        _ x: UnsafeMutablePointer<Float>, count: Int, scale: Float = 1, shift: Float
-    ) -> Float {
-        var sums = Lanes.zero
-        forEachLanes(count) { j, n in
-            var exponentials = exp(Float.load(x + j, count: n) * scale - shift)
-            Float.store(exponentials, x + j, count: n)
-            // Beyond the end the lanes hold exp(-shift).
-            if n < laneCount { for lane in n..<laneCount { exponentials[lane] = 0 } }
-            sums += exponentials
-        }
-        return sums.laneSum
     }
 
     /// y_j = factor x_j; y may be x.

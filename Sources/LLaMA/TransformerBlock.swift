@@ -49,12 +49,18 @@ package struct BlockContext {
 
     /// Scratch of one worker: what the largest task takes.
     static func scratch<Element: ActivationElement>(
-        _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention, tokenTile rows: Int
+        _: Element.Type, _ arena: Arena, _ config: LLaMAConfig, _ attention: CausalSelfAttention, tokens: Int,
+        tokenTile rows: Int
     ) {
-        // Two norms' outputs; or one, and the gated activation or its gradient.
-        for width in [config.hiddenSize, config.intermediateSize] {
-            arena.overlaid { _ = (arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width)) }
+        // The gradients of two norms' outputs, or of one and the gated activation; and an input of weight gradients.
+        let width = max(config.hiddenSize, config.intermediateSize)
+        arena.overlaid {
+            _ = (
+                arena.matrix(rows, config.hiddenSize), arena.matrix(rows, width),
+                arena.matrix(rows, width, of: Element.self)
+            )
         }
+        arena.overlaid { WeightGradient<Element>.scratch(arena, tokens: tokens) }
         arena.overlaid { _ = CausalSelfAttention.ForwardScratch<Element>(arena, attention) }
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
@@ -79,10 +85,11 @@ package struct BlockContext {
         _ body: (_ task: Int, _ arena: Arena) -> Void
     ) throws {
         try pool.forEach(others.count + count, phase: phase, cancellation: cancellation) { task, worker in
+            let arena = workspace.arena(of: worker)
             if task < others.count {
-                others[task].run()
+                others[task].run(arena, on: pool)
             } else {
-                body(task - others.count, workspace.arena(of: worker))
+                body(task - others.count, arena)
             }
         }
     }
@@ -93,10 +100,11 @@ final class TransformerBlock<Element: ActivationElement> {
     private let gate, up, down: Linear<Element>
     private let inputNorm, postAttentionNorm: Parameter
 
-    /// Weights that are packed for each pass lie where those of the `first` block do.
+    /// Weights are packed for each pass, where those of the `first` block are: two more copies of all of them would be
+    /// as much as an optimizer's state.
     init(_ parameters: BlockParameters, first: TransformerBlock?) {
         func linear(_ parameter: Parameter, _ other: Linear<Element>?) -> Linear<Element> {
-            Linear(parameter, memory: Element.packsForEachPass ? .shared(other?.weight) : .own)
+            Linear(parameter, memory: .shared(other?.weight))
         }
         query = linear(parameters.query, first?.query)
         key = linear(parameters.key, first?.key)
@@ -115,9 +123,8 @@ final class TransformerBlock<Element: ActivationElement> {
     /// backward pass; and the rest.
     enum Weights { case headProjections, others }
 
-    /// What must be done before that phase, where weights are packed for each pass.
+    /// What must be done before that phase, where weights are packed.
     func packing(_ weights: Weights, for direction: WeightOperand<Element>.Direction) -> [SideTask<Element>] {
-        guard Element.packsForEachPass else { return [] }
         let linears = weights == .headProjections ? [query, key, value] : [output, gate, up, down]
         return linears.flatMap { $0.weight.packing(direction).map(SideTask.packing) }
     }
@@ -233,9 +240,11 @@ final class TransformerBlock<Element: ActivationElement> {
             multiply(
                 buffers.residual.operand.rows(rows).plain, down.weight.plain, into: dgated, accumulating: false,
                 on: pool)
-            SwiGLU.backward(dgated, gate: g, up: u, product: buffers.gated.matrix.rows(rows))
-            RMSNorm.forward(
-                y, gain: postAttentionNorm.values, eps: context.eps, into: buffers.mlpInput.matrix.rows(rows))
+            buffers.gated.set(rows, arena) { SwiGLU.backward(dgated, gate: g, up: u, product: $0) }
+            buffers.mlpInput.set(rows, arena) {
+                RMSNorm.forward(y, gain: postAttentionNorm.values, eps: context.eps, into: $0)
+            }
+            buffers.attentionOutput.set(rows, to: saved.attention.matrix.rows(rows))
             let dm = arena.matrix(rows.count, y.columns)
             multiply(g.plain, gate.weight.plain, into: dm, accumulating: false, on: pool)
             multiply(u.plain, up.weight.plain, into: dm, accumulating: true, on: pool)
@@ -257,8 +266,8 @@ final class TransformerBlock<Element: ActivationElement> {
         let attention = context.attention
         let tokens = 0..<context.tokens
         let gradients =
-            weightGradientTiles(down, buffers.residual.operand.rows(tokens), buffers.gated.matrix.rows(tokens))
-            + weightGradientTiles(output, buffers.middle.operand.rows(tokens), saved.attention.matrix.rows(tokens))
+            weightGradient(down, buffers.residual.operand.rows(tokens), buffers.gated)
+            + weightGradient(output, buffers.middle.operand.rows(tokens), buffers.attentionOutput)
         try context.forEach(
             attention.taskCount(context.sequences), phase: "backward: attention",
             alongside: gradients + packing(.headProjections, for: .backward)
@@ -277,8 +286,8 @@ final class TransformerBlock<Element: ActivationElement> {
         let (dq, dk, dv) = (saved.query.matrix, saved.key.matrix, saved.value.matrix)
         let (tokens, pool) = (0..<context.tokens, context.pool)
         let gradients =
-            weightGradientTiles(gate, saved.gate.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
-            + weightGradientTiles(up, saved.up.matrix.rows(tokens), buffers.mlpInput.matrix.rows(tokens))
+            weightGradient(gate, saved.gate.matrix.rows(tokens), buffers.mlpInput)
+            + weightGradient(up, saved.up.matrix.rows(tokens), buffers.mlpInput)
         buffers.gains.zero()
         let packing = next?.packing(.others, for: .backward) ?? []
         try context.forEachTokenTile(phase: "backward: q, k, v", alongside: gradients + packing) { rows, tile, arena in
@@ -287,8 +296,9 @@ final class TransformerBlock<Element: ActivationElement> {
                 context.rope.rotate(
                     heads.rows(rows), firstPosition: rows.lowerBound, period: context.length, .backward)
             }
-            RMSNorm.forward(
-                x, gain: inputNorm.values, eps: context.eps, into: buffers.attentionInput.matrix.rows(rows))
+            buffers.attentionInput.set(rows, arena) {
+                RMSNorm.forward(x, gain: inputNorm.values, eps: context.eps, into: $0)
+            }
             let dh = arena.matrix(rows.count, x.columns)
             multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false, on: pool)
             multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true, on: pool)
@@ -301,7 +311,7 @@ final class TransformerBlock<Element: ActivationElement> {
         }
         addGainGradient(buffers, to: inputNorm, context)
         buffers.waiting = [(query, dq), (key, dk), (value, dv)].flatMap { linear, dy in
-            weightGradientTiles(linear, dy.rows(tokens), buffers.attentionInput.matrix.rows(tokens))
+            weightGradient(linear, dy.rows(tokens), buffers.attentionInput)
         }
     }
 }

@@ -2,44 +2,138 @@ import TensorCore
 
 /// Work that may be done beside a phase's own, to keep its idle workers busy.
 package enum SideTask<Element: ActivationElement> {
-    case gradient(WeightGradientTile<Element>)
+    case gradient(WeightGradient<Element>)
     /// Of a weight that the next phase reads.
     case packing(WeightOperand<Element>.PackingTask)
 
-    package func run() {
+    package func run(_ arena: Arena, on pool: WorkerPool) {
         switch self {
-        case .gradient(let tile): tile.add()
+        case .gradient(let rows): rows.add(arena, on: pool)
         case .packing(let task): task.run()
         }
     }
 }
 
-/// A tile of dW += dy' x, over all tokens of a micro-batch.
-package struct WeightGradientTile<Element: ActivationElement> {
-    /// [tokens, rows of the tile].
-    let dy: Matrix<Element>
-    /// [tokens, columns of the tile].
-    let x: Matrix<Element>
-    let gradient: Matrix<Float>
+/// The x of weight gradients dW = dy' x, for all tokens of a micro-batch. Where weights are packed, it lies in panels,
+/// which all rows of dW read.
+package struct GradientInput<Element: ActivationElement> {
+    private let storage: Tensor<Element>
+    private let tokens: Int
+    private let columns: Int
 
-    func add() { multiply(dy.transposed, x.plain, into: gradient, accumulating: true) }
+    package init(tokens: Int, columns: Int) {
+        (self.tokens, self.columns) = (tokens, columns)
+        storage =
+            Element.packsWeights
+            ? Tensor(Panels<Element>.count(rows: tokens, columns: columns)) : Tensor(tokens, columns)
+    }
+
+    var byteCount: Int { storage.byteCount }
+
+    /// Nil where weights are not packed.
+    fileprivate var panels: Panels<Element>? {
+        Element.packsWeights ? Panels(storage.data, rows: tokens, columns: columns) : nil
+    }
+    fileprivate var matrix: Matrix<Element> { Matrix(storage.data, rows: tokens, columns: columns, stride: columns) }
+
+    /// Sets some rows, the first of which is the first of a tile of tokens.
+    package func set(_ rows: Range<Int>, to x: Matrix<Element>) {
+        guard let panels else { return matrix.rows(rows).copy(from: x) }
+        panels.pack(
+            x, rows: rows.lowerBound..<rows.lowerBound + rounded(rows.count, to: Panels<Element>.rowStep))
+    }
+
+    /// The same with rows that `kernel` writes.
+    func set(_ rows: Range<Int>, _ arena: Arena, _ kernel: (Matrix<Element>) -> Void) {
+        guard Element.packsWeights else { return kernel(matrix.rows(rows)) }
+        let x = arena.overlaid { arena.matrix(rows.count, columns, of: Element.self) }
+        kernel(x)
+        set(rows, to: x)
+    }
 }
 
-/// The tiles of one weight: of up to 256 rows, an even number of them, so that two workers, or four, are done at the
-/// same time, and 256 columns.
-package func weightGradientTiles<Element: ActivationElement>(
-    _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: Matrix<Element>
+/// Some rows of dW += dy' x, over all tokens of a micro-batch.
+///
+/// dy' is transposed once, by stretches of 2,048 tokens; then idle workers take columns of dW.
+package struct WeightGradient<Element: ActivationElement> {
+    /// [tokens, these rows].
+    let dy: Matrix<Element>
+    let x: GradientInput<Element>
+    let gradient: Matrix<Float>
+
+    /// Rows of dW in a task, at most.
+    static var rows: Int { 256 }
+    /// Columns of dW that a worker takes.
+    private static var columns: Int { 256 }
+    /// Tokens whose dy' is in the scratch memory.
+    private static var stretch: Int { 2048 }
+    /// Tokens of a product: its operands stay in the second-level cache.
+    private static var depth: Int { 512 }
+
+    /// What `add` takes of an arena: dy' of a stretch.
+    package static func scratch(_ arena: Arena, tokens: Int) {
+        if Element.packsWeights { _ = memory(arena, tokens: tokens) }
+    }
+
+    private static func memory(_ arena: Arena, tokens: Int) -> UnsafeMutablePointer<Element> {
+        arena.array(rows * rounded(min(tokens, stretch), to: Panels<Element>.rowStep), of: Element.self)
+    }
+
+    func add(_ arena: Arena, on pool: WorkerPool) {
+        guard let panels = x.panels else { return addUnpacked(on: pool) }
+        let memory = Self.memory(arena, tokens: dy.rows)
+        for tokens in ranges(of: dy.rows, size: Self.stretch) {
+            let parts = ranges(of: tokens.count, size: Self.depth)
+            /// dy' of a part, without gaps between its rows.
+            func transposed(_ part: Range<Int>) -> Matrix<Element> {
+                let count = rounded(part.count, to: Panels<Element>.rowStep)
+                return Matrix(
+                    memory + part.lowerBound * dy.columns, rows: dy.columns, columns: count, stride: count)
+            }
+            for part in parts {
+                let dy = dy.rows(tokens).rows(part)
+                dy.prefetch()
+                dy.copyTransposed(to: transposed(part))
+            }
+            let groups = ranges(of: gradient.columns, size: Self.columns)
+            pool.forEach(groups.count) { group, worker in
+                for first in stride(
+                    from: groups[group].lowerBound, to: groups[group].upperBound, by: Panels<Element>.width)
+                {
+                    let columns = first..<min(first + Panels<Element>.width, gradient.columns)
+                    let panel = panels.columns(first..<first + Panels<Element>.width)
+                    let sum = Matrix(
+                        pool.tile(of: worker), rows: gradient.rows, columns: columns.count, stride: columns.count)
+                    for part in parts {
+                        let dy = transposed(part)
+                        let start = tokens.lowerBound + part.lowerBound
+                        multiply(
+                            dy, panel.rows(start..<start + dy.columns), into: sum, accumulating: part.lowerBound > 0)
+                    }
+                    gradient.columns(columns).combine(with: sum) { $0 + $1 }
+                }
+            }
+        }
+    }
+
+    private func addUnpacked(on pool: WorkerPool) {
+        let columns = EvenRanges(gradient.columns, atMost: Self.columns)
+        pool.forEach(columns.count) { index, _ in
+            multiply(
+                dy.transposed, x.matrix.rows(0..<dy.rows).columns(columns[index]).plain,
+                into: gradient.columns(columns[index]), accumulating: true)
+        }
+    }
+}
+
+/// The tasks of one weight: an even number of them, so that two workers, or four, are done at the same time.
+package func weightGradient<Element: ActivationElement>(
+    _ linear: Linear<Element>, _ dy: Matrix<Element>, _ x: GradientInput<Element>
 ) -> [SideTask<Element>] {
     let gradient = linear.parameter.gradient.matrix
-    let parts = 2 * ((gradient.rows + 511) / 512)
-    let rows = ranges(of: gradient.rows, size: ((gradient.rows + parts - 1) / parts + 15) & ~15)
-    let columns = EvenRanges(gradient.columns, atMost: 256)
-    return rows.flatMap { rows in
-        (0..<columns.count).map {
-            let columns = columns[$0]
-            return .gradient(
-                WeightGradientTile(
-                    dy: dy.columns(rows), x: x.columns(columns), gradient: gradient.rows(rows).columns(columns)))
-        }
+    let most = 2 * WeightGradient<Element>.rows
+    let parts = 2 * ((gradient.rows + most - 1) / most)
+    return ranges(of: gradient.rows, size: rounded((gradient.rows + parts - 1) / parts, to: 16)).map { rows in
+        .gradient(WeightGradient(dy: dy.columns(rows), x: x, gradient: gradient.rows(rows)))
     }
 }

@@ -225,11 +225,8 @@ private struct COSMOSRule: MatrixRule {
     /// E = A + gamma B, in the scratch memory.
     private func direction(_ scratch: Scratch, _ context: StepContext) throws -> Matrix<Float> {
         let (u, update, low, pool) = (basis.matrix, scratch.update, scratch.low, context.pool)
-        momentum.take(context, into: update)
         let samples = settings.nesterov ? context.step + 1 : context.step
-        let correction = Lanes(repeating: Float(1 / (1 - pow(settings.betas[0], Double(samples)))))
-        update.apply(on: pool) { $0 * correction }
-        let size = update.frobeniusNorm(on: pool)
+        let size = momentum.take(context, into: update, factor: 1 / (1 - pow(settings.betas[0], Double(samples))))
 
         project(update, into: low, context)
         multiply(low.plain, u.plain, into: update, alpha: -1, beta: 1, on: pool)
@@ -240,13 +237,12 @@ private struct COSMOSRule: MatrixRule {
         guard low.isFinite(on: pool) else { throw NumericalFailure("the update is not finite") }
 
         // What rounding leaves of an empty residual must not be blown up to size 1.
-        guard u.rows < update.columns, settings.gammaValue > 0,
-            update.frobeniusNorm(on: pool) > Self.emptyResidual * size
-        else {
+        let residual = update.frobeniusNorm(on: pool)
+        guard u.rows < update.columns, settings.gammaValue > 0, residual > Self.emptyResidual * size else {
             multiply(low.plain, u.plain, into: update, on: pool)
             return update
         }
-        let orthogonal = newtonSchulz.orthogonalize(update, scratch.newtonSchulz, on: pool)
+        let orthogonal = newtonSchulz.orthogonalize(update, norm: residual, scratch.newtonSchulz, on: pool)
         let share =
             settings.gammaValue * Double(update.count).squareRoot()
             / (orthogonal.frobeniusNorm(on: pool) + settings.eps)

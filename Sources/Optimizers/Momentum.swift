@@ -14,11 +14,23 @@ public struct Momentum {
         (self.mu, self.isNesterov) = (mu, isNesterov)
     }
 
-    /// M with the step's gradient; then U into `update`.
-    public func take(_ context: StepContext, into update: Matrix<Float>) {
-        let (gradient, pool) = (context.gradient, context.pool)
-        average.matrix.average(with: gradient, weight: 1 - mu, on: pool)
-        update.copy(from: average.matrix, on: pool)
-        if isNesterov { update.average(with: gradient, weight: 1 - mu, on: pool) }
+    /// M with the step's gradient; then U, times `factor`, into `update`, in one pass. Returns the norm of `update`.
+    @discardableResult
+    public func take(_ context: StepContext, into update: Matrix<Float>, factor: Double = 1) -> Double {
+        let (average, gradient) = (average.matrix, context.gradient)
+        let (weight, factor) = (Lanes(repeating: Float(1 - mu)), Lanes(repeating: Float(factor)))
+        return update.rowTiles.sum(on: context.pool) { rows in
+            rows.reduce(0) { sum, row in
+                let (m, g, u) = (average.row(row), gradient.row(row), update.row(row))
+                forEachLanes(update.columns) { i, count in
+                    let (old, g) = (Float.load(m + i, count: count), Float.load(g + i, count: count))
+                    let new = (g - old).multiplyAdd(weight, old)
+                    Float.store(new, m + i, count: count)
+                    let value = isNesterov ? (g - new).multiplyAdd(weight, new) : new
+                    Float.store(value * factor, u + i, count: count)
+                }
+                return sum + sumOfSquares(u, count: update.columns)
+            }
+        }.squareRoot()
     }
 }

@@ -17,7 +17,7 @@ import TensorCore
 /// gradient; zero stays zero. See `NewtonSchulz` for the iteration.
 ///
 /// **Cost.** mn scalars of state. With p, q the smaller and larger dimension, a step takes
-/// `ns_steps` (3 p² q + p³) FLOPs in fp32.
+/// at most `ns_steps` (3 p² q + p³) FLOPs.
 ///
 /// **Beside the references.** Keller Jordan's and PyTorch's keep this moving average and run the
 /// iteration in bfloat16, as this does where the model trains in bf16; else fp32 is the default. Moonlight's sums
@@ -75,8 +75,9 @@ private struct MuonRule: MatrixRule {
     }
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
-        momentum.take(context, into: scratch.update)
-        let orthogonal = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz, on: context.pool)
+        let norm = momentum.take(context, into: scratch.update)
+        let orthogonal = newtonSchulz.orthogonalize(
+            scratch.update, norm: norm, scratch.newtonSchulz, on: context.pool)
         try context.apply(orthogonal, scale: context.learningRate * scale(of: orthogonal, on: context.pool))
     }
 

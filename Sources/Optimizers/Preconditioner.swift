@@ -35,7 +35,7 @@ struct Preconditioner {
     func powerStep(_ scratch: PowerStepScratch, on pool: WorkerPool) throws -> UnsafeMutableBufferPointer<Int> {
         let (gram, basis) = (gram.matrix, basis.matrix)
         let n = basis.rows
-        let power = Matrix(scratch.product, rows: n, columns: n, stride: n)
+        let power = Matrix(scratch.orthonormalization.result, rows: n, columns: n, stride: n)
         multiply(basis.plain, gram.plain, into: power, on: pool)
         guard power.isFinite(on: pool) else { throw NumericalFailure("the preconditioner is not finite") }
         let eigenvalues = scratch.eigenvalues
@@ -63,13 +63,11 @@ struct Preconditioner {
 }
 
 struct PowerStepScratch {
-    let product: UnsafeMutablePointer<Float>
     let eigenvalues: UnsafeMutablePointer<Float>
     let order: UnsafeMutablePointer<Int>
     let orthonormalization: OrthonormalizationScratch
 
     init(_ arena: Arena, longest: Int) {
-        product = arena.array(longest * longest, of: Float.self)
         eigenvalues = arena.array(longest, of: Float.self)
         order = arena.array(longest, of: Int.self)
         orthonormalization = OrthonormalizationScratch(arena, rows: longest, columns: longest)

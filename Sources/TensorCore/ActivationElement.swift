@@ -19,8 +19,6 @@ public protocol ActivationElement: TensorElement {
     static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
     /// Stores 16 elements of each of two rows of `Panels`, an even one that begins at `row` and the next.
     static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Self>, column: Int)
-    /// Whether weights are packed for each pass, not once a step.
-    static var packsForEachPass: Bool { get }
     /// `values` as a right operand that is not packed.
     static func operand(_ values: Operand<Float>) -> Operand<Self>
 }

@@ -63,6 +63,10 @@ extension SIMD16 where Scalar == Float {
 @inlinable @inline(__always)
 public func transpose(_ rows: UnsafeMutablePointer<Lanes>) { cosmos_transpose(rows) }
 
+/// Asks for the cache line of an address, into the second-level cache.
+@inlinable @inline(__always)
+public func prefetchLine(_ address: UnsafeRawPointer) { cosmos_prefetch(address) }
+
 /// Calls `body(offset, count)` for consecutive runs of lanes over `n` elements: `count` is 16, but
 /// for the last run, which has what is left.
 @inlinable @inline(__always)

@@ -18,19 +18,18 @@ public var lapackVersion: String {
 }
 
 public struct OrthonormalizationScratch {
-    fileprivate let reflectors: UnsafeMutablePointer<Float>
+    /// As many floats as the rows have. Free for other uses between calls.
+    public let result: UnsafeMutablePointer<Float>
+    /// The triangular factors of blocks of reflections.
+    fileprivate let factors: UnsafeMutablePointer<Float>
     fileprivate let work: UnsafeMutablePointer<Float>
-    fileprivate let workCount: Int32
+    /// Reflections that are applied together, by matrix products.
+    fileprivate static let block = 96
 
     public init(_ arena: Arena, rows: Int, columns: Int) {
-        // With a work count of -1, LAPACK only writes the best count there.
-        let (m, n) = (Int32(columns), Int32(rows))
-        var best: (Float, Float) = (0, 0)
-        LAPACKE_sgeqrf_work(LAPACK_COL_MAJOR, m, n, nil, m, nil, &best.0, -1)
-        LAPACKE_sorgqr_work(LAPACK_COL_MAJOR, m, n, n, nil, m, nil, &best.1, -1)
-        workCount = Int32(max(best.0, best.1, Float(rows)))
-        reflectors = arena.array(rows, of: Float.self)
-        work = arena.array(Int(workCount), of: Float.self)
+        result = arena.array(rows * columns, of: Float.self)
+        factors = arena.array(Self.block * rows, of: Float.self)
+        work = arena.array(Self.block * rows, of: Float.self)
     }
 }
 
@@ -38,18 +37,31 @@ public struct OrthonormalizationScratch {
 /// span of the first i old ones. That is the reduced QR of aᵀ by Householder reflections, whose Q is
 /// orthonormal even where the rows depend on each other.
 ///
-/// Signs are as the reflections leave them. Cost: 4 rows² columns FLOPs.
+/// Signs are as the reflections leave them. Cost: 4 rows² columns FLOPs (a third less for a square).
 /// Throws `NumericalFailure` on values that are not finite.
 public func orthonormalizeRows(_ a: Matrix<Float>, _ scratch: OrthonormalizationScratch) throws {
     require(a.rows <= a.columns, "cannot orthonormalize \(a.rows) rows of length \(a.columns)")
     try requireFinite(a, "QR factorization")
-    let (m, n, stride) = (Int32(a.columns), Int32(a.rows), Int32(a.stride))
-    var status = LAPACKE_sgeqrf_work(
-        LAPACK_COL_MAJOR, m, n, a.base, stride, scratch.reflectors, scratch.work, scratch.workCount)
-    require(status == 0, "sgeqrf: argument \(-status)")
-    status = LAPACKE_sorgqr_work(
-        LAPACK_COL_MAJOR, m, n, n, a.base, stride, scratch.reflectors, scratch.work, scratch.workCount)
-    require(status == 0, "sorgqr: argument \(-status)")
+    let block = min(OrthonormalizationScratch.block, a.rows)
+    // In blocks of LAPACK's own choice, 32, the products are too thin for their full speed.
+    var status = LAPACKE_sgeqrt_work(
+        LAPACK_COL_MAJOR, Int32(a.columns), Int32(a.rows), Int32(block), a.base, Int32(a.stride), scratch.factors,
+        Int32(block), scratch.work)
+    require(status == 0, "sgeqrt: argument \(-status)")
+    // Q: the reflections, the last block first, of the first rows of the identity.
+    let q = Matrix(scratch.result, rows: a.rows, columns: a.columns, stride: a.columns)
+    q.base.update(repeating: 0, count: q.count)
+    for row in 0..<q.rows { q[row, row] = 1 }
+    for first in stride(from: (a.rows - 1) / block * block, through: 0, by: -block) {
+        status = LAPACKE_slarfb_work(
+            LAPACK_COL_MAJOR, CChar(UInt8(ascii: "L")), CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "F")),
+            CChar(UInt8(ascii: "C")), Int32(a.columns - first), Int32(a.rows - first),
+            Int32(min(block, a.rows - first)), a.row(first) + first, Int32(a.stride),
+            scratch.factors + first * block, Int32(block), q.row(first) + first, Int32(q.stride), scratch.work,
+            Int32(a.rows))
+        require(status == 0, "slarfb: argument \(-status)")
+    }
+    a.copy(from: q)
     // Finite rows can still overflow within the factorization.
     try requireFinite(a, "QR factorization")
 }

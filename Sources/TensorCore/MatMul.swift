@@ -105,10 +105,24 @@ extension Matrix {
         }
     }
 
-    func copyTransposed(to target: Matrix) {
-        target.forEachCopyTile { rows, columns in
-            for row in rows {
-                for column in columns { target[row, column] = self[column, row] }
+    /// Writes the transpose to `target`, sixteen by sixteen; where that has more columns they become 0.
+    @_specialize(where Element == Float)
+    @_specialize(where Element == BFloat16)
+    public func copyTransposed(to target: Matrix) {
+        require(
+            target.rows == columns && target.columns >= rows,
+            "transpose of \(rows)x\(columns) into \(target.rows)x\(target.columns)")
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
+            for row in Swift.stride(from: 0, to: target.columns, by: laneCount) {
+                let (height, stored) = (min(laneCount, rows - row), min(laneCount, target.columns - row))
+                for column in Swift.stride(from: 0, to: columns, by: laneCount) {
+                    let width = min(laneCount, columns - column)
+                    for i in 0..<laneCount {
+                        block[i] = i < height ? Element.load(self.row(row + i) + column, count: width) : .zero
+                    }
+                    transpose(block.baseAddress!)
+                    for i in 0..<width { Element.store(block[i], target.row(column + i) + row, count: stored) }
+                }
             }
         }
     }

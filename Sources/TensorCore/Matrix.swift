@@ -45,4 +45,23 @@ public struct Matrix<Element: TensorElement>: @unchecked Sendable {
             "columns \(range) of \(rows)x\(columns)")
         return Matrix(base + range.lowerBound, rows: rows, columns: range.count, stride: stride)
     }
+
+    /// Copies all elements of a matrix of the same shape.
+    public func copy(from other: Matrix) {
+        require(
+            rows == other.rows && columns == other.columns,
+            "copy of \(other.rows)x\(other.columns) into \(rows)x\(columns)")
+        for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }
+    }
+
+    /// Asks for all rows, before they are read: the CPU does not foresee the next row of a few columns.
+    @inlinable
+    public func prefetch() {
+        for row in 0..<rows {
+            let start = UnsafeRawPointer(self.row(row))
+            for offset in Swift.stride(from: 0, to: columns * MemoryLayout<Element>.stride, by: 64) {
+                prefetchLine(start + offset)
+            }
+        }
+    }
 }

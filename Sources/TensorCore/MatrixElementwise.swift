@@ -76,13 +76,6 @@ extension Matrix where Element == Float {
         rowTiles.forEach(on: pool) { self.rows($0).copy(from: other.rows($0)) }
     }
 
-    public func copy(from other: Matrix<Float>) {
-        require(
-            rows == other.rows && columns == other.columns,
-            "copy of \(other.rows)x\(other.columns) into \(rows)x\(columns)")
-        for row in 0..<rows { self.row(row).update(from: other.row(row), count: columns) }
-    }
-
     /// The square root of the sum of squares: lanes within a row, rows and tiles of rows in double precision.
     public func frobeniusNorm(on pool: WorkerPool) -> Double {
         rowTiles.sum(on: pool) { self.rows($0).sumOfSquareRows }.squareRoot()

@@ -8,12 +8,17 @@
 /// below about 1/500 of |X| excepted; the polynomial gives up exactness for a steep slope at 0. Polar Express (Amsel,
 /// Persson, Musco, Gower 2025) has a polynomial for each step, the best for what the one before leaves.
 ///
-/// **Numerics.** X, A and P are kept in float32, or in `bf16` each rounded once from sums in float32, as
+/// **On the Gram matrix** (Dao lab 2026). Where q is well above p, some steps run as a phase on p x p matrices, which
+/// commute: A <- A (aI + P)², Q <- Q (aI + P); then X <- Q X. Rounding makes small eigenvalues of A negative, and each
+/// step of a phase multiplies them by up to a², so a phase ends before that matters (see `phases`), and the next one
+/// begins with A = X Xᵀ.
+///
+/// **Numerics.** X, A, P and Q are kept in float32, or in `bf16` each rounded once from sums in float32, as
 /// `torch.optim.Muon` does; that needs a CPU that has instructions for it.
 ///
-/// **Cost.** With p the smaller and q the larger dimension: `steps` (3 p² q + p³) FLOPs, and somewhat more: of A and A²
-/// only tiles on and above the diagonal are computed, and mirrored. Right operands are packed before each product, so
-/// that no tile copies them.
+/// **Cost.** With p the smaller and q the larger dimension, a phase of k steps takes 3 p² q + (4 k - 3) p³ FLOPs, and
+/// somewhat more: of symmetric products only tiles on and above the diagonal are computed, and mirrored. Right operands
+/// are packed before each product, so that no tile copies them.
 public struct NewtonSchulz: Sendable {
     public enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
 
@@ -24,7 +29,7 @@ public struct NewtonSchulz: Sendable {
         case fixed(SIMD3<Double>)
 
         /// a, b, c of a step; the last of several serve all that follow.
-        func callAsFunction(_ step: Int) -> SIMD3<Double> {
+        package func callAsFunction(_ step: Int) -> SIMD3<Double> {
             switch self {
             case .quintic: Self.usual
             case .polarExpress: Self.polarExpressSteps[min(step, Self.polarExpressSteps.count - 1)]
@@ -66,48 +71,86 @@ public struct NewtonSchulz: Sendable {
 
     /// Takes the scratch for one matrix from `arena`.
     public func scratch(_ arena: Arena, rows: Int, columns: Int) -> Scratch {
-        switch precision {
-        case .fp32: .fp32(NewtonSchulzScratch(arena, rows, columns))
-        case .bf16: .bf16(NewtonSchulzScratch(arena, rows, columns))
+        let hasPhases = phases(rows: rows, columns: columns).contains { $0.count > 1 }
+        return switch precision {
+        case .fp32: .fp32(NewtonSchulzScratch(arena, rows, columns, hasPhases: hasPhases))
+        case .bf16: .bf16(NewtonSchulzScratch(arena, rows, columns, hasPhases: hasPhases))
         }
     }
 
     public func flops(rows: Int, columns: Int) -> Int {
         let (p, q) = (min(rows, columns), max(rows, columns))
-        return steps * (3 * p * p * q + p * p * p)
+        return phases(rows: rows, columns: columns).reduce(0) { $0 + Self.flops($1, p, q) }
     }
 
-    /// Orthogonalizes `x`, which it overwrites; the result is where the return value says, in `x` or in
-    /// the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of `pool` help.
-    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
+    private static func flops(_ phase: Range<Int>, _ p: Int, _ q: Int) -> Int {
+        3 * p * p * q + (4 * phase.count - 3) * p * p * p
+    }
+
+    /// The steps that are taken between two products with X: one each, or several on the Gram matrix where that saves
+    /// at least a tenth.
+    ///
+    /// With the usual coefficients, phases of five steps in float32 and of two in bfloat16, where the first step stays
+    /// alone, give results as near to the polar factor as single steps do, for ill-conditioned and rank-deficient
+    /// matrices too. Longer ones do not, nor do Polar Express's larger coefficients; small matrices are more sensitive.
+    package func phases(rows: Int, columns: Int) -> [Range<Int>] {
+        let (p, q) = (min(rows, columns), max(rows, columns))
+        let single = (0..<steps).map { $0..<$0 + 1 }
+        guard coefficients == .quintic, p >= 64 else { return single }
+        let (longest, alone) = precision == .fp32 ? (5, 0) : (2, 1)
+        var phases: [Range<Int>] = []
+        var end = steps
+        while end > 0 {
+            let start = end > alone ? max(alone, end - longest) : 0
+            phases.insert(start..<end, at: 0)
+            end = start
+        }
+        func cost(_ phases: [Range<Int>]) -> Int { phases.reduce(0) { $0 + Self.flops($1, p, q) } }
+        return 10 * cost(phases) <= 9 * cost(single) ? phases : single
+    }
+
+    /// Orthogonalizes `x`, whose Frobenius norm is known, and overwrites it; the result is where the return value says,
+    /// in `x` or in the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of
+    /// `pool` help.
+    public func orthogonalize(
+        _ x: Matrix<Float>, norm: Double, _ scratch: Scratch, on pool: WorkerPool
+    ) -> Matrix<Float> {
         require(x.isContiguous, "Newton-Schulz on a matrix with gaps")
         return switch scratch {
-        case .fp32(let scratch): orthogonalize(x, scratch, pool)
-        case .bf16(let scratch): orthogonalize(x, scratch, pool)
+        case .fp32(let scratch): orthogonalize(x, norm, scratch, pool)
+        case .bf16(let scratch): orthogonalize(x, norm, scratch, pool)
         }
     }
 
+    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
+        orthogonalize(x, norm: x.frobeniusNorm(on: pool), scratch, on: pool)
+    }
+
     private func orthogonalize<Element: ActivationElement>(
-        _ x: Matrix<Float>, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
+        _ x: Matrix<Float>, _ norm: Double, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) -> Matrix<Float> {
         let isTall = x.rows > x.columns
         let (p, q) = (min(x.rows, x.columns), max(x.rows, x.columns))
         let first = Element.operand(Matrix(x.base, rows: p, columns: q, stride: q), storage: scratch.first)
         var (current, next) = isTall ? (scratch.second, first) : (first, scratch.second)
 
-        let norm = Lanes(repeating: Float(x.frobeniusNorm(on: pool)) * coefficients.norm.factor + coefficients.norm.eps)
+        let norm = Lanes(repeating: Float(norm) * coefficients.norm.factor + coefficients.norm.eps)
         if isTall {
             forEachSquare(x, pool) { rows, columns in
                 transposeSquare(x, rows, columns, into: current, columns, rows) { $0 / norm }
             }
         } else {
             x.rowTiles.forEach(on: pool) { rows in
-                x.rows(rows).apply { $0 / norm }
-                Element.round(x.rows(rows), storage: current.rows(rows))
+                for row in rows {
+                    forEachLanes(x.columns) { column, count in
+                        let lanes = Float.load(x.row(row) + column, count: count) / norm
+                        Element.store(lanes, current.row(row) + column, count: count)
+                    }
+                }
             }
         }
-        for index in 0..<steps {
-            step(SIMD3(coefficients(index)), current, into: next, scratch, pool)
+        for phase in phases(rows: p, columns: q) {
+            run(phase, current, into: next, scratch, pool)
             swap(&current, &next)
         }
         // In float32 nothing is left to convert, and the other buffer is free.
@@ -134,32 +177,64 @@ public struct NewtonSchulz: Sendable {
         return target
     }
 
-    /// next = aX + (bA + cA²) X.
-    private func step<Element: ActivationElement>(
-        _ coefficients: SIMD3<Float>, _ x: Matrix<Element>, into next: Matrix<Element>,
+    /// next = aX + P X after a single step, Q X after several.
+    private func run<Element: ActivationElement>(
+        _ phase: Range<Int>, _ x: Matrix<Element>, into next: Matrix<Element>,
         _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) {
         let (gram, polynomial) = (scratch.gram, scratch.polynomial)
-        let (a, b, c) = (
-            Lanes(repeating: coefficients.x), Lanes(repeating: coefficients.y), Lanes(repeating: coefficients.z)
-        )
+        var (factor, other) = (scratch.factor, scratch.other)
         forEachPanels(of: x.rows, pool) {
             scratch.transposedX.columns($0.padded).packTransposed(x.rows($0.real))
         }
         symmetricProduct(x, scratch.transposedX, into: gram, pool) { product, _, _, _ in product }
-        forEachPanels(of: gram.columns, pool) { scratch.packedGram.columns($0.padded).pack(gram.columns($0.real)) }
-        symmetricProduct(gram, scratch.packedGram, into: polynomial, pool) { product, row, column, count in
-            Element.load(gram.row(row) + column, count: count).multiplyAdd(b, product * c)
+        for step in phase {
+            let coefficients = SIMD3<Float>(self.coefficients(step))
+            let (a, b, c) = (
+                Lanes(repeating: coefficients.x), Lanes(repeating: coefficients.y), Lanes(repeating: coefficients.z)
+            )
+            /// y (aI + P)
+            func advance(_ y: Matrix<Element>, into result: Matrix<Element>) {
+                symmetricProduct(y, scratch.packedGram, into: result, pool) { product, row, column, count in
+                    Element.load(y.row(row) + column, count: count).multiplyAdd(a, product)
+                }
+            }
+            pack(gram, scratch.packedGram, pool)
+            symmetricProduct(gram, scratch.packedGram, into: polynomial, pool) { product, row, column, count in
+                Element.load(gram.row(row) + column, count: count).multiplyAdd(b, product * c)
+            }
+            if phase.count == 1 { return apply(polynomial, to: x, adding: a, into: next, scratch, pool) }
+            pack(polynomial, scratch.packedGram, pool)
+            if step + 1 < phase.upperBound {
+                advance(gram, into: other)
+                advance(other, into: gram)
+            }
+            if step > phase.lowerBound {
+                advance(factor, into: other)
+                swap(&factor, &other)
+            } else {
+                polynomial.rowTiles.forEach(on: pool) { rows in
+                    factor.rows(rows).copy(from: polynomial.rows(rows))
+                    for row in rows { factor[row, row] = Element(polynomial[row, row].float + coefficients.x) }
+                }
+            }
         }
-        forEachPanels(of: x.columns, pool) { scratch.packedX.columns($0.padded).pack(x.columns($0.real)) }
+        apply(factor, to: x, adding: .zero, into: next, scratch, pool)
+    }
 
+    /// next = p x + a x
+    private func apply<Element: ActivationElement>(
+        _ p: Matrix<Element>, to x: Matrix<Element>, adding a: Lanes, into next: Matrix<Element>,
+        _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
+    ) {
+        pack(x, scratch.packedX, pool)
         let rowTiles = (x.rows + Self.tileRows - 1) / Self.tileRows
         let columnTiles = (x.columns + tileOrder - 1) / tileOrder
         pool.forEach(rowTiles * columnTiles) { index, worker in
             let (rowTile, columnTile) = (index % rowTiles, index / rowTiles)
             let rows = rowTile * Self.tileRows..<min((rowTile + 1) * Self.tileRows, x.rows)
             let columns = columnTile * tileOrder..<min((columnTile + 1) * tileOrder, x.columns)
-            let tile = product(polynomial, scratch.packedX, rows, columns, pool, worker)
+            let tile = product(p, scratch.packedX, rows, columns, pool, worker)
             for row in 0..<rows.count {
                 let start = (rows.lowerBound + row) * x.stride + columns.lowerBound
                 forEachLanes(columns.count) { column, count in
@@ -171,7 +246,7 @@ public struct NewtonSchulz: Sendable {
         }
     }
 
-    /// Of a product with a wide right operand; both of a symmetric one.
+    /// Rows of a tile of a product with X.
     private static let tileRows = 128
 
     /// Some rows and columns of a b, in the worker's memory.
@@ -191,16 +266,13 @@ public struct NewtonSchulz: Sendable {
         _ a: Matrix<Element>, _ b: Panels<Element>, into c: Matrix<Element>, _ pool: WorkerPool,
         _ f: (Lanes, _ row: Int, _ column: Int, _ count: Int) -> Lanes
     ) {
-        let tiles = (c.rows + Self.tileRows - 1) / Self.tileRows
-        pool.forEach(tiles * (tiles + 1) / 2) { index, worker in
-            var (row, column) = (0, index)
-            while column >= tiles - row {
-                column -= tiles - row
-                row += 1
-            }
-            column += row
-            let rows = row * Self.tileRows..<min((row + 1) * Self.tileRows, c.rows)
-            let columns = column * Self.tileRows..<min((column + 1) * Self.tileRows, c.rows)
+        // Rows by 64, from the diagonal on by 128 columns.
+        let (height, width) = (Panels<Element>.width, 2 * Panels<Element>.width)
+        let tiles = ranges(of: c.rows, size: height).flatMap { rows in
+            stride(from: rows.lowerBound, to: c.columns, by: width).map { (rows, $0..<min($0 + width, c.columns)) }
+        }
+        pool.forEach(tiles.count) { index, worker in
+            let (rows, columns) = tiles[index]
             let tile = product(a, b, rows, columns, pool, worker)
             for row in 0..<rows.count {
                 forEachLanes(columns.count) { column, count in
@@ -210,12 +282,16 @@ public struct NewtonSchulz: Sendable {
                     Element.store(values, c.row(rows.lowerBound + row) + columns.lowerBound + column, count: count)
                 }
             }
-            if row == column { return }
+            let beyond = max(columns.lowerBound, rows.upperBound)..<max(columns.upperBound, rows.upperBound)
             for first in stride(from: 0, to: rows.count, by: laneCount) {
                 let part = rows.lowerBound + first..<min(rows.lowerBound + first + laneCount, rows.upperBound)
-                transposeSquare(c, part, columns, into: c, columns, part) { $0 }
+                transposeSquare(c, part, beyond, into: c, beyond, part) { $0 }
             }
         }
+    }
+
+    private func pack<Element: ActivationElement>(_ x: Matrix<Element>, _ panels: Panels<Element>, _ pool: WorkerPool) {
+        forEachPanels(of: x.columns, pool) { panels.columns($0.padded).pack(x.columns($0.real)) }
     }
 
     private func forEachPanels(
@@ -266,15 +342,20 @@ public struct NewtonSchulzScratch<Element: ActivationElement> {
     fileprivate let first, second: Matrix<Element>
     /// p x p.
     fileprivate let gram, polynomial: Matrix<Element>
+    /// p x p where there are phases of several steps.
+    fileprivate let factor, other: Matrix<Element>
     /// Right operands, one after another in the same memory: q x p, p x p, p x q.
     fileprivate let transposedX, packedGram, packedX: Panels<Element>
 
-    init(_ arena: Arena, _ rows: Int, _ columns: Int) {
+    init(_ arena: Arena, _ rows: Int, _ columns: Int, hasPhases: Bool) {
         let (p, q) = (min(rows, columns), max(rows, columns))
         first = arena.matrix(Element.self == Float.self ? 0 : p, q, of: Element.self)
         second = arena.matrix(p, q, of: Element.self)
         gram = arena.matrix(p, p, of: Element.self)
         polynomial = arena.matrix(p, p, of: Element.self)
+        (factor, other) = (
+            arena.matrix(hasPhases ? p : 0, p, of: Element.self), arena.matrix(hasPhases ? p : 0, p, of: Element.self)
+        )
         transposedX = arena.overlaid { Panels(arena, rows: q, columns: p) }
         packedGram = arena.overlaid { Panels(arena, rows: p, columns: p) }
         packedX = arena.overlaid { Panels(arena, rows: p, columns: q) }

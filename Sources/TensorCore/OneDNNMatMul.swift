@@ -48,8 +48,6 @@ extension BFloat16: ActivationElement {
 
     public static func round(_ values: Matrix<Float>, storage: Matrix<BFloat16>) { copy(values, to: storage) }
 
-    public static let packsForEachPass = false
-
     public static func operand(_ values: Operand<Float>) -> Operand<BFloat16> {
         preconditionFailure("weights in bfloat16 are always packed")
     }
@@ -64,10 +62,6 @@ extension BFloat16: ActivationElement {
 }
 
 extension Float {
-    /// Once for each pass, into memory that all layers share: a second and a third copy of float32 weights would be as
-    /// much as an optimizer's state.
-    public static let packsForEachPass = true
-
     public static func packedCount(rows: Int, columns: Int) -> Int {
         Int(cosmos_dnnl_packed_bytes(COSMOS_DNNL_F32, Int64(rows), Int64(columns))) / MemoryLayout<Float>.stride
     }

@@ -14,13 +14,20 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
 
     /// Memory for `rows` x `columns`, uninitialized.
     public init(_ arena: Arena, rows: Int, columns: Int) {
-        let (rows, columns) = (rounded(rows, to: Self.rowStep), rounded(columns, to: Self.width))
-        self.init(arena.array(rows * columns, of: Element.self), rows: rows, columns: columns)
+        self.init(arena.array(Self.count(rows: rows, columns: columns), of: Element.self), rows: rows, columns: columns)
     }
 
-    @usableFromInline
-    init(_ base: UnsafeMutablePointer<Element>, rows: Int, columns: Int) {
-        (self.base, self.rows, self.columns) = (base, rows, columns)
+    /// In memory for as many elements as `count` says.
+    @inlinable
+    public init(_ base: UnsafeMutablePointer<Element>, rows: Int, columns: Int) {
+        (self.base, self.rows, self.columns) = (
+            base, rounded(rows, to: Self.rowStep), rounded(columns, to: Self.width)
+        )
+    }
+
+    /// The elements of panels for `rows` x `columns`.
+    public static func count(rows: Int, columns: Int) -> Int {
+        rounded(rows, to: rowStep) * rounded(columns, to: width)
     }
 
     /// Whole panels.
@@ -43,15 +50,30 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
 
     /// Brings `x`, of no more rows and columns, into the panels.
     @inlinable
-    public func pack(_ x: Matrix<Element>) {
-        require(x.rows <= rows && x.columns <= columns, "\(x.rows)x\(x.columns) in panels of \(rows)x\(columns)")
+    public func pack(_ x: Matrix<Element>) { pack(x, rows: 0..<rows) }
+
+    /// Brings `x` into some rows of all panels.
+    @inlinable
+    public func pack(_ x: Matrix<Element>, rows range: Range<Int>) {
+        require(
+            x.rows <= range.count && x.columns <= columns && range.lowerBound % Self.rowStep == 0
+                && range.count % Self.rowStep == 0 && range.upperBound <= rows,
+            "\(x.rows)x\(x.columns) in rows \(range) of panels of \(rows)x\(columns)")
         func lanes(_ row: Int, _ column: Int) -> Lanes {
             let count = min(laneCount, x.columns - column)
             return row < x.rows && count > 0 ? Element.load(x.row(row) + column, count: count) : .zero
         }
         for first in stride(from: 0, to: columns, by: Self.width) {
-            for row in stride(from: 0, to: rows, by: 2) {
-                let target = base + first * rows + row * Self.width
+            let panel = base + first * rows + range.lowerBound * Self.width
+            let wholeRows = first + Self.width <= x.columns ? x.rows & ~1 : 0
+            for row in stride(from: 0, to: wholeRows, by: 2) {
+                let (target, even, odd) = (panel + row * Self.width, x.row(row) + first, x.row(row + 1) + first)
+                for column in stride(from: 0, to: Self.width, by: laneCount) {
+                    Element.storePair(Element.load(even + column), Element.load(odd + column), target, column: column)
+                }
+            }
+            for row in stride(from: wholeRows, to: range.count, by: 2) {
+                let target = panel + row * Self.width
                 for column in stride(from: 0, to: Self.width, by: laneCount) {
                     Element.storePair(
                         lanes(row, first + column), lanes(row + 1, first + column), target, column: column)
@@ -69,10 +91,14 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
                 let panel = base + (column & ~(Self.width - 1)) * rows
                 for row in stride(from: 0, to: rows, by: laneCount) {
                     let count = min(laneCount, x.columns - row)
-                    for i in 0..<laneCount {
-                        tile[i] =
-                            column + i < x.rows && count > 0
-                            ? Element.load(x.row(column + i) + row, count: count) : .zero
+                    if count == laneCount, column + laneCount <= x.rows {
+                        for i in 0..<laneCount { tile[i] = Element.load(x.row(column + i) + row) }
+                    } else {
+                        for i in 0..<laneCount {
+                            tile[i] =
+                                column + i < x.rows && count > 0
+                                ? Element.load(x.row(column + i) + row, count: count) : .zero
+                        }
                     }
                     transpose(tile.baseAddress!)
                     for i in stride(from: 0, to: laneCount, by: 2) {
@@ -111,4 +137,5 @@ public func multiply<Element: ActivationElement>(
 private let isFloat32Packed = Float.packsWeights
 
 /// The least multiple of `step` that is not below `count`.
+@inlinable
 public func rounded(_ count: Int, to step: Int) -> Int { (count + step - 1) / step * step }

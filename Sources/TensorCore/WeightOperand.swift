@@ -69,8 +69,7 @@ public final class WeightOperand<Element: ActivationElement>: Sendable {
 
     /// The operand of one product, packed in `arena` where it has no other memory for that.
     public func operand(_ direction: Direction, _ arena: Arena) -> Operand<Element> {
-        let operand = direction == .forward ? transposed : plain
-        guard let storage = scratch(direction, arena) else { return operand }
+        guard let storage = scratch(direction, arena) else { return direction == .forward ? transposed : plain }
         let values = direction == .forward ? values.transposed : values.plain
         Element.pack(values, storage: storage)
         return Self.packed(values, storage)

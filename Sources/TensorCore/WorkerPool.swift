@@ -154,7 +154,7 @@ public final class WorkerPool: @unchecked Sendable {
     }
 
     /// Scratch for one tile, good within a task of this worker that makes no inner call meanwhile.
-    func tile(of worker: Int) -> UnsafeMutablePointer<Float> { tiles.matrix.row(worker) }
+    public func tile(of worker: Int) -> UnsafeMutablePointer<Float> { tiles.matrix.row(worker) }
 
     /// Takes tasks until none is left; returns how many it did.
     ///

@@ -7,17 +7,19 @@ import Testing
 @Suite struct NewtonSchulzTests {
     static func orthogonalize(
         _ values: [Float], _ shape: [Int], _ precision: NewtonSchulz.Precision,
-        _ coefficients: NewtonSchulz.Coefficients = .quintic
+        _ coefficients: NewtonSchulz.Coefficients = .quintic, steps: Int = 5, norm: Double? = nil
     ) -> [Float] {
         let x = Tensor<Float>(shape)
         for index in values.indices { x.data[index] = values[index] }
-        let iteration = NewtonSchulz(coefficients: coefficients, precision: precision)
+        let iteration = NewtonSchulz(coefficients: coefficients, steps: steps, precision: precision)
         func scratch(_ arena: Arena) -> NewtonSchulz.Scratch {
             iteration.scratch(arena, rows: shape[0], columns: shape[1])
         }
         let arena = Arena(byteCount: Arena.byteCount { _ = scratch($0) })
         return withExtendedLifetime(arena) {
-            let result = iteration.orthogonalize(x.matrix, scratch(arena), on: WorkerPool(threads: testWorkers))
+            let pool = WorkerPool(threads: testWorkers)
+            let result = iteration.orthogonalize(
+                x.matrix, norm: norm ?? x.matrix.frobeniusNorm(on: pool), scratch(arena), on: pool)
             return (0..<result.count).map { result.base[$0] }
         }
     }
@@ -54,6 +56,64 @@ import Testing
         let error = zip(exact, rounded).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
         let size = exact.reduce(0.0) { $0 + Double($1 * $1) }
         #expect((error / size).squareRoot() < 0.02, "\((error / size).squareRoot())")
+    }
+
+    /// Several steps on the Gram matrix end as near to the exact iteration as single ones do, where small eigenvalues
+    /// are many, equal, or nothing but rounding.
+    @Test(arguments: NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU })
+    func phasesAreAsGoodAsSingleSteps(_ precision: NewtonSchulz.Precision) {
+        let (p, q) = (96, 288)
+        var random = Random(seed: 1, stream: "matrix")
+        func noise(_ rows: Int, _ columns: Int) -> [Double] {
+            (0..<rows * columns).map { _ in Double(random.normalPair().0) }
+        }
+        let full = noise(p, q)
+        let inputs: [(String, [Double])] = [
+            ("normal", full),
+            ("rows twice", Array(full[..<(p / 2 * q)] + full[..<(p / 2 * q)])),
+            ("rank 8", Self.product(noise(p, 8), noise(8, q), p, 8, q)),
+            ("rows from 1 to 10⁻⁶", (0..<p * q).map { full[$0] * pow(10, -6 * Double($0 / q) / Double(p)) }),
+            ("a row of 1000", (0..<p * q).map { $0 < q ? 1000 * full[$0] : full[$0] }),
+            ("ones", [Double](repeating: 1, count: p * q)),
+        ]
+        let phased = NewtonSchulz(precision: precision)
+        #expect(phased.phases(rows: p, columns: q).count < phased.steps)
+        let abc = NewtonSchulz.Coefficients.usual
+        for (name, values) in inputs {
+            let norm = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            var exact = values.map { $0 / norm }
+            var single = exact.map(Float.init)
+            for _ in 0..<5 {
+                let gram = Self.gram(exact, p, q)
+                let polynomial = zip(gram, Self.product(gram, gram, p, p, p)).map { abc.y * $0 + abc.z * $1 }
+                exact = zip(exact, Self.product(polynomial, exact, p, p, q)).map { abc.x * $0 + $1 }
+                single = Self.orthogonalize(single, [p, q], precision, steps: 1, norm: 1)
+            }
+            func error(_ x: [Float]) -> Double {
+                let size = exact.reduce(0) { $0 + $1 * $1 }
+                return (zip(x, exact).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) } / size)
+                    .squareRoot()
+            }
+            let ours = error(Self.orthogonalize(values.map(Float.init), [p, q], precision))
+            let allowance = precision == .fp32 ? 3e-3 : 0.03
+            #expect(ours <= 1.1 * error(single) + allowance, "\(name): \(ours), \(error(single))")
+        }
+    }
+
+    private static func product(_ a: [Double], _ b: [Double], _ m: Int, _ k: Int, _ n: Int) -> [Double] {
+        var c = [Double](repeating: 0, count: m * n)
+        for i in 0..<m {
+            for l in 0..<k {
+                let factor = a[i * k + l]
+                for j in 0..<n { c[i * n + j] += factor * b[l * n + j] }
+            }
+        }
+        return c
+    }
+
+    private static func gram(_ x: [Double], _ p: Int, _ q: Int) -> [Double] {
+        let transposed = (0..<p * q).map { x[$0 % p * q + $0 / p] }
+        return product(x, transposed, p, q, p)
     }
 
     @Test(arguments: NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU })

@@ -87,6 +87,12 @@ import Testing
         }
         let muon = 5 * (3 * 60 * 60 * 100 + 60 * 60 * 60)
         #expect(try flops("name: muon") == [Int](repeating: muon, count: 6))
+        // Five steps on the Gram matrix, or one, two and two.
+        let (fp32, bf16) = (NewtonSchulz(), NewtonSchulz(precision: .bf16))
+        let (p2q, p3) = (768 * 768 * 2048, 768 * 768 * 768)
+        #expect(fp32.flops(rows: 2048, columns: 768) == 3 * p2q + 17 * p3)
+        #expect(bf16.flops(rows: 768, columns: 2048) == 9 * p2q + 11 * p3)
+        #expect(bf16.flops(rows: 768, columns: 768) == 20 * p3)
         for settings in ["name: galore, rank: 8, update_proj_gap: 2", "name: soap, precondition_frequency: 2"] {
             let costs = try flops(settings)
             #expect(costs[0] > costs[1] && Array(costs[0..<2] + costs[0..<2] + costs[0..<2]) == costs)
