@@ -76,9 +76,10 @@ exec {errors}> >(exec setsid sed -u -e '/^-\{70,80\}$/ { :more; N; /\n-\{70,80\}
 filter=$!
 
 # What a host has, on one line: its name, the physical cores and NUMA nodes that may be used, whether the program is there.
+# Where there is no /sys, as in a bare change of root, lscpu knows nothing, and every processor counts as a core.
 # shellcheck disable=SC2016  # the host expands it, not this shell
 readonly probe='
-    lscpu -p=cpu,core,socket,node | awk -F, -v host="$(uname -n)" -v program="$(test -x "$0" && echo yes || echo no)" \
+    lscpu -p=cpu,core,socket,node 2> /dev/null | awk -F, -v host="$(uname -n)" -v program="$(test -x "$0" && echo yes || echo no)" \
         -v allowed="$(sed -n "s/^Cpus_allowed_list:[[:space:]]*//p" /proc/self/status)" "
         BEGIN {
             count = split(allowed, ranges, \",\")
@@ -88,7 +89,12 @@ readonly probe='
             }
         }
         /^[0-9]/ && (\$1 in usable) { cores[\$2 \"/\" \$3]; nodes[\$4] }
-        END { for (core in cores) c++; for (node in nodes) n++; print \"host\", host, c, n, program }"'
+        END {
+            for (core in cores) c++
+            for (node in nodes) n++
+            if (!c) { for (cpu in usable) c++; n = 1 }
+            print \"host\", host, c, n, program
+        }"'
 if [[ -z "$hosts" ]]; then
     found="$(sh -c "$probe" "$program")"
 else

@@ -71,6 +71,12 @@ import Testing
             #expect(
                 crowded.output.contains("<ppr:4096:node><--oversubscribe><--bind-to><core:overload-allowed>"),
                 "\(crowded)")
+            // In a bare change of root there is no /sys.
+            let lscpu = folder.appending(path: "lscpu")
+            try Data("#!/bin/sh\nexit 1\n".utf8).write(to: lscpu)
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: lscpu.path)
+            let bare = try launch(["--ranks", "1", "--", "run.cfg"], in: folder)
+            #expect(bare.status == 75 && bare.output.hasPrefix(root + "<--map-by><ppr:1:node:PE="), "\(bare)")
         }
     }
 
@@ -114,7 +120,7 @@ import Testing
                     $SIG{INT} = "DEFAULT";
                     my $child = fork // die;
                     if (!$child) { exec @ARGV or die }
-                    select(undef, undef, undef, 0.05) until -e "started";
+                    select(undef, undef, undef, 0.05) until -e "started" or waitpid($child, WNOHANG) == $child;
                     kill "\(signal)", $child;
                     waitpid($child, 0);
                     exit($? >> 8);
