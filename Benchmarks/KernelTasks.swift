@@ -214,13 +214,20 @@ private struct KernelTasks<Element: ActivationElement> {
             parameter.weight.copy(from: noise(vocabulary, hidden, scale: 0.02))
             let lmHead = Linear<Element>(parameter, tileRows: LinearCrossEntropy<Element>.vocabularyTile)
             for tile in lmHead.tiles { tile.weight.update() }
-            let loss = LinearCrossEntropy<Element>(maxRows: tokens, lmHead: lmHead, pool: pool)
+            func makeLoss(_ arena: Arena) -> LinearCrossEntropy<Element> {
+                LinearCrossEntropy(arena, maxRows: tokens, lmHead: lmHead, pool: pool)
+            }
+            let memory = Arena { _ = makeLoss($0) }
+            let loss = makeLoss(memory)
             let (h, dh) = (noise(tokens, hidden, of: Element.self), Tensor<Float>(tokens, hidden))
             let targets = (0..<tokens).map { Int32($0 * 7919 % vocabulary) }
             return .init {
-                _ = try targets.withUnsafeBufferPointer {
-                    try loss(
-                        h.matrix, lmHead: lmHead, targets: $0, gradient: (dh.matrix, 1e-3), cancellation: nil)
+                _ = try targets.withUnsafeBufferPointer { targets in
+                    try withExtendedLifetime(memory) {
+                        try loss(
+                            h.matrix, lmHead: lmHead, targets: targets, gradient: (dh.matrix, 1e-3),
+                            cancellation: nil)
+                    }
                 }
             }
         }
@@ -262,7 +269,8 @@ private struct KernelTasks<Element: ActivationElement> {
                 let (linear, dy, values) = (
                     linear(), noise(tokens, out, of: Element.self), noise(tokens, inner, of: Element.self)
                 )
-                let x = GradientInput<Element>(tokens: tokens, columns: inner)
+                let memory = Arena { _ = GradientInput<Element>($0, tokens: tokens, columns: inner) }
+                let x = GradientInput<Element>(memory, tokens: tokens, columns: inner)
                 withExtendedLifetime(values) { x.set(0..<tokens, to: values.matrix) }
                 let tasks = weightGradient(linear, dy.matrix, x)
                 let workspace = Workspace(workers: pool.workerCount) {
@@ -270,7 +278,7 @@ private struct KernelTasks<Element: ActivationElement> {
                 }
                 // The tasks hold views.
                 return .init {
-                    withExtendedLifetime((linear, dy, x)) {
+                    withExtendedLifetime((linear, dy, memory)) {
                         pool.forEach(tasks.count) { index, worker in
                             tasks[index].run(workspace.arena(of: worker), on: pool)
                         }

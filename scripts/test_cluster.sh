@@ -48,7 +48,8 @@ if ((${#parts[@]} == 0)); then parts=(refusals signals silence kills slurm netwo
 cd "$repository"
 if [[ -z "$program" ]]; then
     scripts/build.sh --mpi >&2
-    program="$repository/.build/release/cosmos-train"
+    # The file itself: its processes are found by it.
+    program="$(realpath "$repository/.build/release/cosmos-train")"
 fi
 unset OPENBLAS_CORETYPE
 scratch="$(mktemp -d /tmp/cosmos-cluster.XXXXXX)"
@@ -76,7 +77,7 @@ says_once() { (($(grep -Ec "$1" "$output") == 1)); }
 # between LOW VALUE HIGH, which may be fractions.
 between() { awk -v low="$1" -v value="$2" -v high="$3" 'BEGIN { exit !(value != "" && low <= value && value <= high) }'; }
 
-# What every run here trains on, and a run that takes some seconds.
+# What every run here trains on, and a run that lasts until something is done to it.
 prepare() {
     cat README.md docs/*.md > "$scratch/text.txt"
     "$program" tokenizer --input "$scratch/text.txt" --output "$scratch/t.model" --vocab-size 500 > /dev/null 2>&1
@@ -86,7 +87,7 @@ model: {hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2, num_attent
         vocab_size: 500, max_position_embeddings: 32}
 data: {train: $scratch/tokens, validation: $scratch/tokens, tokenizer: $scratch/t.model, sequence_length: 32}
 optimizer: {name: soap, precondition_frequency: 7}
-training: {steps: 300, batch_size: 16, micro_batch_size: 2, gradient_lanes: 8, threads: 1, communication_timeout: 10}
+training: {steps: 1500, batch_size: 16, micro_batch_size: 2, gradient_lanes: 8, threads: 1, communication_timeout: 10}
 evaluation: {every: 50, tokens: 2000}
 output: {run_dir: $scratch/runs/unnamed, checkpoint_every: 10}
 END

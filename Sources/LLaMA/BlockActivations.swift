@@ -46,13 +46,14 @@ final class BlockActivations<Element: ActivationElement> {
     }
 }
 
-/// Memory of the backward pass, shared by all blocks.
+/// Memory of the backward pass, shared by all blocks. All but what lm_head leaves lies in an arena that lm_head has before.
 final class BackwardBuffers<Element: ActivationElement> {
+    /// Gradient of the final norm's output, as lm_head leaves it, then of the residual stream between attention and MLP.
+    private let middleValues: Tensor<Float>
+    let middle: OperandMatrix<Element>
     /// Gradient of the block's output on entry, of its input on return.
-    let residual: OperandTensor<Element>
-    /// Gradient of the residual stream between attention and MLP.
-    let middle: OperandTensor<Element>
-    let attention: Tensor<Element>
+    let residual: OperandMatrix<Element>
+    let attention: Matrix<Element>
     /// What the weight gradients read: the norms' outputs and the gated activation, rebuilt, and attention's output.
     let attentionInput, mlpInput, gated, attentionOutput: GradientInput<Element>
     /// Weight gradients that the next phase computes beside its own work. Their operands do not change until then.
@@ -60,14 +61,16 @@ final class BackwardBuffers<Element: ActivationElement> {
     /// One row of norm gain gradients for each tile of tokens.
     let gains: Tensor<Float>
 
-    init(_ config: LLaMAConfig, maxTokens: Int) {
-        residual = OperandTensor(Tensor(maxTokens, config.hiddenSize))
-        middle = OperandTensor(Tensor(maxTokens, config.hiddenSize))
-        attention = Tensor(maxTokens, config.numAttentionHeads * config.headDim)
-        attentionInput = GradientInput(tokens: maxTokens, columns: config.hiddenSize)
-        mlpInput = GradientInput(tokens: maxTokens, columns: config.hiddenSize)
-        gated = GradientInput(tokens: maxTokens, columns: config.intermediateSize)
-        attentionOutput = GradientInput(tokens: maxTokens, columns: config.numAttentionHeads * config.headDim)
+    init(_ arena: Arena, _ config: LLaMAConfig, maxTokens: Int) {
+        let attentionWidth = config.numAttentionHeads * config.headDim
+        middleValues = Tensor(maxTokens, config.hiddenSize)
+        middle = OperandMatrix(middleValues.matrix, arena)
+        residual = OperandMatrix(arena.matrix(maxTokens, config.hiddenSize), arena)
+        attention = arena.matrix(maxTokens, attentionWidth, of: Element.self)
+        attentionInput = GradientInput(arena, tokens: maxTokens, columns: config.hiddenSize)
+        mlpInput = GradientInput(arena, tokens: maxTokens, columns: config.hiddenSize)
+        gated = GradientInput(arena, tokens: maxTokens, columns: config.intermediateSize)
+        attentionOutput = GradientInput(arena, tokens: maxTokens, columns: attentionWidth)
         gains = Tensor(
             ranges(of: maxTokens, size: BlockContext.tokenTile(maxTokens, Element.self)).count, config.hiddenSize)
     }
@@ -78,8 +81,6 @@ final class BackwardBuffers<Element: ActivationElement> {
         return waiting
     }
 
-    var byteCount: Int {
-        [residual, middle].reduce(gains.byteCount) { $0 + $1.values.byteCount + $1.operandByteCount }
-            + [attentionInput, mlpInput, gated, attentionOutput].reduce(attention.byteCount) { $0 + $1.byteCount }
-    }
+    /// Without the arena's.
+    var byteCount: Int { middleValues.byteCount + gains.byteCount }
 }

@@ -6,9 +6,9 @@ public struct LLaMAMemory: Codable, Equatable, Sendable {
     public var weightOperands: Int
     /// What the forward pass of a micro-batch leaves for its backward pass.
     public var activations: Int
-    /// Gradients of activations, and what the backward pass rebuilds.
+    /// Gradients of the residual stream and of norm gains.
     public var activationGradients: Int
-    /// A chunk of logits and its losses.
+    /// A chunk of logits, its losses and gradients; in the same memory, later, what the backward pass rebuilds.
     public var logits: Int
     /// Scratch of the workers, rotary tables.
     public var workspace: Int

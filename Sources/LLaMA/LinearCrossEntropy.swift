@@ -38,14 +38,15 @@ public struct TokenLoss: Sendable {
     }
 }
 
-/// lm_head and loss by chunks, for one model shape. Holds one chunk of logits.
+/// lm_head and loss by chunks, for one model shape. Holds one chunk of logits, in the memory of an arena as all that no
+/// chunk leaves to the next pass.
 package final class LinearCrossEntropy<Element: ActivationElement> {
-    private let logits: OperandTensor<Element>
+    private let logits: OperandMatrix<Element>
     private let rowLosses: Tensor<Float>
     /// The largest logit of each row and tile of the vocabulary, and the sum of exponentials with it.
     private let normalizers: Tensor<Float>
     /// dh of a chunk, one for each group of vocabulary tiles.
-    private let partialGradients: [Tensor<Float>]
+    private let partialGradients: [Matrix<Float>]
     /// A chunk's h as dW reads it.
     private let gradientInput: GradientInput<Element>
     private let chunkRows: Int
@@ -64,17 +65,18 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
     /// Tiles of the vocabulary in one part of dh.
     private static var groupedTiles: Int { 4 }
 
-    package init(maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
-        let vocabularySize = lmHead.parameter.values.matrix.rows
+    package init(_ arena: Arena, maxRows: Int, lmHead: Linear<Element>, pool: WorkerPool) {
+        let weight = lmHead.parameter.values.matrix
+        let vocabularySize = weight.rows
         let fitting = Self.chunkElements / vocabularySize / Self.tokenTile * Self.tokenTile
         chunkRows = min(maxRows, max(Self.tokenTile, fitting))
-        logits = OperandTensor(Tensor(chunkRows * vocabularySize))
+        logits = OperandMatrix(arena.matrix(chunkRows, vocabularySize), arena)
         rowLosses = Tensor(maxRows)
         normalizers = Tensor(chunkRows, 2 * lmHead.tiles.count)
         partialGradients = ranges(of: lmHead.tiles.count, size: Self.groupedTiles).map { [chunkRows] _ in
-            Tensor(chunkRows, lmHead.parameter.values.matrix.columns)
+            arena.matrix(chunkRows, weight.columns)
         }
-        gradientInput = GradientInput(tokens: chunkRows, columns: lmHead.parameter.values.matrix.columns)
+        gradientInput = GradientInput(arena, tokens: chunkRows, columns: weight.columns)
         self.pool = pool
         workspace = Workspace(workers: pool.workerCount) { [chunkRows] arena in
             arena.overlaid { WeightGradient<Element>.scratch(arena, tokens: chunkRows) }
@@ -84,11 +86,10 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
         }
     }
 
-    /// What training alone touches.
-    var gradientByteCount: Int { partialGradients.reduce(gradientInput.byteCount) { $0 + $1.byteCount } }
-    var byteCount: Int {
-        logits.values.byteCount + logits.operandByteCount + rowLosses.byteCount + normalizers.byteCount
-    }
+    /// Without the arena's.
+    var byteCount: Int { rowLosses.byteCount + normalizers.byteCount }
+    /// What evaluation touches of the arena.
+    var logitsByteCount: Int { logits.values.count * MemoryLayout<Float>.stride }
     var scratchByteCount: Int { workspace.byteCount }
 
     /// The chunk's logits of some of the vocabulary, in `whole`: those in float32 or their operands.
@@ -110,7 +111,7 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
         for start in stride(from: 0, to: h.rows, by: chunkRows) {
             let rows = start..<min(start + chunkRows, h.rows)
             let chunk = h.rows(rows)
-            let z = tiles.map { tile($0.rows, rows: rows.count, of: logits.values.matrix) }
+            let z = tiles.map { tile($0.rows, rows: rows.count, of: logits.values) }
             let dz = tiles.map { tile($0.rows, rows: rows.count, of: logits.operand) }
             let logitRows = ranges(of: rows.count, size: Self.logitRows)
             try pool.forEach(tiles.count * logitRows.count, phase: "lm_head: logits", cancellation: cancellation) {
@@ -164,7 +165,7 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
             if task < dhTasks {
                 let (group, tile) = task.quotientAndRemainder(dividingBy: tokenTiles.count)
                 let rows = tokenTiles[tile]
-                let part = partialGradients[group].matrix.rows(rows)
+                let part = partialGradients[group].rows(rows)
                 for index in groups[group] {
                     multiply(
                         dz[index].rows(rows).plain,
@@ -183,9 +184,9 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
         let sumRows = ranges(of: dh.rows, size: 16)
         try pool.forEach(sumRows.count, phase: "lm_head: sum of dh", cancellation: cancellation) { index, _ in
             let dh = dh.rows(sumRows[index])
-            dh.copy(from: partialGradients[0].matrix.rows(sumRows[index]))
+            dh.copy(from: partialGradients[0].rows(sumRows[index]))
             for part in partialGradients.dropFirst() {
-                dh.combine(with: part.matrix.rows(sumRows[index])) { $0 + $1 }
+                dh.combine(with: part.rows(sumRows[index])) { $0 + $1 }
             }
         }
     }

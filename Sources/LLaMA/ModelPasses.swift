@@ -34,6 +34,8 @@ final class ModelPasses<Element: ActivationElement> {
     private let rope: RoPE
     private let workspace: Workspace
     private let attentionWorkers: CausalSelfAttention.Workers
+    /// What lm_head needs, and after it the backward pass: never at the same time.
+    private let sharedMemory: Arena
     private let loss: LinearCrossEntropy<Element>
     private let recompute: Recompute
     private let activations: [BlockActivations<Element>]
@@ -53,9 +55,10 @@ final class ModelPasses<Element: ActivationElement> {
         blocks = model.blocks.reduce(into: []) { $0.append(TransformerBlock($1, first: $0.first)) }
         finalNorm = model.finalNorm
         // It is read chunk by chunk, so it is packed once a step where memory does not come first.
-        lmHead = Linear(
+        let lmHead = Linear<Element>(
             model.lmHead, tileRows: LinearCrossEntropy<Element>.vocabularyTile,
             memory: recompute == .block ? .scratch : .own)
+        self.lmHead = lmHead
         linears = [lmHead] + blocks.flatMap(\.linears)
 
         let maxTokens = microBatchSize * length
@@ -67,7 +70,14 @@ final class ModelPasses<Element: ActivationElement> {
             BlockContext.scratch(Element.self, $0, config, attention, tokens: maxTokens, tokenTile: tokenTile)
         }
         attentionWorkers = CausalSelfAttention.Workers(pool, Element.self, attention)
-        loss = LinearCrossEntropy(maxRows: maxTokens, lmHead: lmHead, pool: pool)
+        func overlaid(_ arena: Arena) -> (LinearCrossEntropy<Element>, BackwardBuffers<Element>) {
+            (
+                arena.overlaid { LinearCrossEntropy(arena, maxRows: maxTokens, lmHead: lmHead, pool: model.pool) },
+                arena.overlaid { BackwardBuffers(arena, config, maxTokens: maxTokens) }
+            )
+        }
+        sharedMemory = Arena { _ = overlaid($0) }
+        (loss, buffers) = overlaid(sharedMemory)
         self.recompute = recompute
         let first = BlockActivations<Element>(config, maxTokens: maxTokens, recompute: recompute, first: nil)
         activations =
@@ -77,7 +87,6 @@ final class ModelPasses<Element: ActivationElement> {
             }
         stream = Tensor(maxTokens, config.hiddenSize)
         normalized = Tensor(maxTokens, config.hiddenSize)
-        buffers = BackwardBuffers(config, maxTokens: maxTokens)
     }
 
     /// All but the parameters. With `forwardOnly`, what is ever touched where there is no backward pass: one
@@ -87,7 +96,8 @@ final class ModelPasses<Element: ActivationElement> {
         return LLaMAMemory(
             weights: 0, gradients: 0, weightOperands: linears.reduce(0) { $0 + $1.operandByteCount },
             activations: kept.reduce(stream.byteCount + normalized.byteCount) { $0 + $1.byteCount },
-            activationGradients: forwardOnly ? 0 : buffers.byteCount + loss.gradientByteCount, logits: loss.byteCount,
+            activationGradients: forwardOnly ? 0 : buffers.byteCount,
+            logits: loss.byteCount + (forwardOnly ? loss.logitsByteCount : sharedMemory.byteCount),
             workspace: workspace.byteCount + attentionWorkers.tiles.byteCount + loss.scratchByteCount
                 + rope.byteCount)
     }
@@ -112,14 +122,14 @@ final class ModelPasses<Element: ActivationElement> {
             try embed(tokens, context)
             try forward(saving: activations, context)
             let forwardDone = clock.now
-            let dh = buffers.middle.values.matrix.rows(rows)
+            let dh = buffers.middle.values.rows(rows)
             let result = try batch.targets.withUnsafeBufferPointer {
                 try loss(
                     normalized.matrix.rows(rows), lmHead: lmHead, targets: $0, gradient: (dh, tokenWeight),
                     cancellation: cancellation)
             }
             let lossDone = clock.now
-            let dx = buffers.residual.values.matrix.rows(rows)
+            let dx = buffers.residual.values.rows(rows)
             buffers.gains.zero()
             let packing = blocks.last?.packing(.others, for: .backward) ?? []
             try context.forEachTokenTile(phase: "backward: final norm", alongside: packing) { rows, tile, _ in
@@ -168,7 +178,7 @@ final class ModelPasses<Element: ActivationElement> {
         let context = context(batch, nil)
         try forwardOnly(batch.tokens, context)
         let result = Tensor<Float>(context.tokens, config.vocabSize)
-        let arena = Arena(byteCount: Arena.byteCount { _ = lmHead.tiles.first?.weight.scratch(.forward, $0) })
+        let arena = Arena { _ = lmHead.tiles.first?.weight.scratch(.forward, $0) }
         for (columns, weight) in lmHead.tiles {
             let tile = Tensor<Float>(context.tokens, columns.count)
             withExtendedLifetime((tile, arena)) {

@@ -229,7 +229,7 @@ final class TransformerBlock<Element: ActivationElement> {
     private func backwardMLP(
         _ saved: BlockActivations<Element>, _ buffers: BackwardBuffers<Element>, _ context: BlockContext
     ) throws {
-        let (dout, dy) = (buffers.residual.values.matrix, buffers.middle.values.matrix)
+        let (dout, dy) = (buffers.residual.values, buffers.middle.values)
         let pool = context.pool
         buffers.gains.zero()
         try context.forEachTokenTile(phase: "backward: MLP", alongside: buffers.takeWaiting()) { rows, tile, arena in
@@ -255,7 +255,7 @@ final class TransformerBlock<Element: ActivationElement> {
             buffers.middle.round(rows: rows)
             multiply(
                 buffers.middle.operand.rows(rows).plain, output.weight.plain,
-                into: buffers.attention.matrix.rows(rows), on: pool)
+                into: buffers.attention.rows(rows), on: pool)
         }
         addGainGradient(buffers, to: postAttentionNorm, context)
     }
@@ -274,7 +274,7 @@ final class TransformerBlock<Element: ActivationElement> {
         ) { task, arena in
             attention.backward(
                 task: task, q: saved.query.matrix, k: saved.key.matrix, v: saved.value.matrix,
-                output: saved.attention.matrix, doutput: buffers.attention.matrix, lse: saved.lse.data,
+                output: saved.attention.matrix, doutput: buffers.attention, lse: saved.lse.data,
                 context.attentionWorkers, arena: arena)
         }
     }
@@ -303,8 +303,8 @@ final class TransformerBlock<Element: ActivationElement> {
             multiply(dq.rows(rows).plain, query.weight.plain, into: dh, accumulating: false, on: pool)
             multiply(dk.rows(rows).plain, key.weight.plain, into: dh, accumulating: true, on: pool)
             multiply(dv.rows(rows).plain, value.weight.plain, into: dh, accumulating: true, on: pool)
-            let dx = buffers.residual.values.matrix.rows(rows)
-            copy(buffers.middle.values.matrix.rows(rows), to: dx)
+            let dx = buffers.residual.values.rows(rows)
+            copy(buffers.middle.values.rows(rows), to: dx)
             RMSNorm.backward(
                 dh, x: x, gain: inputNorm.values, eps: context.eps,
                 addingTo: dx, dgain: buffers.gains.matrix.row(tile))

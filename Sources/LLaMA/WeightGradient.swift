@@ -16,39 +16,37 @@ package enum SideTask<Element: ActivationElement> {
 
 /// The x of weight gradients dW = dy' x, for all tokens of a micro-batch. Where weights are packed, it lies in panels,
 /// which all rows of dW read.
-package struct GradientInput<Element: ActivationElement> {
-    private let storage: Tensor<Element>
-    private let tokens: Int
-    private let columns: Int
+package enum GradientInput<Element: ActivationElement> {
+    /// Their own columns are padded.
+    case panels(Panels<Element>, columns: Int)
+    case rows(Matrix<Element>)
 
-    package init(tokens: Int, columns: Int) {
-        (self.tokens, self.columns) = (tokens, columns)
-        storage =
+    package init(_ arena: Arena, tokens: Int, columns: Int) {
+        self =
             Element.packsWeights
-            ? Tensor(Panels<Element>.count(rows: tokens, columns: columns)) : Tensor(tokens, columns)
+            ? .panels(Panels(arena, rows: tokens, columns: columns), columns: columns)
+            : .rows(arena.matrix(tokens, columns, of: Element.self))
     }
-
-    var byteCount: Int { storage.byteCount }
-
-    /// Nil where weights are not packed.
-    fileprivate var panels: Panels<Element>? {
-        Element.packsWeights ? Panels(storage.data, rows: tokens, columns: columns) : nil
-    }
-    fileprivate var matrix: Matrix<Element> { Matrix(storage.data, rows: tokens, columns: columns, stride: columns) }
 
     /// Sets some rows, the first of which is the first of a tile of tokens.
     package func set(_ rows: Range<Int>, to x: Matrix<Element>) {
-        guard let panels else { return matrix.rows(rows).copy(from: x) }
-        panels.pack(
-            x, rows: rows.lowerBound..<rows.lowerBound + rounded(rows.count, to: Panels<Element>.rowStep))
+        switch self {
+        case .rows(let all): all.rows(rows).copy(from: x)
+        case .panels(let panels, _):
+            let padded = rounded(rows.count, to: Panels<Element>.rowStep)
+            panels.pack(x, rows: rows.lowerBound..<rows.lowerBound + padded)
+        }
     }
 
     /// The same with rows that `kernel` writes.
     func set(_ rows: Range<Int>, _ arena: Arena, _ kernel: (Matrix<Element>) -> Void) {
-        guard Element.packsWeights else { return kernel(matrix.rows(rows)) }
-        let x = arena.overlaid { arena.matrix(rows.count, columns, of: Element.self) }
-        kernel(x)
-        set(rows, to: x)
+        switch self {
+        case .rows(let all): kernel(all.rows(rows))
+        case .panels(_, let columns):
+            let x = arena.overlaid { arena.matrix(rows.count, columns, of: Element.self) }
+            kernel(x)
+            set(rows, to: x)
+        }
     }
 }
 
@@ -80,7 +78,13 @@ package struct WeightGradient<Element: ActivationElement> {
     }
 
     func add(_ arena: Arena, on pool: WorkerPool) {
-        guard let panels = x.panels else { return addUnpacked(on: pool) }
+        switch x {
+        case .rows(let x): add(x, on: pool)
+        case .panels(let panels, _): add(panels, arena, on: pool)
+        }
+    }
+
+    private func add(_ panels: Panels<Element>, _ arena: Arena, on pool: WorkerPool) {
         let memory = Self.memory(arena, tokens: dy.rows)
         for tokens in ranges(of: dy.rows, size: Self.stretch) {
             let parts = ranges(of: tokens.count, size: Self.depth)
@@ -116,11 +120,11 @@ package struct WeightGradient<Element: ActivationElement> {
         }
     }
 
-    private func addUnpacked(on pool: WorkerPool) {
+    private func add(_ x: Matrix<Element>, on pool: WorkerPool) {
         let columns = EvenRanges(gradient.columns, atMost: Self.columns)
         pool.forEach(columns.count) { index, _ in
             multiply(
-                dy.transposed, x.matrix.rows(0..<dy.rows).columns(columns[index]).plain,
+                dy.transposed, x.rows(0..<dy.rows).columns(columns[index]).plain,
                 into: gradient.columns(columns[index]), accumulating: true)
         }
     }

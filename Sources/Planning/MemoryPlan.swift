@@ -91,7 +91,7 @@ public struct MemoryPlan: Codable, Equatable, Sendable {
             + (model.weightOperands > 0 ? [("packed weights", model.weightOperands)] : [])
             + optimizerState.map { ("optimizer state: \($0.rule) \($0.tensor)", $0.bytes) } + [
                 ("optimizer scratch", optimizerScratch), ("activations", model.activations),
-                ("gradients of activations", model.activationGradients), ("logits chunk", model.logits),
+                ("gradients of activations", model.activationGradients), ("logits, then gradients", model.logits),
                 ("workspace", model.workspace), ("program and libraries", program),
             ] + (exchange > 0 ? [("exchange between ranks", exchange)] : [])
             + (tokenizer > 0 ? [("tokenizer", tokenizer)] : [])

@@ -23,27 +23,19 @@ public protocol ActivationElement: TensorElement {
     static func operand(_ values: Operand<Float>) -> Operand<Self>
 }
 
-/// A float32 tensor and a copy of it as operands of products. Where operands are float32 the copy is never touched
-/// and costs no memory.
-public final class OperandTensor<Element: ActivationElement>: Sendable {
-    public let values: Tensor<Float>
-    private let storage: Tensor<Element>
-
-    public init(_ values: Tensor<Float>) {
-        self.values = values
-        storage = Tensor(values.shape)
-    }
-
-    /// The bytes of the copy that are ever touched.
-    public var operandByteCount: Int { Element.self == Float.self ? 0 : storage.byteCount }
-
+/// A float32 matrix and a copy of it as operands of products. Where operands are float32 it is its own.
+public struct OperandMatrix<Element: ActivationElement> {
+    public let values: Matrix<Float>
     /// What products read.
-    public var operand: Matrix<Element> { Element.operand(values.matrix, storage: storage.matrix) }
+    public let operand: Matrix<Element>
+
+    public init(_ values: Matrix<Float>, _ arena: Arena) {
+        self.values = values
+        operand = values as? Matrix<Element> ?? arena.matrix(values.rows, values.columns, of: Element.self)
+    }
 
     /// Brings `operand` up to date with some rows of `values`.
-    public func round(rows: Range<Int>) {
-        Element.round(values.matrix.rows(rows), storage: storage.matrix.rows(rows))
-    }
+    public func round(rows: Range<Int>) { Element.round(values.rows(rows), storage: operand.rows(rows)) }
 }
 
 /// c = a b, or with `accumulating` c += a b, in float32, on the calling thread. Cost: 2mnk FLOPs.

@@ -7,7 +7,7 @@ import Glibc
 /// is allocated once, and no size is written down twice.
 public final class Arena {
     private let memory: UnsafeMutableRawPointer?
-    private let capacity: Int
+    public let byteCount: Int
     private var used = 0
     private var peak = 0
 
@@ -15,7 +15,7 @@ public final class Arena {
     private static let alignment = 64
 
     public init(byteCount: Int) {
-        capacity = byteCount
+        self.byteCount = byteCount
         if DryAllocation.isOn {
             memory = nil
             return
@@ -27,9 +27,12 @@ public final class Arena {
         self.memory = memory
     }
 
+    /// With memory for the pieces that `layout` takes.
+    public convenience init(for layout: (Arena) -> Void) { self.init(byteCount: Arena.byteCount(of: layout)) }
+
     /// Hands out addresses that nobody may use, and counts.
     private init() {
-        capacity = .max
+        byteCount = .max
         memory = nil
     }
 
@@ -56,7 +59,7 @@ public final class Arena {
         let size = count * MemoryLayout<Element>.stride
         used += (size + Arena.alignment - 1) & ~(Arena.alignment - 1)
         peak = max(peak, used)
-        require(used <= capacity, "arena of \(capacity) bytes is asked for \(used)")
+        require(used <= byteCount, "arena of \(byteCount) bytes is asked for \(used)")
         guard let memory else { return UnsafeMutablePointer(bitPattern: Arena.alignment + offset)! }
         return (memory + offset).bindMemory(to: Element.self, capacity: count)
     }

@@ -28,7 +28,7 @@ import Testing
             for text in [
                 "parameters, ", "matrices ", "weights ", "gradients ", "cosmos momentum", "adamw exp_avg_sq",
                 "activations",
-                "logits chunk", "program and libraries", "needed ", "fits this machine",
+                "logits, then gradients", "program and libraries", "needed ", "fits this machine",
                 "1,000 steps of 256 tokens",
                 "FLOPs", "checkpoints", "tokens/s", "of which the optimizer", "if it starts now", " s to ",
                 " layers of this width",

@@ -15,7 +15,7 @@ import Testing
         func scratch(_ arena: Arena) -> NewtonSchulz.Scratch {
             iteration.scratch(arena, rows: shape[0], columns: shape[1])
         }
-        let arena = Arena(byteCount: Arena.byteCount { _ = scratch($0) })
+        let arena = Arena { _ = scratch($0) }
         return withExtendedLifetime(arena) {
             let pool = WorkerPool(threads: testWorkers)
             let result = iteration.orthogonalize(

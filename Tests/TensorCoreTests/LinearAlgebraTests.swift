@@ -25,7 +25,7 @@ import Testing
         let a = randomMatrix(6, 9)
         a.matrix.row(3).update(from: a.matrix.row(1), count: 9)
         a.matrix.row(4).update(repeating: 0, count: 9)
-        let arena = Arena(byteCount: Arena.byteCount { _ = OrthonormalizationScratch($0, rows: 6, columns: 9) })
+        let arena = Arena { _ = OrthonormalizationScratch($0, rows: 6, columns: 9) }
         try orthonormalizeRows(a.matrix, OrthonormalizationScratch(arena, rows: 6, columns: 9))
         let q = ReferenceMatrix(a.matrix)
         #expect((q * q.transposed).distance(to: .identity(6)) < 1e-5)
@@ -39,7 +39,7 @@ import Testing
         let (values, _) = ReferenceMatrix(gram.matrix).eigen()
         let original = ReferenceMatrix(gram.matrix)
 
-        let arena = Arena(byteCount: Arena.byteCount { _ = EigenScratch<Float>($0, order: order) })
+        let arena = Arena { _ = EigenScratch<Float>($0, order: order) }
         let scratch = EigenScratch<Float>(arena, order: order)
         try eigenvectorRows(ofSymmetric: gram.matrix, scratch)
         let q = ReferenceMatrix(gram.matrix)

@@ -24,7 +24,7 @@ import Testing
             for precision in NewtonSchulz.Precision.allCases
             where precision == .fp32 || BFloat16Library.isSupportedByCPU {
                 let newtonSchulz = NewtonSchulz(steps: 2, precision: precision)
-                let arena = Arena(byteCount: Arena.byteCount { _ = newtonSchulz.scratch($0, rows: k, columns: n) })
+                let arena = Arena { _ = newtonSchulz.scratch($0, rows: k, columns: n) }
                 let scratch = newtonSchulz.scratch(arena, rows: k, columns: n)
                 let result = newtonSchulz.orthogonalize(orthogonal.matrix, scratch, on: pool)
                 orthogonal.matrix.copy(from: result)
