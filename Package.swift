@@ -101,5 +101,5 @@ let package = Package(
                 swiftSettings: kernelSettings)
         ],
     swiftLanguageModes: [.v6],
-    cxxLanguageStandard: .cxx17
+    cxxLanguageStandard: .cxx20
 )

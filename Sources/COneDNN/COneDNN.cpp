@@ -18,12 +18,7 @@ struct Key {
     bool bf16_output;
     float beta;
 
-    bool operator==(const Key &other) const {
-        return type == other.type && m == other.m && n == other.n && k == other.k && a_stride == other.a_stride
-            && b_stride == other.b_stride && c_stride == other.c_stride && a_layout == other.a_layout
-            && b_layout == other.b_layout && bf16_output == other.bf16_output
-            && beta == other.beta;
-    }
+    bool operator==(const Key &other) const = default;
 };
 
 struct KeyHash {
@@ -36,11 +31,10 @@ struct KeyHash {
     }
 };
 
-/// A primitive with the memory objects of its operands, which get their addresses at each call.
+/// A primitive with its operands, which get their addresses at each call.
 struct Product {
     dnnl::matmul primitive;
-    memory a, b, c;
-    std::unordered_map<int, memory> arguments;
+    std::unordered_map<int, memory> operands;
 };
 
 memory::desc matrix(int64_t rows, int64_t columns, memory::data_type type, int64_t stride, bool transposed) {
@@ -107,10 +101,9 @@ struct Thread {
         }
         // A model has some dozens of shapes; what has more must not fill the memory.
         if (products.size() >= 512) products.clear();
-        Product product {dnnl::matmul(matmul(engine, a, b, c, attributes)), memory(a, engine, nullptr), memory(b, engine, nullptr),
-            memory(c, engine, nullptr), {}};
-        product.arguments = {
-            {DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}};
+        Product product {dnnl::matmul(matmul(engine, a, b, c, attributes)),
+            {{DNNL_ARG_SRC, memory(a, engine, nullptr)}, {DNNL_ARG_WEIGHTS, memory(b, engine, nullptr)},
+                {DNNL_ARG_DST, memory(c, engine, nullptr)}}};
         return products.emplace(key, std::move(product)).first->second;
     }
 };
@@ -118,6 +111,18 @@ struct Thread {
 Thread &thread() {
     static thread_local Thread thread;
     return thread;
+}
+
+/// Runs `body`; what oneDNN had to say where it failed, else NULL.
+template <typename Body>
+const char *reported(Thread &thread, Body body) {
+    try {
+        body();
+        return nullptr;
+    } catch (const std::exception &error) {
+        thread.error = error.what();
+        return thread.error.c_str();
+    }
 }
 
 }  // namespace
@@ -130,36 +135,28 @@ int64_t cosmos_dnnl_packed_bytes(cosmos_dnnl_type type, int64_t k, int64_t n) {
 const char *cosmos_dnnl_pack(
     cosmos_dnnl_type type, int64_t k, int64_t n, const float *values, int64_t stride, bool transposed, void *packed) {
     Thread &thread = ::thread();
-    try {
+    return reported(thread, [&] {
         memory source(matrix(k, n, memory::data_type::f32, stride, transposed), thread.engine,
             const_cast<float *>(values));
         memory target(panels(type, k, n), thread.engine, packed);
         dnnl::reorder(source, target).execute(thread.stream, source, target);
         thread.stream.wait();
-        return nullptr;
-    } catch (const std::exception &error) {
-        thread.error = error.what();
-        return thread.error.c_str();
-    }
+    });
 }
 
 const char *cosmos_dnnl_multiply(
     cosmos_dnnl_type type, int64_t m, int64_t n, int64_t k, cosmos_dnnl_operand a, cosmos_dnnl_operand b, void *c,
     int64_t stride, bool bf16_output, float beta) {
     Thread &thread = ::thread();
-    try {
+    return reported(thread, [&] {
         Product &product = thread.product(
             {type, m, n, k, a.stride, b.stride, stride, a.layout, b.layout, bf16_output, beta});
-        product.a.set_data_handle(const_cast<void *>(a.data));
-        product.b.set_data_handle(const_cast<void *>(b.data));
-        product.c.set_data_handle(c);
-        product.primitive.execute(thread.stream, product.arguments);
+        product.operands.at(DNNL_ARG_SRC).set_data_handle(const_cast<void *>(a.data));
+        product.operands.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<void *>(b.data));
+        product.operands.at(DNNL_ARG_DST).set_data_handle(c);
+        product.primitive.execute(thread.stream, product.operands);
         thread.stream.wait();
-        return nullptr;
-    } catch (const std::exception &error) {
-        thread.error = error.what();
-        return thread.error.c_str();
-    }
+    });
 }
 
 int64_t cosmos_dnnl_shape_count(void) { return int64_t(thread().products.size()); }

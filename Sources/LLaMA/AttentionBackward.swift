@@ -125,15 +125,15 @@ extension CausalSelfAttention {
             tile, into: dsTransposed, diagonal: keys.upperBound == queries.upperBound ? query - keys.lowerBound : nil,
             keys.count, packed.shifts + query, packed.dots + query)
         for panel in panels {
-            let (columns, panel) = (columns(panel), panel..<panel + Panels<Element>.width)
+            let columns = columns(panel)
             multiply(
-                p, packed.gradientPanels.columns(panel).rows(queries), into: packed.dv.panel(columns, rows: keys),
+                p, packed.gradientPanels.panel(at: panel).rows(queries), into: packed.dv.panel(columns, rows: keys),
                 accumulating: true)
             multiply(
-                ds, packed.queryPanels.columns(panel).rows(queries), into: packed.dk.panel(columns, rows: keys),
+                ds, packed.queryPanels.panel(at: panel).rows(queries), into: packed.dk.panel(columns, rows: keys),
                 accumulating: true)
             multiply(
-                dsTransposed, packed.keyPanels.columns(panel).rows(keys),
+                dsTransposed, packed.keyPanels.panel(at: panel).rows(keys),
                 into: packed.dq.panel(columns, rows: queries), accumulating: true)
         }
     }
@@ -145,7 +145,7 @@ extension CausalSelfAttention {
     ) {
         let (scale, factor) = (Lanes(repeating: scale), Lanes(repeating: binaryScale))
         let diagonal = diagonal ?? keys
-        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { square in
             for column in stride(from: 0, to: Self.queryTile, by: laneCount) {
                 let (shift, dots) = (Float.load(shifts + column), Float.load(dots + column))
                 let queries = Lanes(indices: Float(column))
@@ -157,19 +157,12 @@ extension CausalSelfAttention {
                         let ds = p * (Float.load(tile.dp.row(row) + column) - dots) * scale
                         Element.store(p, tile.p.row(row) + column)
                         Element.store(ds, tile.ds.row(row) + column)
-                        block[i] = ds
+                        square[i] = ds
                     }
-                    transpose(block.baseAddress!)
-                    for i in 0..<laneCount { Element.store(block[i], transposed.row(column + i) + firstRow) }
+                    transpose(square.baseAddress!)
+                    for i in 0..<laneCount { Element.store(square[i], transposed.row(column + i) + firstRow) }
                 }
             }
-        }
-    }
-
-    private func clear(_ sums: Sums, _ part: Range<Int>) {
-        for panel in panels {
-            let values = sums.panel(columns(panel), rows: part)
-            values.base.update(repeating: 0, count: values.count)
         }
     }
 

@@ -1,4 +1,3 @@
-import Glibc
 import TensorCore
 
 /// Causal self-attention of a few new queries to the keys and values that a cache holds: `CausalSelfAttention`'s forward

@@ -173,10 +173,7 @@ package struct CausalSelfAttention {
         let (end, all) = (first + Self.queryTile, 0..<Self.queryTile)
         let rows = real(first..<end)
         copyDense(q.rows(rows), to: tile.queries)
-        for panel in panels {
-            let sums = tile.output.panel(columns(panel), rows: all)
-            sums.base.update(repeating: 0, count: sums.count)
-        }
+        clear(tile.output, all)
         tile.maxima.update(repeating: -.infinity, count: Self.queryTile)
         tile.denominators.update(repeating: 0, count: Self.queryTile)
 
@@ -203,7 +200,7 @@ package struct CausalSelfAttention {
             }
             for panel in panels {
                 multiply(
-                    p, packed.values.columns(panel..<panel + Panels<Element>.width).rows(keys),
+                    p, packed.values.panel(at: panel).rows(keys),
                     into: tile.output.panel(columns(panel), rows: all), accumulating: true)
             }
         }
@@ -259,6 +256,13 @@ package struct CausalSelfAttention {
         tile.denominators[i] = tile.denominators[i] * correction[0] + sums.laneSum
         tile.maxima[i] = largest
         return correction
+    }
+
+    func clear(_ sums: Sums, _ rows: Range<Int>) {
+        for panel in panels {
+            let values = sums.panel(columns(panel), rows: rows)
+            values.base.update(repeating: 0, count: values.count)
+        }
     }
 
     /// Copies rows; what the target has more is 0.

@@ -128,7 +128,7 @@ package final class LinearCrossEntropy<Element: ActivationElement> {
                 }
             }
             let lossRows = ranges(of: rows.count, size: Self.lossRows)
-            let packed = gradient == nil ? [] : ranges(of: rows.count, size: Self.tokenTile)
+            let packed = ranges(of: gradient == nil ? 0 : rows.count, size: Self.tokenTile)
             try pool.forEach(packed.count + lossRows.count, phase: "lm_head: softmax", cancellation: cancellation) {
                 task, _ in
                 if task < packed.count { return gradientInput.set(packed[task], to: chunk.rows(packed[task])) }

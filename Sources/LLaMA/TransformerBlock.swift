@@ -65,7 +65,7 @@ package struct BlockContext {
         arena.overlaid { _ = CausalSelfAttention.BackwardScratch<Element>(arena, attention) }
     }
 
-    var tokenTiles: [Range<Int>] { ranges(of: tokens, size: tokenTile) }
+    var tokenTiles: Ranges { ranges(of: tokens, size: tokenTile) }
 
     /// Runs `body` for each tile of tokens, and what may be done meanwhile.
     func forEachTokenTile<Element>(

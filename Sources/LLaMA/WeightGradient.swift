@@ -105,7 +105,7 @@ package struct WeightGradient<Element: ActivationElement> {
                     from: groups[group].lowerBound, to: groups[group].upperBound, by: Panels<Element>.width)
                 {
                     let columns = first..<min(first + Panels<Element>.width, gradient.columns)
-                    let panel = panels.columns(first..<first + Panels<Element>.width)
+                    let panel = panels.panel(at: first)
                     let sum = Matrix(
                         pool.tile(of: worker), rows: gradient.rows, columns: columns.count, stride: columns.count)
                     for part in parts {
@@ -121,7 +121,7 @@ package struct WeightGradient<Element: ActivationElement> {
     }
 
     private func add(_ x: Matrix<Element>, on pool: WorkerPool) {
-        let columns = EvenRanges(gradient.columns, atMost: Self.columns)
+        let columns = Ranges(gradient.columns, evenlyAtMost: Self.columns)
         pool.forEach(columns.count) { index, _ in
             multiply(
                 dy.transposed, x.rows(0..<dy.rows).columns(columns[index]).plain,

@@ -16,7 +16,7 @@ import TensorCore
 ///     W <- W - lr weight_decay W - lr sqrt(mn) E / |E|
 ///
 /// The root mean square of an update is lr. U starts as the r leading right singular vectors of the first
-/// gradient, S as (1 - beta2) Uᵀ Gᵀ G U. With `nesterov`, as at the head of the official code,
+/// gradient, S as (1 - beta2) Uᵀ Gᵀ G U. With `nesterov`, as in the newest official code,
 /// D = ( (1 - beta1) G + beta1 M ) / ( 1 - beta1^(t+1) ): the exact mean with the gradient once more.
 /// Embedding, lm_head and norm gains go to AdamW.
 ///

@@ -13,10 +13,6 @@ public protocol ActivationElement: TensorElement {
     static func operand(_ values: Matrix<Float>, storage: Matrix<Self>) -> Matrix<Self>
     /// Rounds `values` into `storage`; nothing to do in float32.
     static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
-    /// The elements of a right operand of this shape when it is packed; 0 where packing is no use.
-    static func packedCount(rows: Int, columns: Int) -> Int
-    /// Packs `values`, or whole panels of 64 columns of them, into `storage`.
-    static func pack(_ values: Operand<Float>, storage: UnsafeMutablePointer<Self>)
     /// Stores 16 elements of each of two rows of `Panels`, an even one that begins at `row` and the next.
     static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Self>, column: Int)
     /// `values` as a right operand that is not packed.

@@ -34,9 +34,7 @@ public struct BFloat16: TensorElement, Equatable {
     public static func store(_ lanes: Lanes, _ pointer: UnsafeMutablePointer<BFloat16>) {
         UnsafeMutableRawPointer(pointer).storeBytes(of: lanes.bfloat16Bits, as: SIMD16<UInt16>.self)
     }
-}
 
-extension BFloat16 {
     @inlinable @inline(__always)
     public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<BFloat16>, column: Int) {
         UnsafeMutableRawPointer(row + 2 * column).storeBytes(

@@ -20,16 +20,16 @@ public var lapackVersion: String {
 public struct OrthonormalizationScratch {
     /// As many floats as the rows have. Free for other uses between calls.
     public let result: UnsafeMutablePointer<Float>
-    /// The triangular factors of blocks of reflections.
+    /// The triangular factors of groups of reflections.
     fileprivate let factors: UnsafeMutablePointer<Float>
     fileprivate let work: UnsafeMutablePointer<Float>
     /// Reflections that are applied together, by matrix products.
-    fileprivate static let block = 96
+    fileprivate static let group = 96
 
     public init(_ arena: Arena, rows: Int, columns: Int) {
         result = arena.array(rows * columns, of: Float.self)
-        factors = arena.array(Self.block * rows, of: Float.self)
-        work = arena.array(Self.block * rows, of: Float.self)
+        factors = arena.array(Self.group * rows, of: Float.self)
+        work = arena.array(Self.group * rows, of: Float.self)
     }
 }
 
@@ -42,22 +42,22 @@ public struct OrthonormalizationScratch {
 public func orthonormalizeRows(_ a: Matrix<Float>, _ scratch: OrthonormalizationScratch) throws {
     require(a.rows <= a.columns, "cannot orthonormalize \(a.rows) rows of length \(a.columns)")
     try requireFinite(a, "QR factorization")
-    let block = min(OrthonormalizationScratch.block, a.rows)
-    // In blocks of LAPACK's own choice, 32, the products are too thin for their full speed.
+    let group = min(OrthonormalizationScratch.group, a.rows)
+    // In groups of LAPACK's own choice, 32, the products are too thin for their full speed.
     var status = LAPACKE_sgeqrt_work(
-        LAPACK_COL_MAJOR, Int32(a.columns), Int32(a.rows), Int32(block), a.base, Int32(a.stride), scratch.factors,
-        Int32(block), scratch.work)
+        LAPACK_COL_MAJOR, Int32(a.columns), Int32(a.rows), Int32(group), a.base, Int32(a.stride), scratch.factors,
+        Int32(group), scratch.work)
     require(status == 0, "sgeqrt: argument \(-status)")
-    // Q: the reflections, the last block first, of the first rows of the identity.
+    // Q: the reflections, the last group first, of the first rows of the identity.
     let q = Matrix(scratch.result, rows: a.rows, columns: a.columns, stride: a.columns)
     q.base.update(repeating: 0, count: q.count)
     for row in 0..<q.rows { q[row, row] = 1 }
-    for first in stride(from: (a.rows - 1) / block * block, through: 0, by: -block) {
+    for first in stride(from: (a.rows - 1) / group * group, through: 0, by: -group) {
         status = LAPACKE_slarfb_work(
             LAPACK_COL_MAJOR, CChar(UInt8(ascii: "L")), CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "F")),
             CChar(UInt8(ascii: "C")), Int32(a.columns - first), Int32(a.rows - first),
-            Int32(min(block, a.rows - first)), a.row(first) + first, Int32(a.stride),
-            scratch.factors + first * block, Int32(block), q.row(first) + first, Int32(q.stride), scratch.work,
+            Int32(min(group, a.rows - first)), a.row(first) + first, Int32(a.stride),
+            scratch.factors + first * group, Int32(group), q.row(first) + first, Int32(q.stride), scratch.work,
             Int32(a.rows))
         require(status == 0, "slarfb: argument \(-status)")
     }

@@ -94,43 +94,40 @@ public func multiplyByOwnTranspose(
 }
 
 extension Matrix {
-    /// Copies the upper triangle of a square matrix to the lower one.
+    /// Copies the upper triangle of a square matrix to the lower one, by tiles: neither is walked down a column.
     func mirrorUpperTriangle() {
-        forEachCopyTile { rows, columns in
-            for row in rows {
-                for column in columns.lowerBound..<max(columns.lowerBound, min(columns.upperBound, row)) {
-                    self[row, column] = self[column, row]
+        for rows in ranges(of: rows, size: 32) {
+            for columns in ranges(of: rows.upperBound, size: 32) {
+                for row in rows {
+                    for column in columns where column < row { self[row, column] = self[column, row] }
                 }
             }
         }
     }
 
-    /// Writes the transpose to `target`, sixteen by sixteen; where that has more columns they become 0.
+    /// Writes the transpose to `target`; where that has more columns they become 0.
     @_specialize(where Element == Float)
     @_specialize(where Element == BFloat16)
-    public func copyTransposed(to target: Matrix) {
+    public func copyTransposed(to target: Matrix) { copyTransposed(to: target) { $0 } }
+
+    /// The same through f, sixteen by sixteen.
+    @inline(__always)
+    func copyTransposed<Other>(to target: Matrix<Other>, _ f: (Lanes) -> Lanes) {
         require(
             target.rows == columns && target.columns >= rows,
             "transpose of \(rows)x\(columns) into \(target.rows)x\(target.columns)")
-        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { square in
             for row in Swift.stride(from: 0, to: target.columns, by: laneCount) {
                 let (height, stored) = (min(laneCount, rows - row), min(laneCount, target.columns - row))
                 for column in Swift.stride(from: 0, to: columns, by: laneCount) {
                     let width = min(laneCount, columns - column)
                     for i in 0..<laneCount {
-                        block[i] = i < height ? Element.load(self.row(row + i) + column, count: width) : .zero
+                        square[i] = i < height ? f(Element.load(self.row(row + i) + column, count: width)) : .zero
                     }
-                    transpose(block.baseAddress!)
-                    for i in 0..<width { Element.store(block[i], target.row(column + i) + row, count: stored) }
+                    transpose(square.baseAddress!)
+                    for i in 0..<width { Other.store(square[i], target.row(column + i) + row, count: stored) }
                 }
             }
-        }
-    }
-
-    /// Tiles, so that neither of two transposed matrices is walked down a column.
-    private func forEachCopyTile(_ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void) {
-        for rows in ranges(of: self.rows, size: 32) {
-            for columns in ranges(of: self.columns, size: 32) { body(rows, columns) }
         }
     }
 }

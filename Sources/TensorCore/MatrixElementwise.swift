@@ -65,12 +65,6 @@ extension Matrix where Element == Float {
         }
     }
 
-    /// x <- x + weight (y - x): an exponential moving average. Shared out.
-    public func average(with other: Matrix<Float>, weight: Double, on pool: WorkerPool) {
-        let weight = Lanes(repeating: Float(weight))
-        combine(with: other, on: pool) { old, new in (new - old).multiplyAdd(weight, old) }
-    }
-
     /// Copies all elements of a matrix of the same shape, shared out.
     public func copy(from other: Matrix<Float>, on pool: WorkerPool) {
         rowTiles.forEach(on: pool) { self.rows($0).copy(from: other.rows($0)) }
@@ -99,37 +93,6 @@ extension Matrix where Element == Float {
         }
         return sum.laneSum == 0
     }
-}
-
-/// The rows of a matrix in tiles of about 65,536 elements, by its shape alone.
-public struct RowTiles {
-    private let rows: Int
-    private let size: Int
-
-    public init(rows: Int, columns: Int) {
-        self.rows = rows
-        size = max(1, (1 << 16) / max(1, columns))
-    }
-
-    public var count: Int { (rows + size - 1) / size }
-    public subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, rows) }
-
-    /// Runs `body` for each tile, in any order.
-    public func forEach(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Void) {
-        pool.forEach(count) { index, _ in body(self[index]) }
-    }
-
-    /// The sum of what `body` makes of each tile, in the order of the rows.
-    public func sum(on pool: WorkerPool, _ body: (_ rows: Range<Int>) -> Double) -> Double {
-        withUnsafeTemporaryAllocation(of: Double.self, capacity: count) { parts in
-            pool.forEach(count) { index, _ in parts[index] = body(self[index]) }
-            return parts.reduce(0, +)
-        }
-    }
-}
-
-extension Matrix {
-    public var rowTiles: RowTiles { RowTiles(rows: rows, columns: columns) }
 }
 
 /// The sum of squares of `count` floats: in lanes of float over stretches of 4096, these in double

@@ -135,20 +135,7 @@ public struct NewtonSchulz: Sendable {
         var (current, next) = isTall ? (scratch.second, first) : (first, scratch.second)
 
         let norm = Lanes(repeating: Float(norm) * coefficients.norm.factor + coefficients.norm.eps)
-        if isTall {
-            forEachSquare(x, pool) { rows, columns in
-                transposeSquare(x, rows, columns, into: current, columns, rows) { $0 / norm }
-            }
-        } else {
-            x.rowTiles.forEach(on: pool) { rows in
-                for row in rows {
-                    forEachLanes(x.columns) { column, count in
-                        let lanes = Float.load(x.row(row) + column, count: count) / norm
-                        Element.store(lanes, current.row(row) + column, count: count)
-                    }
-                }
-            }
-        }
+        convert(x, into: current, transposing: isTall, pool) { $0 / norm }
         for phase in phases(rows: p, columns: q) {
             run(phase, current, into: next, scratch, pool)
             swap(&current, &next)
@@ -160,21 +147,27 @@ public struct NewtonSchulz: Sendable {
             ? Matrix(
                 UnsafeMutableRawPointer((isTall ? next : current).base).assumingMemoryBound(to: Float.self),
                 rows: x.rows, columns: x.columns, stride: x.columns) : x
-        if isTall {
-            forEachSquare(current, pool) { rows, columns in
-                transposeSquare(current, rows, columns, into: target, columns, rows) { $0 }
+        if isTall || !isFloat { convert(current, into: target, transposing: isTall, pool) { $0 } }
+        return target
+    }
+
+    /// y = f(x), or its transpose.
+    @inline(__always)
+    private func convert<A: TensorElement, B: TensorElement>(
+        _ x: Matrix<A>, into y: Matrix<B>, transposing: Bool, _ pool: WorkerPool, _ f: (Lanes) -> Lanes
+    ) {
+        if transposing {
+            return ranges(of: x.rows, size: laneCount).forEach(on: pool) { rows in
+                x.rows(rows).copyTransposed(to: y.columns(rows), f)
             }
-        } else if !isFloat {
-            x.rowTiles.forEach(on: pool) { rows in
-                for row in rows {
-                    forEachLanes(x.columns) { column, count in
-                        let lanes = Element.load(current.row(row) + column, count: count)
-                        Float.store(lanes, x.row(row) + column, count: count)
-                    }
+        }
+        x.rowTiles.forEach(on: pool) { rows in
+            for row in rows {
+                forEachLanes(x.columns) { column, count in
+                    B.store(f(A.load(x.row(row) + column, count: count)), y.row(row) + column, count: count)
                 }
             }
         }
-        return target
     }
 
     /// next = aX + P X after a single step, Q X after several.
@@ -184,8 +177,8 @@ public struct NewtonSchulz: Sendable {
     ) {
         let (gram, polynomial) = (scratch.gram, scratch.polynomial)
         var (factor, other) = (scratch.factor, scratch.other)
-        forEachPanels(of: x.rows, pool) {
-            scratch.transposedX.columns($0.padded).packTransposed(x.rows($0.real))
+        ranges(of: x.rows, size: Panels<Element>.width).forEach(on: pool) {
+            scratch.transposedX.panel(at: $0.lowerBound).packTransposed(x.rows($0))
         }
         symmetricProduct(x, scratch.transposedX, into: gram, pool) { product, _, _, _ in product }
         for step in phase {
@@ -228,12 +221,9 @@ public struct NewtonSchulz: Sendable {
         _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) {
         pack(x, scratch.packedX, pool)
-        let rowTiles = (x.rows + Self.tileRows - 1) / Self.tileRows
-        let columnTiles = (x.columns + tileOrder - 1) / tileOrder
-        pool.forEach(rowTiles * columnTiles) { index, worker in
-            let (rowTile, columnTile) = (index % rowTiles, index / rowTiles)
-            let rows = rowTile * Self.tileRows..<min((rowTile + 1) * Self.tileRows, x.rows)
-            let columns = columnTile * tileOrder..<min((columnTile + 1) * tileOrder, x.columns)
+        let (rowTiles, columnTiles) = (ranges(of: x.rows, size: Self.tileRows), ranges(of: x.columns, size: tileOrder))
+        pool.forEach(rowTiles.count * columnTiles.count) { index, worker in
+            let (rows, columns) = (rowTiles[index % rowTiles.count], columnTiles[index / rowTiles.count])
             let tile = product(p, scratch.packedX, rows, columns, pool, worker)
             for row in 0..<rows.count {
                 let start = (rows.lowerBound + row) * x.stride + columns.lowerBound
@@ -283,55 +273,13 @@ public struct NewtonSchulz: Sendable {
                 }
             }
             let beyond = max(columns.lowerBound, rows.upperBound)..<max(columns.upperBound, rows.upperBound)
-            for first in stride(from: 0, to: rows.count, by: laneCount) {
-                let part = rows.lowerBound + first..<min(rows.lowerBound + first + laneCount, rows.upperBound)
-                transposeSquare(c, part, beyond, into: c, beyond, part) { $0 }
-            }
+            c.rows(rows).columns(beyond).copyTransposed(to: c.rows(beyond).columns(rows)) { $0 }
         }
     }
 
     private func pack<Element: ActivationElement>(_ x: Matrix<Element>, _ panels: Panels<Element>, _ pool: WorkerPool) {
-        forEachPanels(of: x.columns, pool) { panels.columns($0.padded).pack(x.columns($0.real)) }
-    }
-
-    private func forEachPanels(
-        of columns: Int, _ pool: WorkerPool, _ body: ((padded: Range<Int>, real: Range<Int>)) -> Void
-    ) {
-        let width = Panels<Float>.width
-        pool.forEach((columns + width - 1) / width) { index, _ in
-            body((index * width..<(index + 1) * width, index * width..<min((index + 1) * width, columns)))
-        }
-    }
-
-    /// Sixteen rows and all columns at a time.
-    private func forEachSquare<Element>(
-        _ x: Matrix<Element>, _ pool: WorkerPool, _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
-    ) {
-        pool.forEach((x.rows + laneCount - 1) / laneCount) { index, _ in
-            body(index * laneCount..<min((index + 1) * laneCount, x.rows), 0..<x.columns)
-        }
-    }
-
-    /// Up to sixteen rows of x, some columns, through f to y, transposed.
-    @inline(__always)
-    private func transposeSquare<A: TensorElement, B: TensorElement>(
-        _ x: Matrix<A>, _ rows: Range<Int>, _ columns: Range<Int>, into y: Matrix<B>, _ newRows: Range<Int>,
-        _ newColumns: Range<Int>, _ f: (Lanes) -> Lanes
-    ) {
-        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { block in
-            for first in stride(from: 0, to: columns.count, by: laneCount) {
-                let count = min(laneCount, columns.count - first)
-                for i in 0..<laneCount {
-                    block[i] =
-                        i < rows.count
-                        ? f(A.load(x.row(rows.lowerBound + i) + columns.lowerBound + first, count: count)) : .zero
-                }
-                transpose(block.baseAddress!)
-                for i in 0..<count {
-                    B.store(
-                        block[i], y.row(newRows.lowerBound + first + i) + newColumns.lowerBound, count: rows.count)
-                }
-            }
+        ranges(of: x.columns, size: Panels<Element>.width).forEach(on: pool) {
+            panels.panel(at: $0.lowerBound).pack(x.columns($0))
         }
     }
 }

@@ -39,6 +39,10 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
         return Panels(base + range.lowerBound * rows, rows: rows, columns: range.count)
     }
 
+    /// The panel of 64 columns that begins with one.
+    @inlinable
+    public func panel(at column: Int) -> Panels { columns(column..<column + Self.width) }
+
     /// Some rows of a single panel.
     @inlinable
     public func rows(_ range: Range<Int>) -> Panels {

@@ -40,7 +40,7 @@ private func forEachPanel<Element>(
     of c: Matrix<Element>, isPacked: Bool, on pool: WorkerPool,
     _ body: (_ rows: Range<Int>?, _ columns: Range<Int>?) -> Void
 ) {
-    let panels = isPacked ? EvenRanges(c.rows, atMost: 64) : EvenRanges(c.columns, atMost: 512)
+    let panels = isPacked ? Ranges(c.rows, evenlyAtMost: 64) : Ranges(c.columns, evenlyAtMost: 512)
     if panels.count <= 1 { return body(nil, nil) }
     pool.forEach(panels.count) { panel, _ in
         body(isPacked ? panels[panel] : nil, isPacked ? nil : panels[panel])
@@ -68,7 +68,7 @@ func forEachTile<Element>(
     _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
 ) {
     let order = isShared(c.rows * c.columns * sum) ? tileOrder : .max
-    let (rows, columns) = (EvenRanges(c.rows, atMost: order), EvenRanges(c.columns, atMost: order))
+    let (rows, columns) = (Ranges(c.rows, evenlyAtMost: order), Ranges(c.columns, evenlyAtMost: order))
     pool.forEach(rows.count * columns.count) { tile, _ in
         let (row, column) = tile.quotientAndRemainder(dividingBy: columns.count)
         body(rows[row], columns[column])
@@ -80,7 +80,7 @@ func forEachTileOfUpperTriangle(
     order: Int, sum: Int, on pool: WorkerPool,
     _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
 ) {
-    let tiles = EvenRanges(order, atMost: isShared(order * order * sum / 2) ? tileOrder : .max)
+    let tiles = Ranges(order, evenlyAtMost: isShared(order * order * sum / 2) ? tileOrder : .max)
     pool.forEach(tiles.count * (tiles.count + 1) / 2) { tile, _ in
         var (row, column) = (0, tile)
         while column >= tiles.count - row {
@@ -96,19 +96,3 @@ let tileOrder = 256
 
 /// Whether a product of so many multiplications is worth handing over: some 30 microseconds on one thread.
 private func isShared(_ multiplications: Int) -> Bool { multiplications > 1 << 21 }
-
-/// 0 ..< `total` in as few ranges of at most `limit` as there can be, of about the same size, a multiple of 16.
-package struct EvenRanges {
-    private let total: Int
-    private let size: Int
-    package let count: Int
-
-    package init(_ total: Int, atMost limit: Int) {
-        self.total = total
-        let parts = max(1, total / limit + (total % limit > 0 ? 1 : 0))
-        size = max(1, ((total + parts - 1) / parts + 15) & ~15)
-        count = (total + size - 1) / size
-    }
-
-    package subscript(index: Int) -> Range<Int> { index * size..<min((index + 1) * size, total) }
-}

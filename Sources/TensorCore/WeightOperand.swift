@@ -53,40 +53,40 @@ public final class WeightOperand<Element: ActivationElement>: Sendable {
     }
 
     /// W': in_features x these rows.
-    public var transposed: Operand<Element> { operand(values.transposed, forward) }
+    public var transposed: Operand<Element> { operand(.forward, forward?.data) }
     /// W: these rows x in_features.
-    public var plain: Operand<Element> { operand(values.plain, backward) }
+    public var plain: Operand<Element> { operand(.backward, backward?.data) }
 
-    private func operand(_ values: Operand<Float>, _ packed: Tensor<Element>?) -> Operand<Element> {
-        packed.map { Self.packed(values, $0.data) } ?? Element.operand(values)
+    private func values(_ direction: Direction) -> Operand<Float> {
+        direction == .forward ? values.transposed : values.plain
     }
 
-    private static func packed(_ values: Operand<Float>, _ storage: UnsafeMutablePointer<Element>) -> Operand<Element> {
-        Operand(
-            Matrix(storage, rows: values.rows, columns: values.columns, stride: values.columns), isTransposed: false,
-            isPacked: true)
+    private func operand(_ direction: Direction, _ packed: UnsafeMutablePointer<Element>?) -> Operand<Element> {
+        let values = values(direction)
+        guard let packed else { return Element.operand(values) }
+        let shape = Matrix(packed, rows: values.rows, columns: values.columns, stride: values.columns)
+        return Operand(shape, isTransposed: false, isPacked: true)
     }
 
     /// The operand of one product, packed in `arena` where it has no other memory for that.
     public func operand(_ direction: Direction, _ arena: Arena) -> Operand<Element> {
         guard let storage = scratch(direction, arena) else { return direction == .forward ? transposed : plain }
-        let values = direction == .forward ? values.transposed : values.plain
-        Element.pack(values, storage: storage)
-        return Self.packed(values, storage)
+        Element.pack(values(direction), storage: storage)
+        return operand(direction, storage)
     }
 
     /// What that takes of the arena.
     @discardableResult
     public func scratch(_ direction: Direction, _ arena: Arena) -> UnsafeMutablePointer<Element>? {
         guard forward == nil, Element.packsWeights else { return nil }
-        let (rows, columns) = direction == .forward ? (values.columns, values.rows) : (values.rows, values.columns)
-        return arena.array(Element.packedCount(rows: rows, columns: columns), of: Element.self)
+        let values = values(direction)
+        return arena.array(Element.packedCount(rows: values.rows, columns: values.columns), of: Element.self)
     }
 
     /// What must be done when the weight has changed, or the memory held another, in any order.
     public func packing(_ direction: Direction) -> [PackingTask] {
         guard let packed = direction == .forward ? forward : backward else { return [] }
-        let values = direction == .forward ? values.transposed : values.plain
+        let values = values(direction)
         let panelRows = Element.packedCount(rows: values.rows, columns: packedPanel) / packedPanel
         return ranges(of: values.columns, size: 2 * packedPanel).map {
             PackingTask(values: values.columns($0), storage: packed.data + panelRows * $0.lowerBound)

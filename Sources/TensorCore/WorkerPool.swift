@@ -298,11 +298,6 @@ extension WorkerPool {
     }
 }
 
-/// The ranges of `size` (the last may be shorter) that cover 0 ..< `count`, to be shared out as tasks.
-public func ranges(of count: Int, size: Int) -> [Range<Int>] {
-    stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
-}
-
 /// What a new thread is told. It must not keep its pool alive, and the pool joins its threads before it goes.
 private final class ThreadStart {
     let pool: Unmanaged<WorkerPool>

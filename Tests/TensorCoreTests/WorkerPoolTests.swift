@@ -153,8 +153,8 @@ import Testing
     }
 
     @Test func rangesCover() {
-        #expect(ranges(of: 10, size: 4) == [0..<4, 4..<8, 8..<10])
-        #expect(ranges(of: 8, size: 4) == [0..<4, 4..<8])
+        #expect(Array(ranges(of: 10, size: 4)) == [0..<4, 4..<8, 8..<10])
+        #expect(Array(ranges(of: 8, size: 4)) == [0..<4, 4..<8])
         #expect(ranges(of: 0, size: 4).isEmpty)
     }
 }

@@ -46,76 +46,55 @@ typedef struct {
     bool present;
 } cosmos_cpu_feature;
 
-#if defined(__x86_64__)
+enum { cosmos_cpu_feature_count = 8 };
+
+/// Whether the compiler may use feature `index`.
+static inline bool cosmos_is_built_for(int index) {
+    bool is_built[cosmos_cpu_feature_count] = {
 #if defined(__SSE4_2__)
-#define COSMOS_BUILT_SSE42 true
-#else
-#define COSMOS_BUILT_SSE42 false
+        [0] = true,
 #endif
 #if defined(__AVX__)
-#define COSMOS_BUILT_AVX true
-#else
-#define COSMOS_BUILT_AVX false
+        [1] = true,
 #endif
 #if defined(__AVX2__)
-#define COSMOS_BUILT_AVX2 true
-#else
-#define COSMOS_BUILT_AVX2 false
+        [2] = true,
 #endif
 #if defined(__FMA__)
-#define COSMOS_BUILT_FMA true
-#else
-#define COSMOS_BUILT_FMA false
+        [3] = true,
 #endif
 #if defined(__AVX512F__)
-#define COSMOS_BUILT_AVX512F true
-#else
-#define COSMOS_BUILT_AVX512F false
+        [4] = true,
 #endif
 #if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
-#define COSMOS_BUILT_AVX512BW true
-#else
-#define COSMOS_BUILT_AVX512BW false
+        [5] = true,
 #endif
 #if defined(__AVX512BF16__)
-#define COSMOS_BUILT_AVX512BF16 true
-#else
-#define COSMOS_BUILT_AVX512BF16 false
+        [6] = true,
 #endif
 #if defined(__AMX_BF16__)
-#define COSMOS_BUILT_AMX true
-#else
-#define COSMOS_BUILT_AMX false
+        [7] = true,
 #endif
-#endif
-
-enum { cosmos_cpu_feature_count = 8 };
+    };
+    return is_built[index];
+}
 
 /// Feature `index` (0 ..< cosmos_cpu_feature_count), from the oldest to the newest.
 static inline cosmos_cpu_feature cosmos_get_cpu_feature(int index) {
-    cosmos_cpu_feature none = {"", false, false};
+    static const char *const names[cosmos_cpu_feature_count] = {
+        "SSE4.2", "AVX", "AVX2", "FMA", "AVX-512F", "AVX-512BW/VL/DQ", "AVX-512 BF16", "AMX BF16"};
+    cosmos_cpu_feature feature = {names[index], cosmos_is_built_for(index), false};
 #if defined(__x86_64__)
+    // AMX is reported by CPUID leaf 7 (EDX bit 22: AMX-BF16); the compiler's table lacks it in places.
+    unsigned eax, ebx, ecx, edx;
+    __asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(7), "c"(0));
     __builtin_cpu_init();
-    switch (index) {
-    case 0: return (cosmos_cpu_feature){"SSE4.2", COSMOS_BUILT_SSE42, __builtin_cpu_supports("sse4.2") != 0};
-    case 1: return (cosmos_cpu_feature){"AVX", COSMOS_BUILT_AVX, __builtin_cpu_supports("avx") != 0};
-    case 2: return (cosmos_cpu_feature){"AVX2", COSMOS_BUILT_AVX2, __builtin_cpu_supports("avx2") != 0};
-    case 3: return (cosmos_cpu_feature){"FMA", COSMOS_BUILT_FMA, __builtin_cpu_supports("fma") != 0};
-    case 4: return (cosmos_cpu_feature){"AVX-512F", COSMOS_BUILT_AVX512F, __builtin_cpu_supports("avx512f") != 0};
-    case 5:
-        return (cosmos_cpu_feature){"AVX-512BW/VL/DQ", COSMOS_BUILT_AVX512BW,
-            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-                && __builtin_cpu_supports("avx512dq")};
-    case 6: return (cosmos_cpu_feature){"AVX-512 BF16", COSMOS_BUILT_AVX512BF16, __builtin_cpu_supports("avx512bf16") != 0};
-    case 7: {
-        // AMX is reported by CPUID leaf 7 (EDX bit 22: AMX-BF16); the compiler's table lacks it in places.
-        unsigned eax, ebx, ecx, edx;
-        __asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(7), "c"(0));
-        return (cosmos_cpu_feature){"AMX BF16", COSMOS_BUILT_AMX, ((edx >> 22) & 1) != 0};
-    }
-    default: return none;
-    }
-#else
-    return none;
+    const bool is_present[cosmos_cpu_feature_count] = {
+        __builtin_cpu_supports("sse4.2"), __builtin_cpu_supports("avx"), __builtin_cpu_supports("avx2"),
+        __builtin_cpu_supports("fma"), __builtin_cpu_supports("avx512f"),
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"),
+        __builtin_cpu_supports("avx512bf16"), (edx >> 22) & 1};
+    feature.present = is_present[index];
 #endif
+    return feature;
 }
