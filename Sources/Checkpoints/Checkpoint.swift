@@ -61,7 +61,7 @@ public struct Checkpoint: Sendable {
         try AtomicFile.writeFolder(path) { folder in
             var manifest: [String: FileSummary] = [:]
             func write(_ data: Data, _ name: String) throws {
-                manifest[name] = try data.withUnsafeBytes { try FileSummary.write($0, to: "\(folder)/\(name)") }
+                manifest[name] = try FileSummary.write(data, to: "\(folder)/\(name)")
             }
             try write(HuggingFaceConfig.encode(contents.config, tokenizer: contents.tokenizer), "config.json")
             manifest["model.safetensors"] = try SafeTensors.write(
@@ -121,7 +121,7 @@ public struct Checkpoint: Sendable {
         for (name, summary) in files {
             guard !name.contains("/") else { throw damaged("\(manifestName) names \(name)") }
             guard RegularFile.exists("\(path)/\(name)") else { throw damaged("\(name) is missing") }
-            let size = try FileBytes.size(of: "\(path)/\(name)")
+            let size = try RegularFile("\(path)/\(name)").size
             guard size == summary.bytes else { throw damaged("\(name) has \(size) bytes instead of \(summary.bytes)") }
         }
         let bar = ProgressBar(

@@ -1,7 +1,6 @@
 import Console
 import Files
 import Foundation
-import Glibc
 import TensorCore
 
 /// The checkpoints of a run:
@@ -135,7 +134,7 @@ public struct CheckpointStore: Sendable {
     }
 
     private func checkFreeSpace(for contents: Checkpoint.Contents) throws {
-        let free = try FileBytes.freeSpace(in: folder)
+        let free = try freeSpace(in: folder)
         let needed = contents.byteCount + 1 << 20
         guard free >= needed else {
             throw UserError(
@@ -153,8 +152,7 @@ public struct CheckpointStore: Sendable {
     /// Copying a run may turn the link `latest` into a folder. The copy of another checkpoint is removed; any other folder
     /// is renamed. Returns what was done, nil for nothing.
     package func restoreLatest(status: StatusLine) throws -> String? {
-        var link = stat()
-        guard lstat(latest, &link) == 0, link.st_mode & S_IFMT == S_IFDIR else { return nil }
+        guard fileType(latest, followingLinks: false) == S_IFDIR else { return nil }
         func manifest(_ folder: String) -> Data? {
             FileManager.default.contents(atPath: "\(folder)/\(Checkpoint.manifestName)")
         }

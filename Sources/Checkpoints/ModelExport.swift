@@ -39,16 +39,14 @@ extension ModelFolder {
             }
             let json = try HuggingFaceConfig.encode(
                 contentsOf: path + "/config.json", dtype: dtype == .bf16 ? "bfloat16" : "float32")
-            try json.withUnsafeBytes { try AtomicFile.write($0, to: temporary + "/config.json") }
+            try AtomicFile.write(json, to: temporary + "/config.json")
             for name in Self.companions where access("\(path)/\(name)", F_OK) == 0 {
                 let bytes = try RegularFile.contents(of: "\(path)/\(name)", limit: 1 << 30)
-                try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
+                try AtomicFile.write(bytes, to: "\(temporary)/\(name)")
             }
             // A checkpoint may be older than this way of writing them.
             let own = isCheckpoint ? try tokenizer.map { try TokenizerFile($0).files } : nil
-            for (name, bytes) in own ?? [] {
-                try bytes.withUnsafeBytes { try AtomicFile.write($0, to: "\(temporary)/\(name)") }
-            }
+            for (name, bytes) in own ?? [] { try AtomicFile.write(bytes, to: "\(temporary)/\(name)") }
             return file.bytes
         }
     }

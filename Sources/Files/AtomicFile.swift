@@ -1,6 +1,5 @@
 import Console
 import Foundation
-import Glibc
 import Synchronization
 
 /// A file or a folder that appears whole or not at all.
@@ -17,11 +16,8 @@ public final class AtomicFile {
 
     public init(path: String) throws {
         self.path = path
-        var status = stat()
         // A rename would put a file in the place of a device, a pipe, or the links that name them.
-        if ["/dev/stdout", "/dev/stderr"].contains(path)
-            || (stat(path, &status) == 0 && ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT))
-        {
+        if ["/dev/stdout", "/dev/stderr"].contains(path) || ![S_IFREG, S_IFDIR].contains(fileType(path) ?? S_IFREG) {
             throw UserError(.inputOutput, "cannot create \(path): it is a device or a pipe", hint: "name a file")
         }
         temporary = try Self.temporaryPath(for: path, ending: Self.unfinished)
@@ -67,16 +63,13 @@ public final class AtomicFile {
         try Self.synchronizeFolder(of: path)
     }
 
-    public static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws {
+    public static func write(_ bytes: some ContiguousBytes, to path: String) throws {
         let file = try AtomicFile(path: path)
-        try file.write(bytes)
+        try bytes.withUnsafeBytes { try file.write($0) }
         try file.commit()
     }
 
-    public static func write(_ text: String, to path: String) throws {
-        var text = text
-        try text.withUTF8 { try write(UnsafeRawBufferPointer($0), to: path) }
-    }
+    public static func write(_ text: String, to path: String) throws { try write(Data(text.utf8), to: path) }
 
     /// Makes a folder whose files `body` writes into the temporary folder that it is given. A folder of that name that
     /// holds anything is replaced, or, where the folder must be new, an error: another process may have made it meanwhile.

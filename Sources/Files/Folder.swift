@@ -20,8 +20,7 @@ public func makeFolder(_ path: String) throws -> Bool {
 /// Makes the folder `path` in a folder of our own, where a symbolic link in its place would lead our files elsewhere.
 package func makeOwnFolder(_ path: String) throws {
     try makeFolder(path)
-    var status = stat()
-    if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK { throw linkInPlace(of: path) }
+    if fileType(path, followingLinks: false) == S_IFLNK { throw linkInPlace(of: path) }
 }
 
 /// Opens a file of our own for writing, and creates it where it is missing. What is there and no regular file, such
@@ -63,7 +62,18 @@ public func folderContents(_ path: String) throws -> [String] {
 }
 
 /// Whether `path` is a folder, or leads to one.
-public func isFolder(_ path: String) -> Bool {
+public func isFolder(_ path: String) -> Bool { fileType(path) == S_IFDIR }
+
+/// What is at a path, S_IFREG or another; nil, with `errno`, where nothing is.
+package func fileType(_ path: String, followingLinks: Bool = true) -> mode_t? {
     var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    let isThere = (followingLinks ? stat(path, &status) : lstat(path, &status)) == 0
+    return isThere ? status.st_mode & S_IFMT : nil
+}
+
+/// The bytes that may still be written where a folder lies.
+package func freeSpace(in folder: String) throws -> Int {
+    var status = statvfs()
+    guard statvfs(folder, &status) == 0 else { throw UserError.system("look at", folder, code: errno) }
+    return Int(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize))
 }

@@ -1,26 +1,19 @@
 import Console
-import Foundation
 import Glibc
 
 /// A folder in which this process works for as long as the object lives: alone, unless it agreed to share it.
 ///
 /// The kernel frees the lock when the process ends, however it ends: no stale lock is possible.
 package final class FolderLock {
-    package enum Sharing {
+    /// How flock(2) is called.
+    package struct Sharing: Equatable, Sendable {
+        fileprivate let operation: Int32
         /// Nobody else may hold the folder.
-        case alone
+        package static let alone = Sharing(operation: LOCK_EX | LOCK_NB)
         /// Others who share it, too, may.
-        case shared
+        package static let shared = Sharing(operation: LOCK_SH | LOCK_NB)
         /// Alone, as soon as whoever holds it is done.
-        case inTurn
-
-        fileprivate var operation: Int32 {
-            switch self {
-            case .alone: LOCK_EX | LOCK_NB
-            case .shared: LOCK_SH | LOCK_NB
-            case .inTurn: LOCK_EX
-            }
-        }
+        package static let inTurn = Sharing(operation: LOCK_EX)
     }
 
     package let isNew: Bool

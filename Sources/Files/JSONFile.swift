@@ -12,9 +12,9 @@ package enum JSONFile {
     }
 
     /// The members of an object.
-    package static func object(_ path: String) throws -> [String: JSONValue] {
+    package static func object(_ path: String) throws -> JSONValue.Object {
         guard case .object(let members) = try parse(path).value else { throw damaged(path, "it is no JSON object") }
-        return Dictionary(members.map { ($0.key.text, $0.value) }) { first, _ in first }
+        return members
     }
 
     package static func read<Value: Decodable>(_: Value.Type = Value.self, path: String) throws -> Value {

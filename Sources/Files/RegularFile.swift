@@ -23,10 +23,7 @@ public final class RegularFile: Sendable {
 
     deinit { close(descriptor) }
 
-    public static func exists(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-    }
+    public static func exists(_ path: String) -> Bool { fileType(path) == S_IFREG }
 
     /// Fills `buffer` with the bytes at an offset. It is an error if the file ends before: its size was
     /// known, so it shrank meanwhile.

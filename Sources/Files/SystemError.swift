@@ -43,8 +43,7 @@ extension UserError {
             return origins[folder] ?? "the folder \(folder) does not exist: create it, or check the path"
         }
         let name = folderAndName(of: path).name
-        var status = stat()
-        if lstat(path, &status) == 0 { return "it is a link to something that does not exist" }
+        if fileType(path, followingLinks: false) != nil { return "it is a link to something that does not exist" }
         if let near = closestMatch(to: name, in: (try? folderContents(folder)) ?? []) { return "did you mean \(near)?" }
         return "check the path"
     }

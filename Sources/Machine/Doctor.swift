@@ -76,9 +76,8 @@ public enum Doctor {
         ]
         let loaded = loadedFiles()
         return rows.map { name, file, version in
-            let path = loaded.first { ($0 as NSString).lastPathComponent.contains(file) }
-            let package = path.flatMap(packageVersion)
-            let text = [version ?? package, path].compactMap { $0 }.joined(separator: ", ")
+            let path = loaded.first { folderAndName(of: $0).name.contains(file) }
+            let text = [version, path].compactMap { $0 }.joined(separator: ", ")
             return Finding(.ok, name, text.isEmpty ? "linked into the program" : text)
         }
     }
@@ -91,30 +90,6 @@ public enum Doctor {
             if path.contains(".so"), paths.last != path { paths.append(path) }
         }
         return paths
-    }
-
-    /// The version of the Debian package that a file belongs to, nil elsewhere.
-    private static func packageVersion(of path: String) -> String? {
-        // Packages name a file by its path before /usr was merged or after.
-        for name in [path, path.hasPrefix("/usr") ? String(path.dropFirst(4)) : "/usr" + path] {
-            guard let owner = output(of: ["dpkg-query", "-S", name])?.split(separator: ":").first else { continue }
-            return output(of: ["dpkg-query", "-W", "-f=${Version}\n", String(owner)])?.split(separator: "\n").first.map(
-                String.init)
-        }
-        return nil
-    }
-
-    private static func output(of command: [String]) -> String? {
-        let process = Process()
-        let pipe = Pipe()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = command
-        process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return nil }
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return process.terminationStatus == 0 ? String(decoding: data, as: UTF8.self) : nil
     }
 
     // MARK: - OpenBLAS's kernels
@@ -212,7 +187,7 @@ public enum Doctor {
 
     private static func disk(_ folder: String) -> Finding {
         do {
-            let free = try FileBytes.freeSpace(in: folder)
+            let free = try freeSpace(in: folder)
             let detail = "\(Format.bytes(free)) are free in the current folder"
             if access(folder, W_OK) != 0 {
                 return Finding(.warn, "disk", detail + ", which may not be written", remedy: "work in another folder")

@@ -1,6 +1,6 @@
 import Console
 import Files
-import Glibc
+import Foundation
 import TensorCore
 import TokenData
 
@@ -10,9 +10,9 @@ public struct FileSummary: Codable, Equatable, Sendable {
 
     init(bytes: Int, crc32: UInt32) { (self.bytes, self.crc32) = (bytes, crc32) }
 
-    package static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> FileSummary {
-        try AtomicFile.write(bytes, to: path)
-        return FileSummary(bytes: bytes.count, crc32: TokenData.crc32(bytes))
+    package static func write(_ data: Data, to path: String) throws -> FileSummary {
+        try AtomicFile.write(data, to: path)
+        return FileSummary(bytes: data.count, crc32: data.withUnsafeBytes { TokenData.crc32($0) })
     }
 
     package init(of path: String, on pool: WorkerPool, progress: ProgressBar?) throws {

@@ -11,26 +11,19 @@ package enum HuggingFaceConfig {
     /// element type are filled.
     package static func encode(_ config: LLaMAConfig, tokenizer: TokenizerFile?) throws -> Data {
         func id(_ value: Int32?) -> JSONValue { value.map { .integer(Int($0)) } ?? .null }
-        let fields: [String: JSONValue] = [
+        // What a configuration says of the model has the same names.
+        let shape = try JSONValue.Object(
+            uniqueKeysWithValues: config.values.map { (.init($0.key), try JSONValue(json: Array($0.value.utf8))) })
+        let others: JSONValue.Object = [
             "architectures": .array([.string("LlamaForCausalLM")]),
             "model_type": .string("llama"),
             "dtype": .string("float32"),
             "torch_dtype": .string("float32"),
             "hidden_act": .string("silu"),
-            "hidden_size": .integer(config.hiddenSize),
-            "intermediate_size": .integer(config.intermediateSize),
-            "num_hidden_layers": .integer(config.numHiddenLayers),
-            "num_attention_heads": .integer(config.numAttentionHeads),
             "num_key_value_heads": .integer(config.numKeyValueHeads),
             "head_dim": .integer(config.headDim),
-            "vocab_size": .integer(config.vocabSize),
-            "max_position_embeddings": .integer(config.maxPositionEmbeddings),
-            "rms_norm_eps": .number(config.rmsNormEps),
-            "rope_theta": .number(config.ropeTheta),
             "rope_parameters": .object(["rope_theta": .number(config.ropeTheta), "rope_type": .string("default")]),
             "rope_scaling": .null,
-            "tie_word_embeddings": .bool(config.tieWordEmbeddings),
-            "initializer_range": .number(config.initializerRange),
             "attention_bias": .bool(false),
             "attention_dropout": .number(0),
             "mlp_bias": .bool(false),
@@ -40,7 +33,7 @@ package enum HuggingFaceConfig {
             "eos_token_id": id(tokenizer?.endOfTextID),
             "pad_token_id": id(tokenizer?.padID),
         ]
-        return try JSONFile.encode(fields)
+        return try JSONFile.encode(JSONValue.object(shape.merging(others) { $1 }))
     }
 
     /// Reads a model's shape. What this program does not compute (biases, rope scaling, another
@@ -50,11 +43,10 @@ package enum HuggingFaceConfig {
         try refuseUnsupported(fields, path)
         var known = fields
         known["rope_theta"] = try ropeTheta(fields, path)
-        let keys = Set(LLaMAConfig.fields.map(\.key))
+        let keys = Set(LLaMAConfig.fields.map { JSONValue.Key($0.key) })
         known = known.filter { keys.contains($0.key) }
         do {
-            let members = JSONValue.object(Dictionary(uniqueKeysWithValues: known.map { (.init($0.key), $0.value) }))
-            let config: LLaMAConfig = try decode(from: members.configuration(source: path), at: "")
+            let config: LLaMAConfig = try decode(from: JSONValue.object(known).configuration(source: path), at: "")
             if let headDim = fields["head_dim"], headDim != .integer(config.headDim) {
                 throw unsupported(path, "head_dim \(headDim.text), not hidden_size / num_attention_heads")
             }
@@ -67,8 +59,8 @@ package enum HuggingFaceConfig {
     /// The file at `path` for the same weights in another type ("bfloat16"); all else stands as it is.
     package static func encode(contentsOf path: String, dtype: String) throws -> Data {
         var fields = try JSONFile.object(path)
-        for key in ["dtype", "torch_dtype"] { fields[key] = .string(dtype) }
-        return try JSONFile.encode(fields)
+        for key in ["dtype", "torch_dtype"] as [JSONValue.Key] { fields[key] = .string(dtype) }
+        return try JSONFile.encode(JSONValue.object(fields))
     }
 
     /// The settings in which a model that is on the disk differs from the one that is asked for, in words.
@@ -82,7 +74,7 @@ package enum HuggingFaceConfig {
     }
 
     /// transformers 4 reads it at the top, transformers 5 in `rope_parameters` if that is there.
-    private static func ropeTheta(_ fields: [String: JSONValue], _ path: String) throws -> JSONValue? {
+    private static func ropeTheta(_ fields: JSONValue.Object, _ path: String) throws -> JSONValue? {
         guard case .object(let rope) = fields["rope_parameters"], let theta = rope["rope_theta"] else {
             return fields["rope_theta"]
         }
@@ -99,7 +91,7 @@ package enum HuggingFaceConfig {
         UserError(.data, "\(path): the model has \(what), which is not supported", hint: "plain LLaMA models are")
     }
 
-    private static func refuseUnsupported(_ fields: [String: JSONValue], _ path: String) throws {
+    private static func refuseUnsupported(_ fields: JSONValue.Object, _ path: String) throws {
         guard fields["model_type"] == .string("llama") else {
             throw UserError(
                 .data, "\(path): model_type is \(fields["model_type"]?.text ?? "missing"), not \"llama\"",
@@ -113,13 +105,13 @@ package enum HuggingFaceConfig {
                 .data, "\(path): the architecture is \(name.text), not \"LlamaForCausalLM\"",
                 hint: "models that predict the next token are supported")
         }
-        for key in ["attention_bias", "mlp_bias"] where fields[key] == .bool(true) {
-            throw unsupported(path, "biases (\(key))")
+        for key in ["attention_bias", "mlp_bias"] as [JSONValue.Key] where fields[key] == .bool(true) {
+            throw unsupported(path, "biases (\(key.text))")
         }
         if let activation = fields["hidden_act"], activation != .string("silu") {
             throw unsupported(path, "hidden_act \(activation.text)")
         }
-        for key in ["rope_scaling", "rope_parameters"] {
+        for key in ["rope_scaling", "rope_parameters"] as [JSONValue.Key] {
             guard case .object(let rope) = fields[key] else { continue }
             let type = rope["rope_type"] ?? rope["type"] ?? (key == "rope_scaling" ? .null : .string("default"))
             guard type == .string("default") else { throw unsupported(path, "rope scaling of type \(type.text)") }

@@ -1,7 +1,6 @@
 import Console
 import Files
 import Foundation
-import Glibc
 import TensorCore
 import TokenData
 

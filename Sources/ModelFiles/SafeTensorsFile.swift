@@ -1,7 +1,5 @@
 import Console
 import Files
-import Foundation
-import Glibc
 import TensorCore
 
 /// A SafeTensors file open for reading. Everything its header says is checked against the file when

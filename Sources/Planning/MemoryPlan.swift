@@ -1,6 +1,5 @@
 import Console
 import Files
-import Foundation
 import LLaMA
 import Machine
 import Optimizers
@@ -132,6 +131,6 @@ func ifPresent(_ size: () throws -> Int) throws -> Int? {
 extension RunConfiguration {
     /// 0 where there is none, or none yet.
     func tokenizerFileSize() throws -> Int {
-        try data.tokenizer.flatMap { path in try ifPresent { try FileBytes.size(of: path) } } ?? 0
+        try data.tokenizer.flatMap { path in try ifPresent { try RegularFile(path).size } } ?? 0
     }
 }

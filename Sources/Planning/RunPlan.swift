@@ -100,7 +100,7 @@ public struct RunPlan: Codable, Sendable {
             checkpoint: checkpoint,
             most: (configuration.output.keepCheckpoints
                 + (configuration.schedule.decayStart(of: configuration.steps) == nil ? 1 : 2)) * checkpoint,
-            free: try FileBytes.freeSpace(in: existingFolder(above: configuration.output.runDirectory)))
+            free: try freeSpace(in: existingFolder(above: configuration.output.runDirectory)))
     }
 
     package static func roles(of optimizer: Optimizer) -> [Role] {

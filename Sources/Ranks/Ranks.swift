@@ -56,7 +56,8 @@ public final class Ranks {
 
     /// Sends to another rank and receives from it, which calls this with the same sizes the other way round.
     public func exchange(
-        _ peer: Int, send: UnsafeRawBufferPointer, receive: UnsafeMutableRawBufferPointer
+        _ peer: Int, send: UnsafeRawBufferPointer = .init(start: nil, count: 0),
+        receive: UnsafeMutableRawBufferPointer = .init(start: nil, count: 0)
     ) throws {
         try exchange(peer, count: 1, chunk: { _ in (send, receive) }, take: { _ in })
     }

@@ -165,13 +165,6 @@ extension ModelFolder {
     }
 }
 
-/// The path without links and dots; where there is no such file, as it is.
-private func realPath(_ path: String) -> String {
-    guard let real = realpath(path, nil) else { return path }
-    defer { free(real) }
-    return String(cString: real)
-}
-
 /// Reads a file and, below it, the file that its `base` names, relative to the file's folder.
 private func loadLayers(_ file: String, above: [String] = []) throws -> ConfigurationNode {
     let root = try ConfigurationNode(contentsOfFile: file)
@@ -181,8 +174,8 @@ private func loadLayers(_ file: String, above: [String] = []) throws -> Configur
             .usage, "\(node.source): base: \(node.summary) is not a file", hint: "for example llama130m.cfg")
     }
     let base = name.hasPrefix("/") ? name : path(of: name, in: folderAndName(of: file).folder)
-    let files = above + [realPath(file)]
-    guard !files.contains(realPath(base)) else {
+    let files = above + [URL(filePath: file).resolvingSymlinksInPath().path]
+    guard !files.contains(URL(filePath: base).resolvingSymlinksInPath().path) else {
         throw UserError(.usage, "\(node.source): base: \(name) rests on this file in turn", hint: "remove one `base`")
     }
     do {

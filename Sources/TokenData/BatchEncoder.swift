@@ -1,4 +1,3 @@
-import Synchronization
 import TensorCore
 
 /// The ids of some records, the work of one task.

@@ -5,9 +5,8 @@ import Glibc
 /// The files that `path` stands for, sorted by name: a file itself; a folder's files whose names end
 /// in one of `endings`; or those that match a glob (`*`, `?`, `[...]`), whatever their ending.
 func expandPath(_ path: String, endings: [String], what: String) throws -> [String] {
-    var status = stat()
-    if stat(path, &status) == 0 {
-        guard status.st_mode & S_IFMT == S_IFDIR else { return [path] }
+    if let type = fileType(path) {
+        guard type == S_IFDIR else { return [path] }
         let names = try folderContents(path)
         let files = names.filter { name in !name.hasPrefix(".") && endings.contains { name.hasSuffix($0) } }
         if files.isEmpty {

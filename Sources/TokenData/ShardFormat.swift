@@ -51,11 +51,9 @@ struct ShardHeader: Equatable {
         return words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
     }
 
-    init(tokenCount: Int, extras: Extras?) {
-        self.tokenCount = tokenCount
-        self.extras = extras
-    }
+}
 
+extension ShardHeader {
     /// Reads the header of the shard `path` from the file's first bytes, and checks it against the file's size.
     init(of file: UnsafeRawBufferPointer, fileSize: Int, path: String) throws {
         func word(_ index: Int) -> UInt32 {

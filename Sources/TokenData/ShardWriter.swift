@@ -98,14 +98,13 @@ final class ShardWriter {
         return names.map { Files.path(of: $0, in: folder) }
     }
 
+    private var nextName: String { String(format: "%@_%06d.bin", prefix, names.count) }
+
     private func flush() throws {
         if file == nil {
-            file = try AtomicFile(path: staging + "/" + String(format: "%@_%06d.bin", prefix, names.count))
+            file = try AtomicFile(path: staging + "/" + nextName)
             try ShardHeader(tokenCount: 0, extras: nil).bytes.withUnsafeBytes { try file?.write($0) }
         }
-        #if _endian(big)
-            for index in buffer.indices { buffer[index] = buffer[index].littleEndian }
-        #endif
         try buffer.withUnsafeBytes { bytes in
             checksum = crc32(bytes, continuing: checksum)
             try file?.write(bytes)
@@ -123,7 +122,7 @@ final class ShardWriter {
             try file?.overwrite(at: 0, with: $0)
         }
         try file?.commit()
-        names.append(String(format: "%@_%06d.bin", prefix, names.count))
+        names.append(nextName)
         (file, count, checksum) = (nil, 0, 0)
     }
 

@@ -1,7 +1,6 @@
 import Configuration
 import Console
 import Files
-import Synchronization
 import TensorCore
 
 /// How tokens become the rows of a batch: `packing: true` or `false`.
@@ -130,13 +129,8 @@ public final class TokenDataset: @unchecked Sendable {
     /// The shard in which a window begins, and its number there.
     private func place(of index: Int) -> (shard: Int, number: Int) {
         require(index >= 0 && index < windowCount, "window \(index) of \(windowCount)")
-        // The last shard that begins at or before the window.
-        var (low, high) = (0, shards.count)
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if firstWindows[middle] <= index { low = middle } else { high = middle }
-        }
-        return (low, index - firstWindows[low])
+        let shard = shards.indices.last { firstWindows[$0] <= index }!
+        return (shard, index - firstWindows[shard])
     }
 
     /// Looks at every token of the shards, in one pass; the checksum of all.

@@ -81,7 +81,7 @@ public struct TokenizerTraining: Sendable {
         }
         bar.finish()
         if modelType == .unigram { model = SentencePieceModel.roundingScores(model) }
-        try model.withUnsafeBytes { try AtomicFile.write($0, to: output) }
+        try AtomicFile.write(model, to: output)
         var summary = sentences.summary
         // Loading it is the proof that it is one.
         let tokenizer = try Tokenizer(modelFile: output)

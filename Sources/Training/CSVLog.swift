@@ -1,7 +1,6 @@
 import Checkpoints
 import Console
 import Files
-import Foundation
 import Glibc
 
 /// `log.csv`: a header line, then one row a step, each handed to the system as soon as it is known. Beside it, where asked

@@ -56,7 +56,8 @@ package final class GradientExchange {
                 distance, sending: chunks(of: ranks.rank, distance) { $0.weight },
                 receiving: chunks(of: ranks.rank ^ distance, distance) { $0.weight })
         }
-        noteChanges()
+        // What is known of pieces is not known of the parameters that they are rows of.
+        if ranks.count > 1 { for parameter in parameters { _ = parameter.weight } }
     }
 
     /// After this all ranks have the first one's weights.
@@ -67,11 +68,6 @@ package final class GradientExchange {
             try exchange(
                 distance, sending: isSender ? all : [], receiving: isSender ? [] : all)
         }
-    }
-
-    /// What is known of pieces is not known of the parameters that they are rows of.
-    private func noteChanges() {
-        if ranks.count > 1 { for parameter in parameters { _ = parameter.weight } }
     }
 
     private var distances: [Int] { (0..<ranks.count.trailingZeroBitCount).map { 1 << $0 } }

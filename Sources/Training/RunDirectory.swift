@@ -1,7 +1,6 @@
 import Checkpoints
 import Console
 import Files
-import Foundation
 import Glibc
 
 /// The folder of one run, held by this process alone for as long as the object lives:

@@ -111,8 +111,7 @@ public struct RunHistory: Equatable, Sendable {
     func encoded() throws -> Data { try JSONFile.encode(events) }
 
     func write(in folder: String) throws {
-        try AtomicFile.write(
-            String(decoding: encoded(), as: UTF8.self), to: path(of: Self.fileName, in: folder))
+        try AtomicFile.write(encoded(), to: path(of: Self.fileName, in: folder))
     }
 
     /// Whether it begins where the run does: a run that an older version began has no record of that.

@@ -78,8 +78,7 @@ final class SharedState {
                     rebasing: chunk[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
                 if let local { return target.baseAddress!.update(from: local, count: overlap.count) }
                 try request(parts[tensor][part].owner, [1, tensor, part, overlap.lowerBound, overlap.count])
-                try ranks.exchange(
-                    parts[tensor][part].owner, send: .init(start: nil, count: 0), receive: .init(target))
+                try ranks.exchange(parts[tensor][part].owner, receive: .init(target))
             }
             return UnsafeMutableBufferPointer(rebasing: chunk[..<range.count])
         }
@@ -95,8 +94,7 @@ final class SharedState {
                     let source = UnsafeMutableBufferPointer(rebasing: chunk[..<overlap.count])
                     try read(overlap.lowerBound, source)
                     try request(parts[tensor][part].owner, [2, tensor, part, overlap.lowerBound, overlap.count])
-                    try ranks.exchange(
-                        parts[tensor][part].owner, send: .init(source), receive: .init(start: nil, count: 0))
+                    try ranks.exchange(parts[tensor][part].owner, send: .init(source))
                 }
             }
         }
@@ -114,23 +112,20 @@ final class SharedState {
     }
 
     private func request(_ owner: Int, _ words: [Int]) throws {
-        try words.withUnsafeBytes { try ranks.exchange(owner, send: $0, receive: .init(start: nil, count: 0)) }
+        try words.withUnsafeBytes { try ranks.exchange(owner, send: $0) }
     }
 
     /// Does what the first rank asks for, until it has all: 1 hands elements of a part over, 2 takes them.
     private func serve() throws {
         while true {
             var words = [Int](repeating: 0, count: 5)
-            try words.withUnsafeMutableBytes { try ranks.exchange(0, send: .init(start: nil, count: 0), receive: $0) }
+            try words.withUnsafeMutableBytes { try ranks.exchange(0, receive: $0) }
             if words[0] == 0 { return }
             let part = parts[words[1]][words[2]]
-            let elements = UnsafeMutableRawBufferPointer(
-                UnsafeMutableBufferPointer(
-                    start: part.local!.data + words[3] - part.range.lowerBound, count: words[4]))
-            let none = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+            let elements = UnsafeMutableBufferPointer(
+                start: part.local!.data + words[3] - part.range.lowerBound, count: words[4])
             try words[0] == 1
-                ? ranks.exchange(0, send: UnsafeRawBufferPointer(elements), receive: none)
-                : ranks.exchange(0, send: UnsafeRawBufferPointer(none), receive: elements)
+                ? ranks.exchange(0, send: .init(elements)) : ranks.exchange(0, receive: .init(elements))
         }
     }
 }

@@ -2,7 +2,6 @@ import Checkpoints
 import Console
 import Files
 import Foundation
-import Glibc
 import TokenData
 
 /// The log's columns as scalars for TensorBoard, and the run's settings for its table of hyperparameters: an event file
