@@ -1,5 +1,4 @@
 import Console
-import Foundation
 
 /// Runs of several optimizers, laid beside each other: which setting of each is best, how sure the
 /// differences are, and how many tokens they save.

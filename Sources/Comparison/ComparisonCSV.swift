@@ -27,8 +27,13 @@ extension Comparison {
                 crossings.isEmpty ? "" : number(Sample(crossings.map(\.tokens)).mean), number(estimate?.ratio),
             ]
         }
-        return ([columns] + rows).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
+        return csvText([columns] + rows)
     }
+}
+
+/// Rows of fields as lines.
+func csvText(_ rows: [[String]]) -> String {
+    rows.map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
 }
 
 /// The fields of each line; within quotes, commas and line breaks are text (RFC 4180).

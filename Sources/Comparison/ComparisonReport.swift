@@ -15,10 +15,10 @@ extension Comparison {
         parts.insert(figures.isEmpty ? "" : "<div class=\"plots\">\n\(figures)</div>\n", at: min(1, parts.count))
         let common = commonConditions
         let finished = runs.count { $0.state == .finished }
-        func count(_ number: Int, _ name: String) -> String { "\(number) \(name)\(number == 1 ? "" : "s")" }
+        let optimizers = settings.map(\.optimizer).unique.count
         let summary =
-            "\(count(runs.count, "run")) (\(finished) finished) of \(count(settings.count, "setting")) and "
-            + count(settings.map(\.optimizer).unique.count, "optimizer")
+            "\(Format.plural(runs.count, "run")) (\(finished) finished) of \(Format.plural(settings.count, "setting")) and "
+            + Format.plural(optimizers, "optimizer")
         return """
             \(Self.pageStart)
             <html lang="en">

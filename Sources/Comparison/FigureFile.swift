@@ -27,6 +27,6 @@ public enum FigureFile {
                 .inputOutput, "rsvg-convert could not make \(path)",
                 hint: "install it (`scripts/install_dependencies.sh plot`), or name a file that ends in .svg")
         }
-        try bytes.withUnsafeBytes { try AtomicFile.write($0, to: path) }
+        try AtomicFile.write(bytes, to: path)
     }
 }

@@ -99,12 +99,14 @@ struct LinePlot {
         named.enumerated().map { index, series in
             let (x, y) = (Self.frame.right + 20, Self.frame.top + Self.lineHeight * (Double(index) + 0.5))
             let swatch =
-                series.style == .marks
-                ? mark(series.color, x, y)
-                : "<path class=\"line c\(series.color % 8)\(series.style == .faint ? " faint" : "")\" "
-                    + "d=\"M\(x - 9) \(y)h18\"/>" + (series.style == .lineAndMarks ? mark(series.color, x, y) : "")
+                (series.style == .marks ? "" : line(series, "\(x - 9) \(y)h18"))
+                + ([.marks, .lineAndMarks].contains(series.style) ? mark(series.color, x, y) : "")
             return swatch + label(series.name, "x=\"\(x + 14)\" y=\"\(y)\" dy=\"0.35em\"")
         }.joined()
+    }
+
+    private func line(_ series: Series, _ path: String) -> String {
+        "<path class=\"line c\(series.color % 8)\(series.style == .faint ? " faint" : "")\" d=\"M\(path)\"/>"
     }
 
     private func isDrawn(_ point: (x: Double, y: Double)) -> Bool {
@@ -123,8 +125,7 @@ struct LinePlot {
         if series.style != .marks {
             for part in series.points.split(whereSeparator: { !isDrawn($0) }) where part.count > 1 {
                 let path = part.map { "\(decimal(x.place($0.x))) \(decimal(y.place($0.y)))" }.joined(separator: "L")
-                let kind = "line c\(series.color % 8)\(series.style == .faint ? " faint" : "")"
-                text += "<path class=\"\(kind)\" d=\"M\(path)\"/>"
+                text += line(series, path)
             }
         }
         for point in series.faintPoints where isDrawn(point) {
@@ -137,22 +138,18 @@ struct LinePlot {
         // Points have marks as long as these can be told apart; a single point has nothing else to show.
         let points = series.points.filter(isDrawn)
         let hasMarks = [.lineAndMarks, .marks].contains(series.style) || points.count == 1
-        let step = max(1, points.count / 25)
-        for (index, point) in points.enumerated()
-        where hasMarks && (index % step == 0 || index == points.count - 1) {
-            text += mark(series.color, x.place(point.x), y.place(point.y))
+        if hasMarks {
+            text += thinned(points, to: 25).map { mark(series.color, x.place($0.x), y.place($0.y)) }.joined()
         }
         return text + "</g>\n"
     }
 
     /// What shows under the pointer, or a finger: a value beside its point. A figure on paper shows none.
     private func tips(_ series: Series, _ x: Axis, _ y: Axis) -> String {
-        let points = series.points.filter(isDrawn)
+        if series.style == .faint { return "" }
         let name = self.series.first { $0.color == series.color && !$0.name.isEmpty }?.name ?? ""
-        let step = max(1, points.count / 60)
         var text = ""
-        for (index, point) in points.enumerated()
-        where series.style != .faint && (index % step == 0 || index == points.count - 1) {
+        for point in thinned(series.points.filter(isDrawn), to: 60) {
             let (px, py) = (x.place(point.x), y.place(point.y))
             guard px > Self.frame.left - 1, px < Self.frame.right + 7, py > Self.frame.top - 7, py < bottom + 1
             else { continue }

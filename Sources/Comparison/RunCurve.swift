@@ -5,8 +5,6 @@ import Foundation
 
 /// The losses of one run along its log, as a plot shows them.
 struct RunCurve {
-    enum Position: String { case tokens, step, seconds }
-
     let name: String
     let folder: String
     let optimizer: String
@@ -15,19 +13,19 @@ struct RunCurve {
     private(set) var validation: [(x: Double, y: Double)] = []
 
     /// Reads the log in a run's folder, or a log by itself. Throws where it can't be read or is no log.
-    init(_ path: String, over position: Position) throws {
+    init(_ path: String, over axis: RunPlot.Axis) throws {
         let log = isFolder(path) ? Files.path(of: RunFolder.logName, in: path) : path
         folder = URL(filePath: log).resolvingSymlinksInPath().deletingLastPathComponent().path
         name = folderAndName(of: folder).name
         let configuration = try? ConfigurationNode(contentsOfFile: folder + "/" + RunFolder.configurationName)
         optimizer = configuration?["optimizer"]?["name"]?.text ?? "unknown optimizer"
         var seconds = 0.0
-        let place = position == .seconds ? "step_seconds" : position.rawValue
+        let place = axis.column
         try readLog(log, columns: [place, "train_loss", "validation_loss"]) { fields, damaged in
             guard var x = Double(fields[0]), x.isFinite else {
                 throw damaged("\(place), \(fields[0]), is not a number")
             }
-            if position == .seconds {
+            if axis == .time {
                 seconds += x
                 x = seconds
             }
@@ -66,7 +64,7 @@ struct RunCurve {
 }
 
 /// Every n-th point, with the first, the last and all gaps: more than some hundreds cannot be told apart.
-func thinned(_ points: [(x: Double, y: Double)]) -> [(x: Double, y: Double)] {
-    let step = max(1, points.count / 800)
+func thinned(_ points: [(x: Double, y: Double)], to count: Int = 800) -> [(x: Double, y: Double)] {
+    let step = max(1, points.count / count)
     return points.enumerated().filter { $0 % step == 0 || $0 == points.count - 1 || !$1.y.isFinite }.map(\.element)
 }

@@ -5,7 +5,12 @@ import Foundation
 /// The losses of runs in one plot. Few runs have a color each, with the training loss of each step faint behind its
 /// running mean; many are grouped by optimizer, the best run of each in front of the others.
 public struct RunPlot {
-    public enum Axis: String, CaseIterable, Sendable { case tokens, steps, time }
+    public enum Axis: String, CaseIterable, Sendable {
+        case tokens, steps, time
+
+        /// Of the log.
+        var column: String { self == .time ? "step_seconds" : self == .steps ? "step" : "tokens" }
+    }
 
     public var axis = Axis.tokens
     public var isValidationOnly = false
@@ -26,9 +31,8 @@ public struct RunPlot {
             throw UserError(
                 .usage, "\(paths.count) runs are too many for one plot", hint: "give at most \(Self.mostRuns)")
         }
-        let position: RunCurve.Position = [.tokens: .tokens, .steps: .step, .time: .seconds][axis] ?? .tokens
         let curves = try paths.compactMap { path in
-            let curve = try RunCurve(path, over: position)
+            let curve = try RunCurve(path, over: axis)
             if !(isValidationOnly ? curve.validation.isEmpty : curve.isEmpty) { return curve }
             notice("note: \(path) has no \(isValidationOnly ? "validation " : "")loss to show yet")
             return nil

@@ -59,10 +59,7 @@ public struct RunRecord: Sendable {
     fileprivate var variant: [String] = []
     public var learningRate: Double { configuration.optimizer.hyperparameters.lr }
     /// The seeds of the weights and of the data: what runs of one setting differ in.
-    public var seed: String {
-        let (weights, data) = (configuration.training.seed, configuration.data.seed)
-        return weights == data ? "\(weights)" : "\(weights)/\(data)"
-    }
+    public var seed: String { configuration.seeds }
 
     /// What changed between two of its steps: the run then belongs to no one setting.
     public var changes: [String] { history.changes }
@@ -105,6 +102,13 @@ public struct RunRecord: Sendable {
         configuration.values.filter {
             $0.key.hasPrefix("optimizer.") || $0.key.hasPrefix("schedule.") || $0.key == "training.gradient_clip"
         }
+    }
+}
+
+extension RunConfiguration {
+    /// Those of the weights and of the data.
+    var seeds: String {
+        training.seed == data.seed ? "\(data.seed)" : "\(training.seed)/\(data.seed)"
     }
 }
 

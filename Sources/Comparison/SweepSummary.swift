@@ -56,10 +56,9 @@ struct SweepSummary {
             let configuration = run.configuration
             let byKey = Dictionary(uniqueKeysWithValues: configuration.values.map { ($0.key, $0.value) })
             let loss = record?.finalLoss
-            let seed = (configuration.training.seed, configuration.data.seed)
             func text<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
-            return [run.name, state.rawValue, configuration.optimizer.name]
-                + [seed.0 == seed.1 ? "\(seed.0)" : "\(seed.0)/\(seed.1)"] + keys.map { byKey[$0] ?? "" }
+            return [run.name, state.rawValue, configuration.optimizer.name, configuration.seeds]
+                + keys.map { byKey[$0] ?? "" }
                 + [
                     text(record?.log.lastStep), "\(configuration.steps)", text(record?.log.lastTokens),
                     text(record?.log.lastTrainLoss), text(loss), text(loss.map { exp($0) }), text(record?.log.seconds),
@@ -74,8 +73,7 @@ struct SweepSummary {
         let lines = (kept + rows).enumerated().sorted {
             (place[$0.element[0]] ?? -1, $0.offset) < (place[$1.element[0]] ?? -1, $1.offset)
         }
-        let text = ([columns] + lines.map(\.element)).map { $0.map(\.csvField).joined(separator: ",") + "\n" }.joined()
-        try AtomicFile.write(text, to: path)
+        try AtomicFile.write(csvText([columns] + lines.map(\.element)), to: path)
     }
 }
 

@@ -136,9 +136,5 @@ extension String {
         return lines.joined(separator: "\n")
     }
 
-    var trimmedAtEnd: String {
-        var text = self[...]
-        while text.last == " " { text.removeLast() }
-        return String(text)
-    }
+    var trimmedAtEnd: String { replacing(/\ +$/, with: "") }
 }

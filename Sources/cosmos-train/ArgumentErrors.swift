@@ -1,7 +1,6 @@
 import ArgumentParser
 import Console
 import Files
-import Foundation
 import Machine
 
 extension CosmosTrain {

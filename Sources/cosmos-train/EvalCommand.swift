@@ -68,9 +68,9 @@ struct EvalCommand: ParsableCommand {
 
     func validate() throws {
         for (name, value) in [
-            ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--micro-batch-size", microBatchSize),
-            ("--batch-size", batchSize),
+            ("--tokens", tokens), ("--sequence-length", sequenceLength), ("--batch-size", batchSize),
         ] { try check(name, value, 1...1 << 40) }
+        try check("--micro-batch-size", microBatchSize, 1...1024)
     }
 
     func run() throws {
@@ -88,7 +88,6 @@ struct EvalCommand: ParsableCommand {
                 "sequences of \(length) are longer than the model's \(folder.config.maxPositionEmbeddings) tokens",
                 hint: "give a smaller --sequence-length")
         }
-        let microBatchSize = min(microBatchSize, 1024)
         let dataset = try TokenDataset(
             path: path, sequenceLength: length, vocabularySize: folder.config.vocabSize,
             packing: packing ?? run?.packing ?? .stream, pool: pool)

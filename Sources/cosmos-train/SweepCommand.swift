@@ -1,7 +1,6 @@
 import Console
 import ArgumentParser
 import Comparison
-import Foundation
 import Settings
 import TensorCore
 import Training

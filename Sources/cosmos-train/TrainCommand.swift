@@ -1,6 +1,5 @@
 import ArgumentParser
 import Checkpoints
-import Foundation
 
 struct TrainCommand: RunsOnRanks {
     static let configuration = CommandConfiguration(
