@@ -244,6 +244,7 @@ part_kills() {
     local killed=0 code victims begun worst=0 whole=0 wrong=0 late=0 others=0
     while ((killed < kills && others < 10)); do
         start_run kills 4
+        while kill -0 "$job" 2> /dev/null && [[ -z "$(ranks_left)" ]]; do sleep 0.1; done
         # Some die before they have begun, some in their first steps.
         sleep "$((RANDOM % 5)).$((RANDOM % 10))"
         mapfile -t victims < <(ranks_left)
