@@ -5,22 +5,26 @@ struct BlockParameters {
     let gate, up, down: Parameter
     let inputNorm, postAttentionNorm: Parameter
 
-    init(_ config: LLaMAConfig, layer: Int) {
+    /// Gradients lie where those of the `first` block do, if there is one.
+    init(_ config: LLaMAConfig, layer: Int, first: BlockParameters?) {
         let (hidden, intermediate, headDim) = (config.hiddenSize, config.intermediateSize, config.headDim)
         let queryRows = config.numAttentionHeads * headDim
         let keyRows = config.numKeyValueHeads * headDim
-        func parameter(_ name: String, _ shape: [Int], _ role: ParameterRole) -> Parameter {
-            Parameter(name: "model.layers.\(layer).\(name).weight", shape: shape, role: role)
+        func parameter(
+            _ name: String, _ shape: [Int], _ role: ParameterRole, _ first: Parameter?
+        ) -> Parameter {
+            Parameter(
+                name: "model.layers.\(layer).\(name).weight", shape: shape, role: role, gradient: first?.gradient)
         }
-        query = parameter("self_attn.q_proj", [queryRows, hidden], .matrix(.query(headDim: headDim)))
-        key = parameter("self_attn.k_proj", [keyRows, hidden], .matrix(.key(headDim: headDim)))
-        value = parameter("self_attn.v_proj", [keyRows, hidden], .matrix(.value))
-        output = parameter("self_attn.o_proj", [hidden, queryRows], .matrix(.attentionOutput))
-        gate = parameter("mlp.gate_proj", [intermediate, hidden], .matrix(.gate))
-        up = parameter("mlp.up_proj", [intermediate, hidden], .matrix(.up))
-        down = parameter("mlp.down_proj", [hidden, intermediate], .matrix(.down))
-        inputNorm = parameter("input_layernorm", [hidden], .vector)
-        postAttentionNorm = parameter("post_attention_layernorm", [hidden], .vector)
+        query = parameter("self_attn.q_proj", [queryRows, hidden], .matrix(.query(headDim: headDim)), first?.query)
+        key = parameter("self_attn.k_proj", [keyRows, hidden], .matrix(.key(headDim: headDim)), first?.key)
+        value = parameter("self_attn.v_proj", [keyRows, hidden], .matrix(.value), first?.value)
+        output = parameter("self_attn.o_proj", [hidden, queryRows], .matrix(.attentionOutput), first?.output)
+        gate = parameter("mlp.gate_proj", [intermediate, hidden], .matrix(.gate), first?.gate)
+        up = parameter("mlp.up_proj", [intermediate, hidden], .matrix(.up), first?.up)
+        down = parameter("mlp.down_proj", [hidden, intermediate], .matrix(.down), first?.down)
+        inputNorm = parameter("input_layernorm", [hidden], .vector, first?.inputNorm)
+        postAttentionNorm = parameter("post_attention_layernorm", [hidden], .vector, first?.postAttentionNorm)
     }
 
     /// In Hugging Face's order.

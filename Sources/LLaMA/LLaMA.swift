@@ -16,6 +16,9 @@ public enum Precision: String, CaseIterable, ConfigurationValue {
     case bf16
 }
 
+/// What is done with gradients that are complete, in a pass of this loss.
+public typealias SpendGradients = (_ parameters: [Parameter], _ loss: TokenLoss) throws -> Void
+
 /// A LLaMA with its gradients and the memory for one micro-batch.
 public final class LLaMA {
     public let config: LLaMAConfig
@@ -23,6 +26,10 @@ public final class LLaMA {
     /// All parameters, in Hugging Face's order.
     public let parameters: [Parameter]
     public let pool: WorkerPool
+
+    private let sharesGradients: Bool
+    /// Whose gradients are all there are.
+    private let gradientOwners: [Parameter]
 
     let embedding: Parameter
     let blocks: [BlockParameters]
@@ -41,25 +48,32 @@ public final class LLaMA {
     /// A model for micro-batches of up to `microBatchSize` sequences of `sequenceLength` tokens.
     /// Parameters are zero until `initialize` or a checkpoint fills them. Memory that training alone
     /// touches (gradients, activations of all layers but the first) becomes resident with the first
-    /// training step only.
+    /// training step only. `sharesGradients`: those of all layers have the memory of one layer, and
+    /// `accumulateGradients` hands each on before the next.
     public init(
         config: LLaMAConfig, pool: WorkerPool, microBatchSize: Int, sequenceLength: Int, precision: Precision = .fp32,
-        recompute: Recompute = .none
+        recompute: Recompute = .none, sharesGradients: Bool = false
     ) {
         require(microBatchSize > 0 && sequenceLength > 0, "micro-batch \(microBatchSize)x\(sequenceLength)")
         self.config = config
         self.precision = precision
         self.pool = pool
+        self.sharesGradients = sharesGradients
         embedding = Parameter(
             name: "model.embed_tokens.weight", shape: [config.vocabSize, config.hiddenSize], role: .embedding)
-        blocks = (0..<config.numHiddenLayers).map { BlockParameters(config, layer: $0) }
+        blocks = (0..<config.numHiddenLayers).reduce(into: []) {
+            $0.append(BlockParameters(config, layer: $1, first: sharesGradients ? $0.first : nil))
+        }
         finalNorm = Parameter(name: "model.norm.weight", shape: [config.hiddenSize], role: .vector)
         lmHead =
             config.tieWordEmbeddings
             ? embedding
-            : Parameter(name: "lm_head.weight", shape: [config.vocabSize, config.hiddenSize], role: .lmHead)
+            : Parameter(
+                name: "lm_head.weight", shape: [config.vocabSize, config.hiddenSize], role: .lmHead,
+                gradient: sharesGradients ? embedding.gradient : nil)
         parameters =
             [embedding] + blocks.flatMap(\.all) + [finalNorm] + (config.tieWordEmbeddings ? [] : [lmHead])
+        gradientOwners = sharesGradients ? [embedding] + blocks[0].all + [finalNorm] : parameters
         passes =
             switch precision {
             case .fp32:
@@ -84,7 +98,7 @@ public final class LLaMA {
             case .bf16(let passes): passes.memory(forwardOnly: forwardOnly)
             }
         memory.weights = parameters.reduce(0) { $0 + $1.values.byteCount }
-        if !forwardOnly { memory.gradients = parameters.reduce(0) { $0 + $1.gradient.byteCount } }
+        if !forwardOnly { memory.gradients = gradientOwners.reduce(0) { $0 + $1.gradient.byteCount } }
         return memory
     }
 
@@ -97,7 +111,9 @@ public final class LLaMA {
     }
 
     /// Sets every gradient to zero, as a step must before its first micro-batch.
-    public func zeroGradients() {
+    public func zeroGradients() { Self.zeroGradients(of: gradientOwners, on: pool) }
+
+    static func zeroGradients(of parameters: [Parameter], on pool: WorkerPool) {
         let parts = parameters.flatMap { parameter in
             ranges(of: parameter.count, size: 1 << 17).map { (parameter.gradient, $0) }
         }
@@ -120,14 +136,20 @@ public final class LLaMA {
     /// `tokenWeight` (one over the step's token count), to every parameter's gradient.
     ///
     /// Returns the unweighted loss. Throws `CancellationError`; the gradients are then good for nothing.
+    ///
+    /// `spend`, which a model that shares gradients needs, is given them as soon as they are complete: lm_head's, those
+    /// of each block from the last one on, and the embedding's. It may change these parameters; afterwards the gradients
+    /// are zero again. From its first call on the pass is not cancelled.
     public func accumulateGradients(
-        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag? = nil
+        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag? = nil, spend: SpendGradients? = nil
     ) throws -> TokenLoss {
-        switch passes! {
+        require(
+            (spend != nil) == sharesGradients, "gradients that layers share are spent layer by layer, others are not")
+        return switch passes! {
         case .fp32(let passes):
-            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation)
+            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation, spend: spend)
         case .bf16(let passes):
-            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation)
+            try passes.accumulateGradients(batch, tokenWeight: tokenWeight, cancellation: cancellation, spend: spend)
         }
     }
 

@@ -26,6 +26,7 @@ final class ModelPasses<Element: ActivationElement> {
 
     private let embedding: Parameter
     private let blocks: [TransformerBlock<Element>]
+    private let blockParameters: [BlockParameters]
     private let finalNorm: Parameter
     private let lmHead: Linear<Element>
     private let linears: [Linear<Element>]
@@ -53,6 +54,7 @@ final class ModelPasses<Element: ActivationElement> {
         self.length = length
         embedding = model.embedding
         blocks = model.blocks.reduce(into: []) { $0.append(TransformerBlock($1, first: $0.first)) }
+        blockParameters = model.blocks
         finalNorm = model.finalNorm
         // It is read chunk by chunk, so it is packed once a step where memory does not come first.
         let lmHead = Linear<Element>(
@@ -110,12 +112,13 @@ final class ModelPasses<Element: ActivationElement> {
     }
 
     func accumulateGradients(
-        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag?
+        _ batch: TokenBatch, tokenWeight: Float, cancellation: CancellationFlag?, spend: SpendGradients?
     ) throws -> TokenLoss {
-        let context = context(batch, cancellation)
+        var context = context(batch, cancellation)
         let rows = 0..<context.tokens
         let clock = ContinuousClock()
         let started = clock.now
+        var spending = Duration.zero
         // A pass that was cancelled may have left some.
         buffers.waiting = []
         return try batch.tokens.withUnsafeBufferPointer { tokens in
@@ -129,6 +132,14 @@ final class ModelPasses<Element: ActivationElement> {
                     cancellation: cancellation)
             }
             let lossDone = clock.now
+            if spend != nil { context.cancellation = nil }
+            func handOn(_ parameters: [Parameter]) throws {
+                guard let spend else { return }
+                let started = clock.now
+                try spend(parameters, result)
+                LLaMA.zeroGradients(of: parameters, on: pool)
+                spending += clock.now - started
+            }
             let dx = buffers.residual.values.rows(rows)
             buffers.gains.zero()
             let packing = blocks.last?.packing(.others, for: .backward) ?? []
@@ -140,15 +151,20 @@ final class ModelPasses<Element: ActivationElement> {
                     addingTo: dx, dgain: buffers.gains.matrix.row(tile))
             }
             addGainGradient(buffers, to: finalNorm, context)
+            let isTied = lmHead.parameter === embedding
+            try handOn((isTied ? [] : [lmHead.parameter]) + [finalNorm])
             for (layer, block) in blocks.enumerated().reversed() {
                 // The last block's are still there.
-                if layer + 1 < blocks.count {
-                    // It writes to what the weight gradients that wait will read.
-                    if recompute == .block { try context.forEach(0, alongside: buffers.takeWaiting()) { _, _ in } }
-                    try block.restore(activations[layer], recompute, context)
-                }
+                if layer + 1 < blocks.count { try block.restore(activations[layer], recompute, context) }
                 let next = recompute == .none && layer > 0 ? blocks[layer - 1] : nil
                 try block.backward(activations[layer], buffers, next: next, context)
+                // What is recomputed is written to what the weight gradients that wait will read.
+                if recompute == .block || spend != nil {
+                    try context.forEach(
+                        0, phase: "backward: weights of q, k, v", alongside: buffers.takeWaiting()
+                    ) { _, _ in }
+                }
+                try handOn(blockParameters[layer].all)
             }
             let columnTiles = ranges(of: config.hiddenSize, size: 32)
             try context.forEach(
@@ -157,9 +173,10 @@ final class ModelPasses<Element: ActivationElement> {
                 Embedding.backward(
                     dx, tokens: tokens, columns: columnTiles[tile], addingTo: embedding.gradient.matrix)
             }
+            try handOn([embedding])
             seconds.forward += (forwardDone - started) / .seconds(1)
             seconds.lmHead += (lossDone - forwardDone) / .seconds(1)
-            seconds.backward += (clock.now - lossDone) / .seconds(1)
+            seconds.backward += (clock.now - lossDone - spending) / .seconds(1)
             return result
         }
     }

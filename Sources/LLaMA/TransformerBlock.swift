@@ -30,7 +30,7 @@ package struct BlockContext {
     let workspace: Workspace
     let attentionWorkers: CausalSelfAttention.Workers
     let rope: RoPE
-    let cancellation: CancellationFlag?
+    var cancellation: CancellationFlag?
     /// Sequences in this micro-batch and tokens in each.
     let sequences: Int
     let length: Int

@@ -108,8 +108,16 @@ public final class Optimizer {
     /// does not converge. Parameters may then have been updated or not.
     public func step(learningRateFactor: Double) throws {
         stepCount += 1
-        let order = matrices.map { (slot: $0, cost: slots[$0].flops(atStep: stepCount)) }
+        try update(slots.map(\.parameter), learningRateFactor: learningRateFactor)
+    }
+
+    /// A part of the step that `stepCount` counts: updates some of the parameters, to the same bits.
+    public func update(_ parameters: [Parameter], learningRateFactor: Double) throws {
+        let updated = Set(parameters.map(ObjectIdentifier.init))
+        func isUpdated(_ slot: Int) -> Bool { updated.contains(ObjectIdentifier(slots[slot].parameter)) }
+        let order = matrices.filter(isUpdated).map { (slot: $0, cost: slots[$0].flops(atStep: stepCount)) }
             .sorted { ($1.cost, $0.slot) < ($0.cost, $1.slot) }
+        let tasks = tasks.filter { isUpdated($0.slot) }
         let next = Atomic<Int>(0)
         // Where several parameters fail, the first one is reported, whichever worker fails first.
         let failure = Mutex<(slot: Int, what: NumericalFailure)?>(nil)

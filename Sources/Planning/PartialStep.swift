@@ -7,6 +7,7 @@ import TensorCore
 struct PartialStep {
     let model: LLaMA
     private let batch: TokenBatch
+    private let spend: SpendGradients?
 
     init(_ configuration: RunConfiguration, layers: Int, microBatchSize: Int? = nil, pool: WorkerPool) {
         let sequences = microBatchSize ?? configuration.training.microBatchSize
@@ -17,13 +18,14 @@ struct PartialStep {
             Int32(random.below(configuration.model.vocabSize))
         }
         batch = TokenBatch(tokens: tokens, targets: tokens, sequences: sequences)
+        spend = configuration.training.layerwiseUpdates ? { _, _ in } : nil
     }
 
     /// Forward and backward over one micro-batch. Returns where the time went.
     @discardableResult
     func microBatch() throws -> PassSeconds {
         let before = model.passSeconds
-        _ = try model.accumulateGradients(batch, tokenWeight: 1e-6)
+        _ = try model.accumulateGradients(batch, tokenWeight: 1e-6, spend: spend)
         return model.passSeconds - before
     }
 

@@ -95,7 +95,7 @@ public struct Scaling: Encodable, Sendable {
     ) throws -> [((_ name: String) -> Double, [TaskRecorder.Piece])] {
         let alone = WorkerPool(threads: 1)
         let layers = configuration.model.numHiddenLayers
-        let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
+        let microBatches = configuration.training.microBatchPasses
         let step = PartialStep(configuration, layers: min(2, layers), pool: alone)
         let passes = try record(on: alone) { try step.microBatch() }
         var shares: [String: Double] = [:]
@@ -120,7 +120,7 @@ public struct Scaling: Encodable, Sendable {
     private static func measure(_ configuration: RunConfiguration) throws -> [Int: Double] {
         let layers = configuration.model.numHiddenLayers
         let teams = usualWorkers.filter { $0 <= availableCoreCount }
-        let microBatches = Double(configuration.training.batchSize) / Double(configuration.training.microBatchSize)
+        let microBatches = configuration.training.microBatchPasses
         let rounds = 3
         var sums = Array(repeating: Array(repeating: 0.0, count: teams.count), count: rounds)
         func add(_ share: Double, _ works: [() throws -> Void]) throws {

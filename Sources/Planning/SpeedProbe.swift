@@ -39,9 +39,9 @@ public final class SpeedProbe {
         let parameters = configuration.dryRun(pool: pool).model.parameters
         let step = try OptimizerProbe(
             configuration.optimizer, model: configuration.model, parameters: parameters, pool: pool, seconds: seconds)
-        let tokens = Double(plan.tokensPerStep)
+        let (tokens, passesPerStep) = (Double(plan.tokensPerStep), configuration.training.passesPerStep)
         func stepSeconds(_ passes: PassSeconds, _ ranks: RanksPlan?) -> Double {
-            passes.total * tokens / Double(ranks?.count ?? 1) + gradients.secondsPerStep
+            passesPerStep * passes.total * tokens / Double(ranks?.count ?? 1) + gradients.secondsPerStep
                 + step.secondsPerStep * (ranks?.optimizerShare ?? 1) + (ranks?.communicationSeconds ?? 0)
         }
         let ranks = plan.ranks
@@ -59,7 +59,7 @@ public final class SpeedProbe {
         if step.fraction < 1 {
             method += " at 1/\(Int(1 / step.fraction)) of their dimensions, times \(Int(pow(1 / step.fraction, 3)))"
         }
-        let flopsPerSecond = plan.flopsPerToken / middle.total
+        let flopsPerSecond = plan.flopsPerToken / (passesPerStep * middle.total)
         plan.speed = RunPlan.Speed(
             tokensPerSecond: tokens / stepSeconds(middle), slowestTokensPerSecond: tokens / stepSeconds(slowest),
             fastestTokensPerSecond: tokens / stepSeconds(fastest), stepSeconds: stepSeconds(middle),

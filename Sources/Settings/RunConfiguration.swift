@@ -87,8 +87,8 @@ public struct RunConfiguration: Sendable {
     package static func changesNoNumber(_ key: String) -> Bool {
         key.hasPrefix("output.")
             || [
-                "training.threads", "training.bind_threads", "training.recompute", "training.optimizer_scratch_mib",
-                "training.communication_timeout", "evaluation.every",
+                "training.threads", "training.bind_threads", "training.recompute", "training.layerwise_updates",
+                "training.optimizer_scratch_mib", "training.communication_timeout", "evaluation.every",
             ].contains(key)
     }
 

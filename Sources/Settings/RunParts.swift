@@ -16,7 +16,8 @@ extension RunConfiguration {
         config.numHiddenLayers = layers ?? config.numHiddenLayers
         return LLaMA(
             config: config, pool: pool, microBatchSize: microBatchSize ?? training.microBatchSize,
-            sequenceLength: data.sequenceLength, precision: training.precision, recompute: training.recompute)
+            sequenceLength: data.sequenceLength, precision: training.precision, recompute: training.recompute,
+            sharesGradients: training.layerwiseUpdates)
     }
 
     /// `pieces`: what one rank of several steps.

@@ -44,6 +44,7 @@ public struct TrainingSettings: ConfigurationSection {
     public var precision = Precision.fp32
     public var recompute = Recompute.none
     public var gradientClip = 1.0
+    public var layerwiseUpdates = false
     public var seed = 1
     public var initFrom: String?
     public var threads = 0
@@ -73,6 +74,10 @@ public struct TrainingSettings: ConfigurationSection {
             "recompute", \.recompute,
             "activations that the backward pass makes anew: less memory, more time, the same numbers"),
         .init("gradient_clip", \.gradientClip, "largest global norm of the gradient; 0: no clipping", .nonNegative),
+        .init(
+            "layerwise_updates", \.layerwiseUpdates,
+            "update each layer within the backward pass, for steps of one micro-batch: less memory, the same numbers; with "
+                + "clipping a second pass"),
         .init("seed", \.seed, "seed of the initial weights", .nonNegative),
         .optional(
             "init_from", \.initFrom,
@@ -112,8 +117,19 @@ public struct TrainingSettings: ConfigurationSection {
                 "\(microBatchSize) is more than batch_size, \(batchSize)"
                     + (gradientLanes > 1 ? ", over gradient_lanes, \(gradientLanes)" : ""), hint: "at most \(lane)")
         }
+        guard !layerwiseUpdates || microBatchSize == batchSize else {
+            throw FieldError(
+                "layerwise_updates",
+                "true, but a step of \(batchSize) sequences, \(microBatchSize) at a time, must keep their gradients to add "
+                    + "them up", hint: "make micro_batch_size as large as batch_size")
+        }
         givenMicroBatchSize = microBatchSize
     }
+
+    /// How often a step goes through its batch, forward and backward.
+    package var passesPerStep: Double { layerwiseUpdates && gradientClip > 0 ? 2 : 1 }
+    /// The micro-batches that a step goes through.
+    package var microBatchPasses: Double { passesPerStep * Double(batchSize) / Double(microBatchSize) }
 
     /// Refuses a number of ranks that cannot share a batch with the same bits.
     package func check(ranks: Int) throws {

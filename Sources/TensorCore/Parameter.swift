@@ -27,7 +27,8 @@ public enum ParameterRole: Hashable, Sendable {
 ///
 /// Weights are row major `[out_features, in_features]` under Hugging Face's names
 /// (`model.layers.3.self_attn.q_proj.weight`), float32. The gradient has the same shape; it is the
-/// gradient of the mean loss over the step's tokens, summed over micro-batches.
+/// gradient of the mean loss over the step's tokens, summed over micro-batches. Parameters whose gradients are never
+/// needed at the same time may have one tensor for them.
 public final class Parameter: Sendable {
     public let name: String
     public let role: ParameterRole
@@ -42,12 +43,14 @@ public final class Parameter: Sendable {
         var mayHaveChanged = true
     }
 
-    public init(name: String, shape: [Int], role: ParameterRole) {
+    /// `gradient`: another parameter's; nil: one of its own.
+    public init(name: String, shape: [Int], role: ParameterRole, gradient: Tensor<Float>? = nil) {
         require((1...2).contains(shape.count), "parameter \(name) has shape \(shape)")
         self.name = name
         self.role = role
         values = Tensor(shape)
-        gradient = Tensor(shape)
+        self.gradient = gradient ?? Tensor(shape)
+        require(self.gradient.shape == shape, "a gradient of shape \(self.gradient.shape) for \(name), \(shape)")
     }
 
     /// Some rows of another one, in its memory.

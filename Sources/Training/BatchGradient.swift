@@ -30,9 +30,9 @@ package final class BatchGradient {
     }
 
     /// The loss of the whole batch. `progress` is told the number of targets done. Throws `CancellationError`; the
-    /// gradients are then good for nothing.
+    /// gradients are then good for nothing. `spend`: see `LLaMA.accumulateGradients`; the batch is then one micro-batch.
     package func compute(
-        _ windows: [Int], cancellation: CancellationFlag, progress: (Int) -> Void
+        _ windows: [Int], cancellation: CancellationFlag, spend: SpendGradients? = nil, progress: (Int) -> Void
     ) throws -> TokenLoss {
         let targets = windows.reduce(0) { $0 + data.targetCount($1) }
         let chunks = windows.chunks(of: windows.count / allLanes)
@@ -49,14 +49,14 @@ package final class BatchGradient {
                     try batch.fill(chunk, from: data)
                     dataSeconds += StatusLine.now() - started
                     loss += try model.accumulateGradients(
-                        batch, tokenWeight: Float(1 / Double(targets)), cancellation: cancellation)
+                        batch, tokenWeight: Float(1 / Double(targets)), cancellation: cancellation, spend: spend)
                     progress(min(targets, (done + loss.count) * ranks.count))
                 }
                 sum.add(lane: index)
                 losses[lane] = loss.sum
                 done += loss.count
             }
-            if cancellation.isRequested { throw CancellationError() }
+            if spend == nil, cancellation.isRequested { throw CancellationError() }
         }
         try ranks.merge(&losses)
         return TokenLoss(sum: losses.reduce(0, +), count: targets)

@@ -26,13 +26,11 @@ public final class Trainer {
     private let ranks: Ranks
     private let cancellation: CancellationFlag
     private let checkpoints: RunCheckpoints
-    private let gradient: BatchGradient
+    private let step: TrainingStep
     private var made: RunProgress
     private var sampler: BatchSampler
     /// The step that is being made, or was made last.
     private var stepUnderWay: Int
-    /// False while the optimizer works: weights and state are then partly the old step's, partly the new one's.
-    private var isWhole = true
     private var progress: TrainingProgress
     /// The time of all steps of this process.
     private var phases = StepPhases()
@@ -48,8 +46,7 @@ public final class Trainer {
             pendingRow: setup.start?.pendingRow)
         stepUnderWay = made.step
         checkpoints = RunCheckpoints(setup)
-        gradient = BatchGradient(
-            configuration.training, model: setup.model, data: setup.trainingData, ranks: setup.ranks)
+        step = TrainingStep(setup, checkpoints, cancellation: cancellation)
         let data = setup.trainingData
         let tokensPerStep =
             Double(data.targetCount) / Double(data.windowCount) * Double(configuration.training.batchSize)
@@ -109,57 +106,29 @@ public final class Trainer {
     }
 
     private func failure(_ error: NumericalError) throws -> RunFailure {
-        try checkpoints.fail(error, in: stepUnderWay, at: made, isWhole: isWhole)
+        try checkpoints.fail(error, in: stepUnderWay, at: made, isWhole: step.isWhole)
     }
 
     /// One optimizer step. Until the optimizer has made it, nothing changes but the gradients.
     private func trainStep() throws -> LogRow {
-        let (model, training, pieces) = (setup.model, configuration.training, setup.ownership.pieces)
         let started = StatusLine.now()
         progress.begin()
-        let (passes, exchanged) = (model.passSeconds, setup.exchange.seconds)
+        let (passes, exchanged) = (setup.model.passSeconds, setup.exchange.seconds)
         stepUnderWay = made.step + 1
         var sampler = self.sampler
-        // Once the gradient is there, a step is made to its end.
-        let loss = try gradient.compute(sampler.next(training.batchSize), cancellation: cancellation) {
-            progress.show(tokensOfStep: $0)
-        }
-        try checkFinite(loss, "training loss")
-        try setup.exchange.reduce()
-        let norm = try GradientClipping.globalNorm(
-            pieces.map(\.parameter), pool: setup.pool, isOwned: { pieces[$0].owner == ranks.rank }, merge: ranks.merge)
-        // A model that predicts everything has none either.
-        if norm == 0, loss.mean > 0.01 {
-            throw NumericalError(
-                "is exactly 0 though the loss is \(Float(loss.mean)): the model is dead, no step changes it any more",
-                tensor: "gradient")
-        }
-        if training.gradientClip > 0 {
-            GradientClipping.clip(
-                setup.optimizer.slots.map(\.parameter), norm: norm, maxNorm: training.gradientClip, pool: setup.pool)
-        }
-        try checkpoints.noteSoundness(of: made.step, loss.mean)
         let factor = configuration.schedule.factor(step: made.step, of: configuration.steps)
-        let optimizerStarted = StatusLine.now()
-        isWhole = false
-        try Interruption.waiting(for: "the optimizer's step \(stepUnderWay)") {
-            try ranks.together { try setup.optimizer.step(learningRateFactor: factor) }
-        }
-        let optimizerEnded = StatusLine.now()
-        try setup.exchange.gather()
-        // The next pass would do it; here its time is the optimizer's.
-        let roundingStarted = StatusLine.now()
-        model.roundWeights()
-        isWhole = true
+        let (loss, norm) = try step.make(
+            stepUnderWay, of: sampler.next(configuration.training.batchSize), learningRateFactor: factor
+        ) { progress.show(tokensOfStep: $0) }
         let ended = StatusLine.now()
         made.step += 1
         made.tokens += loss.count
         made.position = sampler.position
         self.sampler = sampler
-        var phases = StepPhases(optimizer: optimizerEnded - optimizerStarted + ended - roundingStarted)
-        let spent = model.passSeconds - passes
+        var phases = StepPhases(optimizer: step.optimizerSeconds)
+        let spent = setup.model.passSeconds - passes
         (phases.forward, phases.lmHead, phases.backward) = (spent.forward, spent.lmHead, spent.backward)
-        phases.data = gradient.dataSeconds
+        phases.data = step.dataSeconds
         if ranks.count > 1 { phases.communication = setup.exchange.seconds - exchanged }
         phases.rest = max(0, ended - started - phases.all.reduce(0) { $0 + $1.seconds })
         self.phases += phases
@@ -176,12 +145,6 @@ public final class Trainer {
         return row
     }
 
-    private func checkFinite(_ loss: TokenLoss, _ name: String) throws {
-        if loss.sum.isFinite { return }
-        throw firstNonFinite(setup.model.parameters.map { ($0.name, $0.weight) }, on: setup.pool)
-            ?? NumericalError("is not finite, though all weights are", tensor: name)
-    }
-
     /// Validates if it is time, and logs the last step.
     private func completeRow() throws {
         guard var row = made.pendingRow else { return }
@@ -194,7 +157,7 @@ public final class Trainer {
                 progress.show(validated: $0, of: evaluator.tokenCount)
             }
             progress.finishValidation(loss: loss.mean)
-            try checkFinite(loss, "validation loss")
+            try setup.checkFinite(loss, "validation loss")
             row.validationLoss = loss.mean
         }
         try setup.withRecords { records in

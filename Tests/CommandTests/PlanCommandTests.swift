@@ -166,6 +166,38 @@ import Testing
         }
     }
 
+    @Test(.disabled(if: isSanitized, "a sanitizer keeps memory of its own for each byte"))
+    func layerwiseUpdatesSaveWhatThePlanSays() throws {
+        try withTemporaryFolder { folder in
+            try writeShard(learnableTokens(2_000, vocabulary: 4096, seed: 1), to: folder.path + "/train.bin")
+            let runs = try [false, true].map { isLayerwise in
+                let arguments = [
+                    "--config", repositoryRoot.appending(path: "configs/quickstart.cfg").path,
+                    "--set", "data={train: train.bin, validation: null, tokenizer: null, sequence_length: 64}",
+                    "--set", "model.num_hidden_layers=24", "--set", "schedule.warmup=1",
+                    "--set",
+                    "training={steps: 2, batch_size: 1, micro_batch_size: 1, layerwise_updates: \(isLayerwise)}",
+                    "--set", "output={run_dir: run-\(isLayerwise), checkpoint_every: 0}",
+                ]
+                let plan = try run(program, ["plan", "--json", "--no-probe"] + arguments, in: folder)
+                #expect(plan.status == 0, "\(plan.errorOutput)")
+                let training = try run(program, arguments, in: folder)
+                #expect(training.status == 0, "\(training.errorOutput)")
+                let log = try String(contentsOf: folder.appending(path: "run-\(isLayerwise)/log.csv"), encoding: .utf8)
+                let rows = log.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+                let column = try #require(rows[0].firstIndex(of: "peak_rss_bytes"))
+                return (
+                    predicted: try #require(JSONValue(json: Array(plan.output.utf8)).peak_resident_bytes.double),
+                    measured: try #require(Double(rows[2][column])), losses: rows.dropFirst().map { $0[2] }
+                )
+            }
+            #expect(runs[0].losses == runs[1].losses)
+            let predicted = runs[0].predicted - runs[1].predicted
+            let measured = runs[0].measured - runs[1].measured
+            #expect(predicted > 40e6 && abs(measured / predicted - 1) < 0.15, "\(measured) of \(predicted) bytes")
+        }
+    }
+
     /// Within 10 % on an idle machine (docs/results/plan-speed.md). Tests run beside each other, so more is allowed here,
     /// and a second and third try.
     @Test(.disabled(if: isSanitized, "a sanitizer slows what is predicted and what runs by different factors"))

@@ -64,12 +64,17 @@ import Testing
     @Test(arguments: Recompute.allCases, [Precision.fp32, .bf16])
     func everyTensorIsCounted(recompute: Recompute, precision: Precision) {
         let tied = recompute == .mlp
-        let model = LLaMA(
-            config: Self.config(tied: tied), pool: WorkerPool(threads: testWorkers), microBatchSize: 2,
-            sequenceLength: 300,
-            precision: precision, recompute: recompute)
-        #expect(model.memory.weights == 4 * model.parameterCount)
-        #expect(model.memory.total == Self.tensorBytes(of: model))
+        for sharesGradients in [false, true] {
+            let model = LLaMA(
+                config: Self.config(tied: tied), pool: WorkerPool(threads: testWorkers), microBatchSize: 2,
+                sequenceLength: 300, precision: precision, recompute: recompute, sharesGradients: sharesGradients)
+            #expect(model.memory.weights == 4 * model.parameterCount)
+            // One layer, what is as large as the embedding, and the last norm.
+            let layer = 2 * 24 * 24 + 2 * 24 * 8 + 3 * 24 * 40 + 2 * 24
+            #expect(
+                model.memory.gradients == (sharesGradients ? 4 * (50 * 24 + layer + 24) : 4 * model.parameterCount))
+            #expect(model.memory.total == Self.tensorBytes(of: model))
+        }
     }
 
     /// To the bit, and with less memory the more is made anew.

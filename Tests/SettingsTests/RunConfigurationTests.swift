@@ -210,6 +210,10 @@ struct RunConfigurationTests {
                 "training={gradient_lanes: 2, micro_batch_size: 4}",
                 "training.micro_batch_size: 4 is more than batch_size, 4, over gradient_lanes, 2"
             ),
+            (
+                "training={micro_batch_size: 2, layerwise_updates: true}",
+                "training.layerwise_updates: true, but a step of 4 sequences, 2 at a time, must keep their gradients"
+            ),
             ("training.precision=fp16", "training.precision: fp16 is not one of fp32, bf16"),
             ("training.gradient_clip=-1", "training.gradient_clip: -1 must be 0 or greater"),
             ("training.seed=-1", "training.seed: -1 must be 0 or greater"),

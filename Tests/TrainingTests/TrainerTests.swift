@@ -47,10 +47,13 @@ struct TrainerTests {
         #expect(try run.log("clipped")[5] != run.log()[5])
     }
 
-    @Test("A run stopped again and again, in steps and validations, ends in the same bits")
-    func stopped() throws {
+    @Test(
+        "A run stopped again and again, in steps and validations, ends in the same bits",
+        arguments: ["{steps: 8}"]
+            + [0, 1].map { "{steps: 8, micro_batch_size: 8, layerwise_updates: true, gradient_clip: \($0)}" })
+    func stopped(training: String) throws {
         let run = try TinyRun()
-        let settings = ["training.steps=8", "evaluation.every=1", "evaluation.tokens=1000"]
+        let settings = ["training=\(training)", "evaluation.every=1", "evaluation.tokens=1000"]
         let whole = CountingFlag()
         try run.train("straight", settings[0], settings[1], settings[2], cancellation: whole)
         var (inSteps, inValidations) = (0, 0)
