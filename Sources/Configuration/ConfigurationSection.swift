@@ -45,9 +45,8 @@ public struct Field<Section>: Sendable {
 
 extension Field {
     private init<Value: ConfigurationValue>(
-        key: String, help: String, isRequired: Bool, check: Check<Value>?,
-        get: @escaping @Sendable (Section) -> String,
-        set: @escaping @Sendable (Value?, inout Section) -> Bool  // false: it takes no nil
+        key: String, _ path: WritableKeyPath<Section, Value> & Sendable, help: String, isRequired: Bool,
+        check: Check<Value>?
     ) {
         // "a list of 2 numbers" says the type, too.
         let requirement = check.map {
@@ -55,33 +54,20 @@ extension Field {
         }
         self.init(
             key: key, help: help, type: requirement ?? Value.typeName, isRequired: isRequired,
-            decode: { node, path, section in
+            decode: { node, name, section in
                 do {
-                    if node.isNull, set(nil, &section) { return }
                     let value = try Value(configuration: node)
                     if let check, !check.holds(value) {
                         throw FieldError("\(node.summary) must be \(check.requirement)")
                     }
-                    _ = set(value, &section)
+                    section[keyPath: path] = value
                 } catch let error as FieldError {
+                    let present = isRequired ? "" : "; the default is \(section[keyPath: path].yaml)"
                     throw UserError(
-                        .usage, "\(node.source): \(path): \(error.problem)",
-                        hint: error.hint ?? "\(key): \(help)" + (isRequired ? "" : "; the default is \(get(section))"))
+                        .usage, "\(node.source): \(name): \(error.problem)",
+                        hint: error.hint ?? "\(key): \(help)\(present)")
                 }
-            }, encode: { .value(get($0)) })
-    }
-
-    private init<Value: ConfigurationValue>(
-        key: String, _ path: WritableKeyPath<Section, Value> & Sendable, help: String, isRequired: Bool,
-        check: Check<Value>?
-    ) {
-        self.init(
-            key: key, help: help, isRequired: isRequired, check: check, get: { $0[keyPath: path].yaml },
-            set: { value, section in
-                guard let value else { return false }
-                section[keyPath: path] = value
-                return true
-            })
+            }, encode: { .value($0[keyPath: path].yaml) })
     }
 
     /// A key that may be left out; its default is what `Section.init()` has.
@@ -97,16 +83,12 @@ extension Field {
         Field(key: key, path, help: help, isRequired: true, check: check)
     }
 
+    /// A key whose value may be null.
     public static func optional<Value: ConfigurationValue>(
         _ key: String, _ path: WritableKeyPath<Section, Value?> & Sendable, _ help: String,
         _ check: Check<Value>? = nil
     ) -> Field {
-        Field(
-            key: key, help: help, isRequired: false, check: check, get: { $0[keyPath: path]?.yaml ?? "null" },
-            set: { value, section in
-                section[keyPath: path] = value
-                return true
-            })
+        Field(key, path, help, check.map { check in Check(check.requirement) { $0.map(check.holds) ?? true } })
     }
 
     /// A section that may be absent, or `null`: it then stays as it is by default.

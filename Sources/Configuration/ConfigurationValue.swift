@@ -130,6 +130,17 @@ extension Array: ConfigurationValue where Element: ConfigurationValue {
     public var yaml: String { "[" + map(\.yaml).joined(separator: ", ") + "]" }
 }
 
+/// nil is `null`.
+extension Optional: ConfigurationValue where Wrapped: ConfigurationValue {
+    public static var typeName: String { Wrapped.typeName }
+
+    public init(configuration node: ConfigurationNode) throws {
+        self = node.isNull ? nil : try Wrapped(configuration: node)
+    }
+
+    public var yaml: String { self?.yaml ?? "null" }
+}
+
 /// An enumeration by its raw text gets its conformance from here.
 extension ConfigurationValue where Self: RawRepresentable & CaseIterable, RawValue == String {
     public static var typeName: String { "one of " + allCases.map(\.rawValue).joined(separator: ", ") }
