@@ -31,4 +31,6 @@ public struct SilentRank: Error {
     public let rank: Int
     /// For so many seconds.
     public let timeout: Double
+
+    package init(rank: Int, timeout: Double) { (self.rank, self.timeout) = (rank, timeout) }
 }

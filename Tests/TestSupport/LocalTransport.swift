@@ -1,4 +1,5 @@
 import Foundation
+import Ranks
 
 /// Ranks that are threads of one process, with a queue of messages from each to each.
 public final class LocalTransport: Transport {
