@@ -99,8 +99,7 @@ public final class StatusLine: Sendable {
 
     /// Progress is not worth an error: a closed terminal does not stop a run.
     private func emit(_ text: String, to target: Int32? = nil) {
-        var text = text
-        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: target ?? descriptor, at: nil) }
+        _ = writeAll(text, to: target ?? descriptor)
     }
 
     /// Seconds on a clock that never jumps.

@@ -19,9 +19,13 @@ package func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at 
     return 0
 }
 
+package func writeAll(_ text: String, to descriptor: Int32) -> Int32 {
+    var text = text
+    return text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor, at: nil) }
+}
+
 /// Prints what is not a command's result.
 public func printToStandardError(_ line: String) {
-    var text = line.printable + "\n"
     // There is nowhere left to report an error.
-    _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO, at: nil) }
+    _ = writeAll(line.printable + "\n", to: STDERR_FILENO)
 }

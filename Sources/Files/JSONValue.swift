@@ -55,6 +55,13 @@ public enum JSONValue: Encodable, Equatable, Sendable {
 
     public var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
 
+    /// Nil where it is no list of integers alone.
+    public var integers: [Int]? {
+        guard let array else { return nil }
+        let numbers = array.compactMap { if case .integer(let number) = $0 { number } else { nil } }
+        return numbers.count == array.count ? numbers : nil
+    }
+
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch self {

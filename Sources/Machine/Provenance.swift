@@ -47,15 +47,12 @@ public struct Provenance: Codable, Equatable, Sendable {
         ]
     }
 
-    /// Compiled without `-O`, which drops assertions.
     static var isDebugBuild: Bool {
-        var isDebug = false
-        assert(
-            {
-                isDebug = true
-                return true
-            }())
-        return isDebug
+        #if DEBUG
+            true
+        #else
+            false
+        #endif
     }
 
     private static var compiler: String {

@@ -127,28 +127,6 @@ public final class SafeTensorsFile {
         return members
     }
 
-    /// What the header says of a tensor, of which nothing is believed yet.
-    private struct Claim {
-        let dtype: String
-        let shape: [Int]
-        let offsets: [Int]
-
-        init(_ name: String, _ json: JSONValue, _ path: String) throws {
-            func member<Value>(_ key: String, _ value: (JSONValue) -> Value?) throws -> Value {
-                if let value = value(json[key]) { return value }
-                throw damaged(
-                    path,
-                    "the header does not read: \(name): \"\(key)\" is \(json[key] == .null ? "missing" : "not right")")
-            }
-            func integers(_ json: JSONValue) -> [Int]? {
-                let numbers = json.array?.compactMap { if case .integer(let number) = $0 { number } else { nil } }
-                return numbers?.count == json.array?.count ? numbers : nil
-            }
-            dtype = try member("dtype", \.string)
-            (shape, offsets) = try (member("shape", integers), member("data_offsets", integers))
-        }
-    }
-
     private static func checked(
         _ header: JSONValue.Object, dataStart: Int, fileSize: Int, _ path: String
     ) throws -> [Entry] {
@@ -156,25 +134,30 @@ public final class SafeTensorsFile {
         var entries: [Entry] = []
         for (key, json) in header.sorted(by: { $0.key.text < $1.key.text }) where key != SafeTensors.metadataKey {
             let name = key.text
-            let claim = try Claim(name, json, path)
-            guard let dtype = SafeTensors.DType(rawValue: claim.dtype) else {
+            func member<Value>(_ key: String, _ value: (JSONValue) -> Value?) throws -> Value {
+                if let value = value(json[key]) { return value }
+                throw damaged(
+                    path,
+                    "the header does not read: \(name): \"\(key)\" is \(json[key] == .null ? "missing" : "not right")")
+            }
+            let type = try member("dtype", \.string)
+            let (shape, offsets) = try (member("shape", \.integers), member("data_offsets", \.integers))
+            guard let dtype = SafeTensors.DType(rawValue: type) else {
                 throw UserError(
-                    .data, "\(path): tensor \(name) has the unknown element type \"\(claim.dtype)\"",
+                    .data, "\(path): tensor \(name) has the unknown element type \"\(type)\"",
                     hint: "F32, F16 and BF16 can be read; convert the file to one of them")
             }
-            guard claim.offsets.count == 2, case let (begin, end) = (claim.offsets[0], claim.offsets[1]),
-                begin >= 0, begin <= end, end <= dataSize
+            guard offsets.count == 2, case let (begin, end) = (offsets[0], offsets[1]), begin >= 0, begin <= end,
+                end <= dataSize
             else {
                 throw damaged(
                     path,
-                    "tensor \(name) has data_offsets \(claim.offsets), but the data is \(dataSize) bytes long")
+                    "tensor \(name) has data_offsets \(offsets), but the data is \(dataSize) bytes long")
             }
-            guard let needed = byteCount(claim.shape, dtype), needed == end - begin else {
-                throw damaged(
-                    path, "tensor \(name), \(claim.dtype) of shape \(claim.shape), has \(end - begin) bytes of data")
+            guard let needed = byteCount(shape, dtype), needed == end - begin else {
+                throw damaged(path, "tensor \(name), \(type) of shape \(shape), has \(end - begin) bytes of data")
             }
-            entries.append(
-                Entry(name: name, dtype: dtype, shape: claim.shape, range: dataStart + begin..<dataStart + end))
+            entries.append(Entry(name: name, dtype: dtype, shape: shape, range: dataStart + begin..<dataStart + end))
         }
         guard Set(entries.map(\.name)).count == entries.count else {
             throw damaged(path, "two tensors have names that differ in nothing that is seen")

@@ -11,7 +11,7 @@ public struct Topology: Sendable {
         public let threadCount: Int
     }
 
-    /// Neighbours side by side. Without those that `taskset`, a batch system or a container withholds.
+    /// The cores, neighbours side by side, without those that `taskset`, a batch system or a container withholds.
     public let cores: [Core]
     /// Those of the whole machine.
     public let machineCoreCount: Int

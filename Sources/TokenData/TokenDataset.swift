@@ -55,10 +55,11 @@ public final class TokenDataset: @unchecked Sendable {
 
     /// Opens and checks the shards of `path`: a folder, a file, or a glob of `.bin` files. Every
     /// token is looked at: its id must be below `vocabularySize`, and the checksums must be right.
-    /// `pool` shares that work; nil: one thread. With `isTrusting`, tokens whose checksum is in their shard's header are
+    /// `pool` shares that work. With `isTrusting`, tokens whose checksum is in their shard's header are
     /// not looked at. `cancellation` ends it by `CancellationError`.
     public init(
-        path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream, pool: WorkerPool? = nil,
+        path: String, sequenceLength: Int, vocabularySize: Int, packing: Packing = .stream,
+        pool: WorkerPool = WorkerPool(threads: 1),
         isTrusting: Bool = false, cancellation: CancellationFlag? = nil
     ) throws {
         require(
@@ -71,7 +72,6 @@ public final class TokenDataset: @unchecked Sendable {
         self.sequenceLength = sequenceLength
         self.packing = packing
         tokenCount = shards.reduce(0) { $0 + $1.tokenCount }
-        let pool = pool ?? WorkerPool(threads: 1)
         let documents = packing == .documents ? try DocumentIndex(shards, length: sequenceLength, pool: pool) : nil
         self.documents = documents
         firstWindows =

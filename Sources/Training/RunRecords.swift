@@ -26,7 +26,7 @@ final class RunRecords {
     private let tokenizer: TokenizerFile?
     private let identity: TrainerState.RunIdentity
     private let trainingData: TokenDataset
-    /// The checkpoint's step was chosen.
+    /// Whether the user chose the checkpoint's step.
     private let isStepChosen: Bool
 
     /// Opens the folder and checks whether the run may go on there; `event` is the start. Until `begin`, `abandon` takes

@@ -27,11 +27,11 @@ public final class RunSetup {
     package let trainingData: TokenDataset
     let evaluator: Evaluator?
     package let model: LLaMA
-    /// Who steps what.
+    /// Which rank steps what.
     let ownership: Ownership
-    /// Of what this rank owns.
+    /// The optimizer of what this rank owns.
     private(set) var optimizer: Optimizer
-    /// Of all ranks' optimizers.
+    /// The state of all ranks' optimizers.
     private(set) var state: SharedState
     let exchange: GradientExchange
     let sampler: BatchSampler

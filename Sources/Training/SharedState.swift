@@ -13,7 +13,7 @@ final class SharedState {
     private struct Part {
         let owner: Int
         let range: Range<Int>
-        /// nil: another one's.
+        /// nil: it lies with another rank.
         let local: Tensor<Float>?
     }
     private let parts: [[Part]]

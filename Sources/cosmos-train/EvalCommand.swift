@@ -61,7 +61,7 @@ struct EvalCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "With --protocol: sequences of a batch, on which its number depends.")
     var batchSize = 256
 
-    @Option(parsing: .unconditional, help: "Sequences computed at once.")
+    @Option(parsing: .unconditional, help: "Sequences computed at once, at most 1024.")
     var microBatchSize = 8
 
     @OptionGroup var workers: ThreadsOption

@@ -19,8 +19,7 @@ func printJSON(_ value: some Encodable) throws {
 /// cannot be written, the command has failed and says so; but a reader who has seen enough (`| head`) ends the
 /// program as any other: quietly.
 func printResult(_ text: String, terminator: String = "\n") throws {
-    var text = (isatty(STDOUT_FILENO) == 1 ? text.printable : text) + terminator
-    let code = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO, at: nil) }
+    let code = writeAll((isatty(STDOUT_FILENO) == 1 ? text.printable : text) + terminator, to: STDOUT_FILENO)
     if code == EPIPE { exit(128 + SIGPIPE) }
     if code != 0 {
         throw UserError(

@@ -30,8 +30,8 @@ enum RankSession {
         return ranks
     }
 
-    /// Ends this process. The first rank says why, unless the others are busy with something else: then who is here
-    /// does, and ends all.
+    /// Ends this process. The first rank says why. Where the others do not come to their end, busy with something else,
+    /// this one says why, and ends all.
     static func end(_ message: String?, _ status: Int32) -> Never {
         let speaks = Launcher.current.map { $0.rank == 0 } ?? true
         if speaks, let message { printToStandardError(message) }

@@ -56,6 +56,7 @@ import Testing
             "error: --set model.a\\x1b[2J\\x07: unknown key `model.a\\x1b[2J\\x07`\nhint: known here"
         ),
         ("eval", "error: missing expected argument '<model>'\nhint: <model>: The folder of a run"),
+        ("eval run --micro-batch-size 1025", "error: --micro-batch-size 1025: must be from 1 to 1024\n"),
         ("generate run --frob", "error: unknown option '--frob'\nhint: `cosmos-train generate --help` tells more\n"),
         ("generate run --temprature 1", "error: unknown option '--temprature'\nhint: did you mean `--temperature`?\n"),
         ("generate run --temperature -1", "error: --temperature -1.0: must be 0 or greater"),
