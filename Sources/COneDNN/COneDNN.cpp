@@ -161,6 +161,10 @@ const char *cosmos_dnnl_multiply(
 
 int64_t cosmos_dnnl_shape_count(void) { return int64_t(thread().products.size()); }
 
+bool cosmos_dnnl_has_bf16(void) {
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
 const char *cosmos_dnnl_version(void) {
     static const std::string version = [] {
         const dnnl_version_t *v = dnnl_version();

@@ -5,11 +5,9 @@ import COneDNN
 public enum BFloat16Library {
     public static var version: String { String(cString: cosmos_dnnl_version()) }
 
-    /// Whether this CPU has instructions for bfloat16 products. Without them oneDNN would emulate, at
-    /// less than float32's speed.
-    public static var isSupportedByCPU: Bool {
-        CPUFeature.all.contains { ["AVX-512 BF16", "AMX BF16"].contains($0.name) && $0.isPresent }
-    }
+    /// Whether this CPU has instructions for bfloat16 products, and oneDNN may use them. Without them it would emulate, at
+    /// less than float32's speed, or fail.
+    public static var isSupportedByCPU: Bool { cosmos_dnnl_has_bf16() }
 
     /// The shapes for which the calling thread keeps what oneDNN made.
     package static var shapeCount: Int { Int(cosmos_dnnl_shape_count()) }

@@ -46,6 +46,9 @@ const char *cosmos_dnnl_multiply(
 /// The shapes of products for which the calling thread keeps what oneDNN made.
 int64_t cosmos_dnnl_shape_count(void);
 
+/// Whether oneDNN has bfloat16 instructions to use: the CPU's, unless ONEDNN_MAX_CPU_ISA forbids them.
+bool cosmos_dnnl_has_bf16(void);
+
 /// "3.4.2".
 const char *cosmos_dnnl_version(void);
 
