@@ -52,7 +52,7 @@ package enum GradientInput<Element: ActivationElement> {
 
 /// Some rows of dW += dy' x, over all tokens of a micro-batch.
 ///
-/// dy' is transposed once, by stretches of 2,048 tokens; then idle workers take columns of dW.
+/// dy' is transposed once, by stretches of 2,048 tokens; then idle workers take panels of dW's columns.
 package struct WeightGradient<Element: ActivationElement> {
     /// [tokens, these rows].
     let dy: Matrix<Element>
@@ -61,7 +61,7 @@ package struct WeightGradient<Element: ActivationElement> {
 
     /// Rows of dW in a task, at most.
     static var rows: Int { 256 }
-    /// Columns of dW that a worker takes.
+    /// Columns of dW that a worker takes where weights are not packed.
     private static var columns: Int { 256 }
     /// Tokens whose dy' is in the scratch memory.
     private static var stretch: Int { 2048 }
@@ -99,23 +99,18 @@ package struct WeightGradient<Element: ActivationElement> {
                 dy.prefetch()
                 dy.copyTransposed(to: transposed(part))
             }
-            let groups = ranges(of: gradient.columns, size: Self.columns)
-            pool.forEach(groups.count) { group, worker in
-                for first in stride(
-                    from: groups[group].lowerBound, to: groups[group].upperBound, by: Panels<Element>.width)
-                {
-                    let columns = first..<min(first + Panels<Element>.width, gradient.columns)
-                    let panel = panels.panel(at: first)
-                    let sum = Matrix(
-                        pool.tile(of: worker), rows: gradient.rows, columns: columns.count, stride: columns.count)
-                    for part in parts {
-                        let dy = transposed(part)
-                        let start = tokens.lowerBound + part.lowerBound
-                        multiply(
-                            dy, panel.rows(start..<start + dy.columns), into: sum, accumulating: part.lowerBound > 0)
-                    }
-                    gradient.columns(columns).combine(with: sum) { $0 + $1 }
+            let panelColumns = ranges(of: gradient.columns, size: Panels<Element>.width)
+            pool.forEach(panelColumns.count) { index, worker in
+                let columns = panelColumns[index]
+                let panel = panels.panel(at: columns.lowerBound)
+                let sum = Matrix(
+                    pool.tile(of: worker), rows: gradient.rows, columns: columns.count, stride: columns.count)
+                for part in parts {
+                    let dy = transposed(part)
+                    let start = tokens.lowerBound + part.lowerBound
+                    multiply(dy, panel.rows(start..<start + dy.columns), into: sum, accumulating: part.lowerBound > 0)
                 }
+                gradient.columns(columns).combine(with: sum) { $0 + $1 }
             }
         }
     }
