@@ -10,8 +10,8 @@ import TensorCore
 /// How much faster a step would be on more workers, and how much faster it is on those that this machine has.
 ///
 /// A step is made on one worker and the time of each of its tasks is recorded; what a team would make of them is a
-/// matter of scheduling. Two layers stand for all: what a layer calls counts once for each. Not in the prediction: memory
-/// and caches that cores share, and their lower clock when all of them work.
+/// matter of scheduling. Two layers stand for all: what a layer calls counts once for each. What cores share, memory,
+/// caches and their clock, is measured where there are cores (`MachineScaling`) and not known beyond.
 public struct Scaling: Encodable, Sendable {
     /// The calls of one name, all of a step.
     public struct Phase: Encodable, Sendable {
@@ -19,11 +19,20 @@ public struct Scaling: Encodable, Sendable {
         /// Of one worker.
         public let seconds: Double
         public let longestTask: Double
+        /// By scheduling alone, as the busy share.
         public let speedUp: [Int: Double]
+        /// The part of the workers' time in which they have tasks.
+        public let busyShare: [Int: Double]
+        /// How many times as long its tasks take where so many cores work.
+        public let slowDown: [Int: Double]
     }
 
+    /// By scheduling alone.
+    public let scheduled: [Int: Double]
+    /// The same, with what cores share where that was measured.
     public let predicted: [Int: Double]
-    public private(set) var measured: [Int: Double] = [:]
+    /// Of whole steps.
+    public let measured: [Int: Double]
     /// Sorted: those that take longest on many workers come first.
     public let phases: [Phase]
     /// Seconds of a call to which all workers come, by their number, as measured here; of a call of so many empty tasks
@@ -34,12 +43,17 @@ public struct Scaling: Encodable, Sendable {
 
     public static let usualWorkers = [1, 2, 4, 8, 16, 32, 64, 128]
 
-    /// `workers`: for whom to predict. `measuring`: whether to time this machine's own numbers of workers too.
-    public init(_ configuration: RunConfiguration, workers: [Int] = usualWorkers, measuring: Bool) throws {
+    /// `workers`: for whom to predict. `seconds`: about how long to time whole steps on this machine's own numbers of
+    /// workers, too; nil: nothing is timed on more than one.
+    public init(
+        _ configuration: RunConfiguration, workers: [Int] = usualWorkers, measuring seconds: Double?
+    ) throws {
         let teams = Array(Set(workers + [1])).sorted()
         let calls = Self.callSeconds()
         callSeconds = calls
-        handOver = calls.filter { $0.key <= max(2, availableCoreCount) }.map { $0.value / Double($0.key - 1) }.min()!
+        let handOver = calls.filter { $0.key <= max(2, availableCoreCount) }.map { $0.value / Double($0.key - 1) }
+            .min()!
+        self.handOver = handOver
 
         var times: [String: Times] = [:]
         for (share, pieces) in try Self.recordings(configuration) {
@@ -47,15 +61,25 @@ public struct Scaling: Encodable, Sendable {
                 times[name, default: Times()].add(part, share(name))
             }
         }
-        let totals = teams.map { team in times.values.reduce(0) { $0 + $1.seconds[team, default: 0] } }
-        predicted = Dictionary(uniqueKeysWithValues: zip(teams, totals.map { totals[0] / $0 }))
-        let most = teams.last!
-        phases = times.sorted { $0.value.seconds[most]! > $1.value.seconds[most]! }.map { name, times in
-            Phase(
-                name: name, seconds: times.seconds[1]!, longestTask: times.longest,
-                speedUp: times.seconds.mapValues { times.seconds[1]! / $0 })
+        let machine = try seconds.map { try MachineScaling(configuration, seconds: $0) }
+        let phases = times.filter { $0.value.seconds[1]! > 0 }.map { name, times in
+            let speedUp = times.seconds.mapValues { times.seconds[1]! / $0 }
+            return Phase(
+                name: name, seconds: times.seconds[1]!, longestTask: times.longest, speedUp: speedUp,
+                busyShare: Dictionary(uniqueKeysWithValues: speedUp.map { ($0, $1 / Double($0)) }),
+                slowDown: machine?.slowDowns.compactMapValues { $0[name] } ?? [:])
+        }.sorted { $0.seconds / $0.speedUp[teams.last!]! > $1.seconds / $1.speedUp[teams.last!]! }
+        self.phases = phases
+        /// Of all phases together.
+        func speedUps(_ slowDown: (Phase, _ team: Int) -> Double) -> [Int: Double] {
+            let seconds = teams.map { team in
+                phases.reduce(0.0) { $0 + $1.seconds / $1.speedUp[team]! * slowDown($1, team) }
+            }
+            return Dictionary(uniqueKeysWithValues: zip(teams, seconds.map { seconds[0] / $0 }))
         }
-        if measuring { measured = try Self.measure(configuration) }
+        scheduled = speedUps { _, _ in 1 }
+        predicted = speedUps { $0.slowDown[$1] ?? 1 }
+        measured = machine?.speedUps ?? [:]
     }
 
     /// Seconds by number of workers.
@@ -101,10 +125,10 @@ public struct Scaling: Encodable, Sendable {
         var shares: [String: Double] = [:]
         if layers > 2 {
             let single = PartialStep(configuration, layers: 1, pool: alone)
-            let few = try record(on: alone, rounds: 1) { try single.microBatch() }.callCounts
-            for (name, count) in passes.callCounts {
-                let first = Double(few[name] ?? 0)
-                shares[name] = (first + Double(layers - 1) * (Double(count) - first)) / Double(count)
+            let few = try record(on: alone, rounds: 1) { try single.microBatch() }.calls
+            for (name, calls) in passes.calls {
+                let (count, first) = (Double(calls.count), Double(few[name]?.count ?? 0))
+                shares[name] = (first + Double(layers - 1) * (count - first)) / count
             }
         }
         let size = Double(configuration.dryRun(pool: alone).model.parameterCount) / Double(step.model.parameterCount)
@@ -114,45 +138,6 @@ public struct Scaling: Encodable, Sendable {
             ({ _ in size }, try record(on: alone, step.surroundings)),
             ({ _ in optimizer.share }, optimizer.chained(try record(on: alone, optimizer.run))),
         ]
-    }
-
-    /// The speed-up of this machine's teams, in turns.
-    private static func measure(_ configuration: RunConfiguration) throws -> [Int: Double] {
-        let layers = configuration.model.numHiddenLayers
-        let teams = usualWorkers.filter { $0 <= availableCoreCount }
-        let microBatches = configuration.training.microBatchPasses
-        let rounds = 3
-        var sums = Array(repeating: Array(repeating: 0.0, count: teams.count), count: rounds)
-        func add(_ share: Double, _ works: [() throws -> Void]) throws {
-            for work in works { try work() }
-            for round in 0..<rounds {
-                for (index, work) in works.enumerated() {
-                    let start = StatusLine.now()
-                    try work()
-                    sums[round][index] += share * (StatusLine.now() - start)
-                }
-            }
-        }
-        let pools = teams.map { WorkerPool(threads: $0) }
-        for (count, share) in layers <= 2 ? [(layers, 1.0)] : [(1, Double(2 - layers)), (2, Double(layers - 1))] {
-            let steps = pools.map { PartialStep(configuration, layers: count, pool: $0) }
-            try add(share * microBatches, steps.map { step in { try step.microBatch() } })
-            try add(share, steps.map { $0.surroundings })
-        }
-        // One after the other: their state may be large.
-        for (index, pool) in pools.enumerated() {
-            let optimizer = OptimizerStep(configuration, pool: pool)
-            try optimizer.run()
-            for round in 0..<rounds {
-                let start = StatusLine.now()
-                try optimizer.run()
-                sums[round][index] += optimizer.share * (StatusLine.now() - start)
-            }
-        }
-        return Dictionary(
-            uniqueKeysWithValues: teams.indices.map { index in
-                (teams[index], sums.map { $0[0] / $0[index] }.sorted()[rounds / 2])
-            })
     }
 
     /// Seconds of a call, by the number of workers: the median over many. Where each has a core it ends when all have
@@ -189,16 +174,8 @@ public struct Scaling: Encodable, Sendable {
 /// What some work on a pool of one worker is made of: the shortest of some recordings, after one that touches memory.
 private func record(on pool: WorkerPool, rounds: Int = 3, _ work: () throws -> Void) throws -> [TaskRecorder.Piece] {
     try work()
-    var best: [TaskRecorder.Piece]?
-    for _ in 0..<rounds {
-        let recorder = TaskRecorder()
-        pool.recorder = recorder
-        defer { pool.recorder = nil }
-        try work()
-        let pieces = recorder.finish()
-        best = best?.shortest(pieces) ?? pieces
-    }
-    return best!
+    let recordings = try (0..<rounds).map { _ in try pool.recorded(work) }
+    return recordings.dropFirst().reduce(recordings[0]) { $0.shortest($1) }
 }
 
 /// An ordinary step of the optimizer on all parameters; on those of fewer layers where memory is short.
@@ -234,9 +211,13 @@ private final class OptimizerStep {
         }
     }
 
-    func run() throws {
-        // The first step may make bases; step 2 is an ordinary one for every interval.
-        optimizer.stepCount = min(1, optimizer.stepCount)
-        try optimizer.step(learningRateFactor: 1e-6)
+    func run() throws { try optimizer.ordinaryStep() }
+}
+
+extension Optimizer {
+    /// The first step may make bases; each further one is step 2, an ordinary one for every interval.
+    func ordinaryStep() throws {
+        stepCount = min(1, stepCount)
+        try step(learningRateFactor: 1e-6)
     }
 }

@@ -52,6 +52,17 @@ package final class TaskRecorder {
     private func endPiece() { open[open.count - 1].append(.alone(threadSeconds() - mark)) }
 }
 
+extension WorkerPool {
+    /// What `work` on this pool of one worker is made of.
+    package func recorded(_ work: () throws -> Void) rethrows -> [TaskRecorder.Piece] {
+        let recorder = TaskRecorder()
+        self.recorder = recorder
+        defer { self.recorder = nil }
+        try work()
+        return recorder.finish()
+    }
+}
+
 private func threadSeconds() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
@@ -69,13 +80,12 @@ extension [TaskRecorder.Piece] {
         }
     }
 
-    /// How often each name was called from outside of any task.
-    package var callCounts: [String: Int] {
-        reduce(into: [:]) { counts, piece in
-            switch piece {
-            case .alone: break
-            case .phase(let phase): counts[phase.name, default: 0] += 1
-            }
+    /// The calls of each name from outside of any task, and the seconds of their tasks.
+    package var calls: [String: (count: Int, seconds: Double)] {
+        reduce(into: [:]) { calls, piece in
+            guard case .phase(let phase) = piece else { return }
+            calls[phase.name, default: (0, 0)].count += 1
+            calls[phase.name]!.seconds += phase.tasks.reduce(0) { $0 + $1.seconds }
         }
     }
 

@@ -97,7 +97,7 @@ struct PlanCommand: ParsableCommand {
     private func predict(_ configuration: RunConfiguration, workers: Int) throws {
         let status = StatusLine()
         status.show("recording the tasks of a step ...")
-        let scaling = try Scaling(configuration, workers: [workers], measuring: false)
+        let scaling = try Scaling(configuration, workers: [workers], measuring: nil)
         status.finish()
         if json { return try printJSON(scaling) }
         func row(_ name: String, _ speedUp: Double, _ share: Double) -> [String] {

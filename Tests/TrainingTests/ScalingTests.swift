@@ -9,7 +9,7 @@ import Testing
     }
 
     /// Sums that can be done by hand.
-    @Test func blocksGoToTheNextFreeWorker() {
+    @Test func tasksGoToTheNextFreeWorker() {
         let even = Self.phase(Array(repeating: 1, count: 8))
         #expect(Schedule.seconds(even, workers: 1, handOver: 0.5) == 8)
         #expect(Schedule.seconds(even, workers: 4, handOver: 0) == 2)
@@ -17,7 +17,7 @@ import Testing
         #expect(Schedule.seconds(even, workers: 100, handOver: 0) == 1)
         // The others come late and are seen late.
         #expect(Schedule.seconds(Self.phase([1, 1]), workers: 2, handOver: 0.25) == 1.5)
-        // A long block that comes last keeps all waiting.
+        // A long task that comes last keeps all waiting.
         #expect(Schedule.seconds(Self.phase([1, 1, 1, 1, 4]), workers: 2, handOver: 0) == 6)
     }
 
@@ -32,8 +32,8 @@ import Testing
         #expect(Schedule.seconds(step, workers: 2, handOver: 0) == 6)
     }
 
-    /// One block with an inner call of six: who is free helps.
-    @Test func idleWorkersHelpWithinBlocks() {
+    /// One task with an inner call of six: who is free helps.
+    @Test func idleWorkersHelpWithinTasks() {
         let inner = TaskRecorder.Piece.phase(Self.phase(Array(repeating: 1, count: 6)))
         let outer = TaskRecorder.Phase(
             name: "outer", tasks: [[.alone(1), inner, .alone(1)], [.alone(2)], [.alone(1)]])
@@ -45,13 +45,13 @@ import Testing
 
     @Test func recordsWhatAPoolDoes() {
         let pool = WorkerPool(threads: 1)
-        let recorder = TaskRecorder()
-        pool.recorder = recorder
-        pool.forEach(3, phase: "outer") { block, _ in
-            if block == 1 { pool.forEach(2, phase: "inner") { _, _ in } }
+        let pieces = pool.recorded {
+            pool.forEach(3, phase: "outer") { task, _ in
+                if task == 1 { pool.forEach(2, phase: "inner") { _, _ in } }
+            }
         }
-        let pieces = recorder.finish()
-        #expect(pieces.callCounts == ["outer": 1])
+        #expect(pieces.calls.mapValues(\.count) == ["outer": 1])
+        #expect(pieces.calls["outer"]!.seconds > 0 && pieces.calls["outer"]!.seconds <= pieces.seconds)
         guard case .phase(let outer) = pieces[1], case .phase(let inner) = outer.tasks[1][1] else {
             return #expect(Bool(false), "\(pieces)")
         }
@@ -62,14 +62,37 @@ import Testing
     /// Many layers cost in proportion, and the whole is the sum of its phases.
     @Test func aStepOfManyLayersIsPredictedFromTwo() throws {
         let configuration = try TinyRun().configuration(["model.num_hidden_layers=6", "training.micro_batch_size=8"])
-        let scaling = try Scaling(configuration, workers: [4], measuring: false)
-        #expect(scaling.predicted[1] == 1)
-        #expect(scaling.predicted.keys.sorted() == [1, 4])
+        let scaling = try Scaling(configuration, workers: [4], measuring: nil)
+        #expect(scaling.scheduled[1] == 1)
+        #expect(scaling.scheduled.keys.sorted() == [1, 4])
         let seconds = scaling.phases.reduce(0) { $0 + $1.seconds }
         let onFour = scaling.phases.reduce(0) { $0 + $1.seconds / $1.speedUp[4]! }
-        #expect(abs(seconds / onFour - scaling.predicted[4]!) < 1e-9)
+        #expect(abs(seconds / onFour - scaling.scheduled[4]!) < 1e-9)
+        #expect(scaling.phases.allSatisfy { $0.busyShare[1] == 1 && 4 * $0.busyShare[4]! == $0.speedUp[4]! })
         #expect(scaling.phases.contains { $0.name == "backward: MLP" })
-        let text = String(decoding: try JSONEncoder().encode(scaling), as: UTF8.self)
-        #expect(text.contains(#""predicted":{"1":1"#) || text.contains(#""predicted":{"4":"#))
+        // Nothing is known of what cores share.
+        #expect(scaling.predicted == scaling.scheduled && scaling.measured.isEmpty)
+    }
+
+    /// What cores share slows each phase down, and the prediction by it, as far as there are cores.
+    @Test func thisMachinesCoresAreMeasured() throws {
+        let scaling = try Scaling(try TinyRun().configuration([]), measuring: 0)
+        let teams = Scaling.usualWorkers.filter { $0 <= availableCoreCount }
+        #expect(scaling.measured.keys.sorted() == teams && scaling.measured[1] == 1)
+        let seconds = scaling.phases.reduce(0) { $0 + $1.seconds }
+        for team in teams {
+            let slowed = scaling.phases.map { phase -> Double in
+                let factor = phase.name == "on one worker" ? 1 : phase.slowDown[team]!
+                return factor * phase.seconds / phase.speedUp[team]!
+            }.reduce(0, +)
+            #expect(abs(seconds / slowed - scaling.predicted[team]!) < 1e-9)
+        }
+        #expect(scaling.phases.allSatisfy { $0.name == "on one worker" || $0.slowDown[1] == 1 })
+        #expect(scaling.predicted[64] == scaling.scheduled[64])
+        struct Printed: Decodable {
+            let predicted, measured: [Int: Double]
+        }
+        let printed = try JSONDecoder().decode(Printed.self, from: try JSONEncoder().encode(scaling))
+        #expect(printed.predicted == scaling.predicted && printed.measured == scaling.measured)
     }
 }
