@@ -50,16 +50,17 @@ private var linearAlgebraTasks: [MeasuredTask] {
             return { _ = newtonSchulz.orthogonalize($0, scratch, on: pool) }
         }
     }
+    func qr(_ rows: Int, _ columns: Int, flops: Int) -> MeasuredTask {
+        task("QR", rows, columns, flops: flops) { arena in
+            let scratch = OrthonormalizationScratch(arena, rows: rows, columns: columns)
+            let pool = WorkerPool(threads: 1)
+            return { try orthonormalizeRows($0, scratch, on: pool) }
+        }
+    }
     let precisions = NewtonSchulz.Precision.allCases.filter { $0 == .fp32 || BFloat16Library.isSupportedByCPU }
     return precisions.flatMap { [newtonSchulz(768, 768, $0), newtonSchulz(2048, 768, $0)] } + [
-        task("QR", 768, 768, flops: 4 * 768 * 768 * 768 * 2 / 3) { arena in
-            let scratch = OrthonormalizationScratch(arena, rows: 768, columns: 768)
-            return { try orthonormalizeRows($0, scratch) }
-        },
-        task("QR", 64, 2048, flops: 4 * 64 * 64 * 2048) { arena in
-            let scratch = OrthonormalizationScratch(arena, rows: 64, columns: 2048)
-            return { try orthonormalizeRows($0, scratch) }
-        },
+        qr(768, 768, flops: 8 * 768 * 768 * 768 / 3), qr(2048, 2048, flops: 8 * 2048 * 2048 * 2048 / 3),
+        qr(64, 2048, flops: 4 * 64 * 64 * 2048),
         task("eigenvectors", 768, 768, flops: 9 * 768 * 768 * 768) { arena in
             let scratch = EigenScratch<Float>(arena, order: 768)
             return { try eigenvectorRows(ofSymmetric: $0, scratch) }

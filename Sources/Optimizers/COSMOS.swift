@@ -190,14 +190,14 @@ private struct COSMOSRule: MatrixRule {
         let isFirst = context.step == 1
         let (gradient, u, s, pool) = (context.gradient, basis.matrix, projectedGram.matrix, context.pool)
         if isFirst {
-            try basis.renew(from: gradient, scratch.firstBasis)
+            try basis.renew(from: gradient, scratch.firstBasis, on: pool)
         } else {
             // (beta2 U S + (1 - beta2) Gᵀ G U)ᵀ, S being symmetric.
             basis.project(gradient, into: scratch.low, on: pool)
             multiply(s.plain, u.plain, into: scratch.basis, on: pool)
             multiply(
                 scratch.low.transposed, gradient.plain, into: scratch.basis, alpha: newWeight, beta: beta2, on: pool)
-            try orthonormalizeRows(scratch.basis, scratch.orthonormalization)
+            try orthonormalizeRows(scratch.basis, scratch.orthonormalization, on: pool)
             // S in the new basis: Tᵀ S T with T = Uᵀ U'.
             multiply(u.plain, scratch.basis.transposed, into: scratch.rotation, on: pool)
             multiply(s.plain, scratch.rotation.plain, into: scratch.product, on: pool)

@@ -112,7 +112,7 @@ private struct GaLoreRule: MatrixRule {
     }
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
-        if context.isRenewal { try basis.renew(from: context.gradient, scratch.basis) }
+        if context.isRenewal { try basis.renew(from: context.gradient, scratch.basis, on: context.pool) }
         basis.project(context.gradient, into: scratch.low, on: context.pool)
         let stepSize = adam.normalize(
             scratch.low, step: context.step, learningRate: context.learningRate, on: context.pool)

@@ -28,8 +28,8 @@ struct LowRankBasis {
         return p * p * (q + 9 * p) + (matrix.columns > p ? 2 * rank * q * (p + 2 * rank) : 0)
     }
 
-    func renew(from g: Matrix<Float>, _ scratch: SingularBasisScratch) throws {
-        try leadingSingularVectors(of: g, side, into: matrix, scratch)
+    func renew(from g: Matrix<Float>, _ scratch: SingularBasisScratch, on pool: WorkerPool) throws {
+        try leadingSingularVectors(of: g, side, into: matrix, scratch, on: pool)
     }
 
     func project(_ g: Matrix<Float>, into low: Matrix<Float>, on pool: WorkerPool) {

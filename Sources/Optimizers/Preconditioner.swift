@@ -57,7 +57,7 @@ struct Preconditioner {
             scratch.order[place] = row
         }
         for row in 0..<n { basis.row(row).update(from: power.row(scratch.order[row]), count: n) }
-        try orthonormalizeRows(basis, scratch.orthonormalization)
+        try orthonormalizeRows(basis, scratch.orthonormalization, on: pool)
         return UnsafeMutableBufferPointer(start: scratch.order, count: n)
     }
 }

@@ -1,6 +1,6 @@
 import CLAPACKE
 
-/// QR and symmetric eigenproblems (LAPACK), on the calling thread, in memory that the caller brings.
+/// Symmetric eigenproblems (LAPACK), on the calling thread, in memory that the caller brings.
 ///
 /// LAPACK stores matrices by columns and ours are stored by rows, so LAPACK sees every matrix
 /// transposed. Bases are therefore kept as *rows*: what LAPACK calls the columns of Q are the rows
@@ -15,55 +15,6 @@ public var lapackVersion: String {
     var (major, minor, patch) = (Int32(), Int32(), Int32())
     LAPACKE_ilaver(&major, &minor, &patch)
     return "\(major).\(minor).\(patch)"
-}
-
-public struct OrthonormalizationScratch {
-    /// As many floats as the rows have. Free for other uses between calls.
-    public let result: UnsafeMutablePointer<Float>
-    /// The triangular factors of groups of reflections.
-    fileprivate let factors: UnsafeMutablePointer<Float>
-    fileprivate let work: UnsafeMutablePointer<Float>
-    /// Reflections that are applied together, by matrix products.
-    fileprivate static let group = 96
-
-    public init(_ arena: Arena, rows: Int, columns: Int) {
-        result = arena.array(rows * columns, of: Float.self)
-        factors = arena.array(Self.group * rows, of: Float.self)
-        work = arena.array(Self.group * rows, of: Float.self)
-    }
-}
-
-/// Replaces the rows of `a` (rows <= columns) by an orthonormal basis: the i-th new row lies in the
-/// span of the first i old ones. That is the reduced QR of aᵀ by Householder reflections, whose Q is
-/// orthonormal even where the rows depend on each other.
-///
-/// Signs are as the reflections leave them. Cost: 4 rows² columns FLOPs (a third less for a square).
-/// Throws `NumericalFailure` on values that are not finite.
-public func orthonormalizeRows(_ a: Matrix<Float>, _ scratch: OrthonormalizationScratch) throws {
-    require(a.rows <= a.columns, "cannot orthonormalize \(a.rows) rows of length \(a.columns)")
-    try requireFinite(a, "QR factorization")
-    let group = min(OrthonormalizationScratch.group, a.rows)
-    // In groups of LAPACK's own choice, 32, the products are too thin for their full speed.
-    var status = LAPACKE_sgeqrt_work(
-        LAPACK_COL_MAJOR, Int32(a.columns), Int32(a.rows), Int32(group), a.base, Int32(a.stride), scratch.factors,
-        Int32(group), scratch.work)
-    require(status == 0, "sgeqrt: argument \(-status)")
-    // Q: the reflections, the last group first, of the first rows of the identity.
-    let q = Matrix(scratch.result, rows: a.rows, columns: a.columns, stride: a.columns)
-    q.base.update(repeating: 0, count: q.count)
-    for row in 0..<q.rows { q[row, row] = 1 }
-    for first in stride(from: (a.rows - 1) / group * group, through: 0, by: -group) {
-        status = LAPACKE_slarfb_work(
-            LAPACK_COL_MAJOR, CChar(UInt8(ascii: "L")), CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "F")),
-            CChar(UInt8(ascii: "C")), Int32(a.columns - first), Int32(a.rows - first),
-            Int32(min(group, a.rows - first)), a.row(first) + first, Int32(a.stride),
-            scratch.factors + first * group, Int32(group), q.row(first) + first, Int32(q.stride), scratch.work,
-            Int32(a.rows))
-        require(status == 0, "slarfb: argument \(-status)")
-    }
-    a.copy(from: q)
-    // Finite rows can still overflow within the factorization.
-    try requireFinite(a, "QR factorization")
 }
 
 /// Scratch of the symmetric eigenproblem of one size, in `Float` or `Double`.

@@ -39,7 +39,8 @@ public enum SingularSide: Sendable { case left, right }
 /// Signs are canonical: the entry of largest magnitude, the first of equals, is positive.
 /// Throws `NumericalFailure` where `g` is not finite or the eigenproblem does not converge.
 public func leadingSingularVectors(
-    of g: Matrix<Float>, _ side: SingularSide, into basis: Matrix<Float>, _ scratch: SingularBasisScratch
+    of g: Matrix<Float>, _ side: SingularSide, into basis: Matrix<Float>, _ scratch: SingularBasisScratch,
+    on pool: WorkerPool
 ) throws {
     let (length, order) = (side == .left ? g.rows : g.columns, min(g.rows, g.columns))
     require(
@@ -59,7 +60,7 @@ public func leadingSingularVectors(
     if !isSmaller {
         multiply(leading.plain, side == .right ? g.plain : g.transposed, into: basis.rows(0..<leading.rows))
         for row in leading.rows..<basis.rows { basis.row(row).update(repeating: 0, count: length) }
-        try orthonormalizeRows(basis, scratch.orthonormalization)
+        try orthonormalizeRows(basis, scratch.orthonormalization, on: pool)
     }
     for row in 0..<basis.rows { makeSignCanonical(basis.row(row), count: length) }
 }

@@ -1,16 +1,26 @@
 import TensorCore
+import TestSupport
 import Testing
 
 @Suite struct LinearAlgebraTests {
     static let shapes = [[1, 1], [1, 7], [3, 3], [5, 17], [33, 64], [64, 200], [70, 70]]
 
-    @Test(arguments: shapes)
+    private static let pool = WorkerPool(threads: testWorkers)
+
+    private func orthonormalize(_ a: Matrix<Float>) throws {
+        func scratch(_ arena: Arena) -> OrthonormalizationScratch {
+            OrthonormalizationScratch(arena, rows: a.rows, columns: a.columns)
+        }
+        let arena = Arena { _ = scratch($0) }
+        try withExtendedLifetime(arena) { try orthonormalizeRows(a, scratch(arena), on: Self.pool) }
+    }
+
+    /// The later ones have several blocks of reflections.
+    @Test(arguments: shapes + [[128, 128], [129, 129], [200, 333], [300, 300]])
     func rowsBecomeAnOrthonormalBasisOfTheirSpans(_ shape: [Int]) throws {
         let a = randomMatrix(shape[0], shape[1])
         let before = ReferenceMatrix(a.matrix)
-        let arena = Arena(
-            byteCount: Arena.byteCount { _ = OrthonormalizationScratch($0, rows: shape[0], columns: shape[1]) })
-        try orthonormalizeRows(a.matrix, OrthonormalizationScratch(arena, rows: shape[0], columns: shape[1]))
+        try orthonormalize(a.matrix)
         let q = ReferenceMatrix(a.matrix)
         #expect((q * q.transposed).distance(to: .identity(shape[0])) < 1e-5)
         // before = L q with L lower triangular.
@@ -21,14 +31,35 @@ import Testing
         }
     }
 
-    @Test func dependentAndZeroRowsAreCompleted() throws {
-        let a = randomMatrix(6, 9)
-        a.matrix.row(3).update(from: a.matrix.row(1), count: 9)
-        a.matrix.row(4).update(repeating: 0, count: 9)
-        let arena = Arena { _ = OrthonormalizationScratch($0, rows: 6, columns: 9) }
-        try orthonormalizeRows(a.matrix, OrthonormalizationScratch(arena, rows: 6, columns: 9))
+    /// LAPACK's: a reflection takes its row to the other side of 0; where nothing is left to reflect, there is none.
+    @Test(
+        arguments: [
+            ([3, 0, 0, 2], [1, 0, 0, 1]), ([3, 1, 0, 2], [-3, -1, -1, 3]), ([-3, 1, 0, 2], [-3, 1, 1, 3]),
+        ] as [([Float], [Float])])
+    func signsAreThoseOfReflections(_ values: [Float], _ expected: [Float]) throws {
+        let a = Tensor<Float>(2, 2)
+        for index in values.indices { a.data[index] = values[index] }
+        try orthonormalize(a.matrix)
+        let size = (expected[0] * expected[0] + expected[1] * expected[1]).squareRoot()
+        for index in values.indices { #expect(abs(a.data[index] - expected[index] / size) < 1e-6) }
+    }
+
+    @Test(arguments: [6, 140]) func dependentAndZeroRowsAreCompleted(_ count: Int) throws {
+        let a = randomMatrix(count, count + 3)
+        a.matrix.row(3).update(from: a.matrix.row(1), count: count + 3)
+        a.matrix.row(count - 2).update(repeating: 0, count: count + 3)
+        try orthonormalize(a.matrix)
         let q = ReferenceMatrix(a.matrix)
-        #expect((q * q.transposed).distance(to: .identity(6)) < 1e-5)
+        #expect((q * q.transposed).distance(to: .identity(count)) < 1e-5)
+    }
+
+    /// A basis depends on the rows' directions alone, as far as float reaches.
+    @Test(arguments: [Float(0x1p-100), 0x1p60]) func sizeDoesNotMatter(_ scale: Float) throws {
+        let (a, b) = (randomMatrix(40, 50), randomMatrix(40, 50))
+        b.matrix.apply { $0 * scale }
+        try orthonormalize(a.matrix)
+        try orthonormalize(b.matrix)
+        #expect(ReferenceMatrix(a.matrix).distance(to: ReferenceMatrix(b.matrix)) < 1e-6)
     }
 
     @Test(arguments: [1, 2, 5, 40, 70])
@@ -63,14 +94,14 @@ import Testing
             try eigenvectorRows(ofSymmetric: square.matrix, EigenScratch<Float>(arena, order: 8))
         }
         #expect(throws: NumericalFailure.self) {
-            try orthonormalizeRows(wide.matrix, OrthonormalizationScratch(arena, rows: 4, columns: 9))
+            try orthonormalize(wide.matrix)
         }
         for side in [SingularSide.left, .right] {
             let basis = Tensor<Float>(2, side == .left ? 4 : 9)
             #expect(throws: NumericalFailure.self) {
                 try leadingSingularVectors(
-                    of: wide.matrix, side, into: basis.matrix, SingularBasisScratch(arena, rows: 4, columns: 9, rank: 2)
-                )
+                    of: wide.matrix, side, into: basis.matrix,
+                    SingularBasisScratch(arena, rows: 4, columns: 9, rank: 2), on: Self.pool)
             }
         }
     }
@@ -87,7 +118,7 @@ import Testing
             let basis = Tensor<Float>(rank, length)
             try leadingSingularVectors(
                 of: g.matrix, side, into: basis.matrix,
-                SingularBasisScratch(arena, rows: shape[0], columns: shape[1], rank: rank))
+                SingularBasisScratch(arena, rows: shape[0], columns: shape[1], rank: rank), on: Self.pool)
 
             let reference = ReferenceMatrix(g.matrix)
             let gram = side == .left ? reference * reference.transposed : reference.transposed * reference
@@ -109,8 +140,8 @@ import Testing
         let (rows, columns, rank) = (24, 40, 12)
         let (u, v) = (randomMatrix(rows, rows, seed: 2), randomMatrix(rows, columns, seed: 3))
         let arena = Arena(byteCount: 1 << 20)
-        try orthonormalizeRows(u.matrix, OrthonormalizationScratch(arena, rows: rows, columns: rows))
-        try orthonormalizeRows(v.matrix, OrthonormalizationScratch(arena, rows: rows, columns: columns))
+        try orthonormalize(u.matrix)
+        try orthonormalize(v.matrix)
         let (left, right) = (ReferenceMatrix(u.matrix), ReferenceMatrix(v.matrix))
         let product = ReferenceMatrix(rows: rows, columns: columns) { row, column in
             (0..<rows).reduce(0) { sum, index in
@@ -126,7 +157,7 @@ import Testing
             arena.reset()
             try leadingSingularVectors(
                 of: g.matrix, side, into: basis.matrix,
-                SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank))
+                SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank), on: Self.pool)
             for row in 0..<rank {
                 let cosine = (0..<truth.columns).reduce(0) { $0 + Double(basis.matrix[row, $1]) * truth[row, $1] }
                 #expect(abs(cosine) > 0.99, "vector \(row) of the \(side) side")

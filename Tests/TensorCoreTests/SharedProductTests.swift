@@ -13,13 +13,19 @@ import Testing
         let gram = Tensor<Float>(m, m)
         let combined = randomMatrix(m, k, seed: 4)
         let orthogonal = randomMatrix(k, n, seed: 5)
+        let orthonormal = randomMatrix(210, n, seed: 6)
         let norm = Tensor<Float>(1)
 
-        func run(on pool: WorkerPool) {
+        func run(on pool: WorkerPool) throws {
             multiply(a.matrix.plain, b.matrix.transposed, into: product.matrix, alpha: 0.5, beta: 2, on: pool)
             multiplyByOwnTranspose(a.matrix.plain, into: gram.matrix, alpha: 3, on: pool)
             combined.matrix.combine(with: a.matrix, on: pool) { $0 + $1 }
             combined.matrix.apply(on: pool) { $0 * 2 }
+            func scratch(_ arena: Arena) -> OrthonormalizationScratch {
+                OrthonormalizationScratch(arena, rows: orthonormal.shape[0], columns: n)
+            }
+            let memory = Arena { _ = scratch($0) }
+            try orthonormalizeRows(orthonormal.matrix, scratch(memory), on: pool)
             norm.data[0] = Float(product.matrix.frobeniusNorm(on: pool))
             for precision in NewtonSchulz.Precision.allCases
             where precision == .fp32 || BFloat16Library.isSupportedByCPU {
@@ -32,13 +38,13 @@ import Testing
         }
 
         var bits: [UInt32] {
-            [product, gram, combined, orthogonal, norm].flatMap { $0.elements.map(\.bitPattern) }
+            [product, gram, combined, orthogonal, orthonormal, norm].flatMap { $0.elements.map(\.bitPattern) }
         }
     }
 
-    @Test func tilesGiveTheWhole() {
+    @Test func tilesGiveTheWhole() throws {
         let shared = Case()
-        shared.run(on: WorkerPool(threads: 3))
+        try shared.run(on: WorkerPool(threads: 3))
         let (a, b) = (ReferenceMatrix(shared.a.matrix), ReferenceMatrix(shared.b.matrix))
         let (before, others) = (randomMatrix(Self.m, Self.n, seed: 3), randomMatrix(Self.m, Self.k, seed: 4))
         let (product, gram, combined) = (shared.product.matrix, shared.gram.matrix, shared.combined.matrix)
@@ -66,12 +72,12 @@ import Testing
     }
 
     /// Alone, and several within the blocks of another call.
-    @Test(arguments: [1, 3, 16]) func bitsDoNotDependOnWhoHelps(_ workers: Int) {
+    @Test(arguments: [1, 3, 16]) func bitsDoNotDependOnWhoHelps(_ workers: Int) throws {
         let expected = Case()
-        expected.run(on: WorkerPool(threads: 1))
+        try expected.run(on: WorkerPool(threads: 1))
         let pool = WorkerPool(threads: workers)
         let cases = (0..<5).map { _ in Case() }
-        pool.forEach(cases.count) { index, _ in cases[index].run(on: pool) }
+        try pool.forEach(cases.count, cancellation: nil) { index, _ in try cases[index].run(on: pool) }
         let bits = expected.bits
         for made in cases { #expect(made.bits == bits) }
     }
