@@ -78,6 +78,11 @@ static inline __attribute__((always_inline)) cosmos_ushort16x cosmos_round_to_bf
 #endif
 }
 
+/// Each lane of bfloat16 as float32.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_widen_bfloat16(cosmos_ushort16x bits) {
+    return (cosmos_float16x)(__builtin_convertvector(bits, cosmos_uint16x) << 16);
+}
+
 /// Each lane of `even` rounded to bfloat16, followed by that of `odd`.
 static inline __attribute__((always_inline)) cosmos_uint16x cosmos_interleave_bfloat16(
     cosmos_float16x even, cosmos_float16x odd) {

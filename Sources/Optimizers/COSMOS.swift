@@ -158,6 +158,8 @@ private struct COSMOSRule: MatrixRule {
         let low: Matrix<Float>
         /// The new Uᵀ: r x n.
         let basis: Matrix<Float>
+        /// U as a right operand.
+        let packed: UnsafeMutablePointer<Float>
         /// r x r.
         let rotation: Matrix<Float>
         let product: Matrix<Float>
@@ -171,15 +173,16 @@ private struct COSMOSRule: MatrixRule {
         let r = basis.rank
         return Scratch(
             firstBasis: basis.scratchOfRenewal(arena, m, n), low: arena.matrix(m, r), basis: arena.matrix(r, n),
-            rotation: arena.matrix(r, r), product: arena.matrix(r, r),
+            packed: arena.array(Float.packedCount(rows: n, columns: r), of: Float.self), rotation: arena.matrix(r, r),
+            product: arena.matrix(r, r),
             orthonormalization: OrthonormalizationScratch(arena, rows: r, columns: n), update: arena.matrix(m, n),
             newtonSchulz: newtonSchulz.scratch(arena, rows: m, columns: n))
     }
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
         try updateBasis(scratch, context)
-        let update = try direction(scratch, context)
-        let size = Double(update.count).squareRoot() / (update.frobeniusNorm(on: context.pool) + settings.eps)
+        let (update, norm) = try direction(scratch, context)
+        let size = Double(update.count).squareRoot() / (norm + settings.eps)
         try context.apply(update, scale: context.learningRate * size)
     }
 
@@ -193,7 +196,7 @@ private struct COSMOSRule: MatrixRule {
             try basis.renew(from: gradient, scratch.firstBasis, on: pool)
         } else {
             // (beta2 U S + (1 - beta2) Gᵀ G U)ᵀ, S being symmetric.
-            basis.project(gradient, into: scratch.low, on: pool)
+            basis.project(gradient, into: scratch.low, packed: scratch.packed, on: pool)
             multiply(s.plain, u.plain, into: scratch.basis, on: pool)
             multiply(
                 scratch.low.transposed, gradient.plain, into: scratch.basis, alpha: newWeight, beta: beta2, on: pool)
@@ -204,7 +207,7 @@ private struct COSMOSRule: MatrixRule {
             multiply(scratch.rotation.transposed, scratch.product.plain, into: s, on: pool)
             u.copy(from: scratch.basis)
         }
-        project(gradient, into: scratch.low, context)
+        project(gradient, scratch, context)
         multiplyByOwnTranspose(scratch.low.transposed, into: s, alpha: newWeight, beta: isFirst ? 0 : beta2, on: pool)
         let (decay, weight) = (Lanes(repeating: beta2), Lanes(repeating: newWeight))
         secondMoment.matrix.combine(with: scratch.low, on: pool) { v, low in (low * weight).multiplyAdd(low, v * decay)
@@ -213,8 +216,9 @@ private struct COSMOSRule: MatrixRule {
 
     /// x U. The first gradient lies in the span of as many basis vectors as it has rows: along the others it is 0,
     /// and what a product leaves there is rounding, which must not be divided by its own size.
-    private func project(_ x: Matrix<Float>, into low: Matrix<Float>, _ context: StepContext) {
-        basis.project(x, into: low, on: context.pool)
+    private func project(_ x: Matrix<Float>, _ scratch: Scratch, _ context: StepContext) {
+        let low = scratch.low
+        basis.project(x, into: low, packed: scratch.packed, on: context.pool)
         guard context.step == 1, x.rows < low.columns else { return }
         for row in 0..<low.rows { (low.row(row) + x.rows).update(repeating: 0, count: low.columns - x.rows) }
     }
@@ -222,14 +226,14 @@ private struct COSMOSRule: MatrixRule {
     /// A residual of that share of D is rounding: its elements are sums of r products, rounded to 24 bits.
     private static let emptyResidual = 1e-5
 
-    /// E = A + gamma B, in the scratch memory.
-    private func direction(_ scratch: Scratch, _ context: StepContext) throws -> Matrix<Float> {
+    /// E = A + gamma B, in the scratch memory, and its norm.
+    private func direction(_ scratch: Scratch, _ context: StepContext) throws -> (Matrix<Float>, norm: Double) {
         let (u, update, low, pool) = (basis.matrix, scratch.update, scratch.low, context.pool)
         let samples = settings.nesterov ? context.step + 1 : context.step
         let size = momentum.take(context, into: update, factor: 1 / (1 - pow(settings.betas[0], Double(samples))))
 
-        project(update, into: low, context)
-        multiply(low.plain, u.plain, into: update, alpha: -1, beta: 1, on: pool)
+        project(update, scratch, context)
+        let residual = multiplyTakingNorm(low.plain, u.plain, into: update, alpha: -1, beta: 1, on: pool)
         let rootCorrection = Lanes(
             repeating: Float((1 - pow(settings.betas[1], Double(context.step))).squareRoot()))
         let eps = Lanes(repeating: Float(settings.eps))
@@ -237,16 +241,15 @@ private struct COSMOSRule: MatrixRule {
         guard low.isFinite(on: pool) else { throw NumericalFailure("the update is not finite") }
 
         // What rounding leaves of an empty residual must not be blown up to size 1.
-        let residual = update.frobeniusNorm(on: pool)
         guard u.rows < update.columns, settings.gammaValue > 0, residual > Self.emptyResidual * size else {
-            multiply(low.plain, u.plain, into: update, on: pool)
-            return update
+            return (update, multiplyTakingNorm(low.plain, u.plain, into: update, on: pool))
         }
         let orthogonal = newtonSchulz.orthogonalize(update, norm: residual, scratch.newtonSchulz, on: pool)
         let share =
             settings.gammaValue * Double(update.count).squareRoot()
             / (orthogonal.frobeniusNorm(on: pool) + settings.eps)
-        multiply(low.plain, u.plain, into: orthogonal, beta: Float(share), on: pool)
-        return orthogonal
+        return (
+            orthogonal, multiplyTakingNorm(low.plain, u.plain, into: orthogonal, beta: Float(share), on: pool)
+        )
     }
 }

@@ -32,10 +32,14 @@ struct LowRankBasis {
         try leadingSingularVectors(of: g, side, into: matrix, scratch, on: pool)
     }
 
-    func project(_ g: Matrix<Float>, into low: Matrix<Float>, on pool: WorkerPool) {
-        switch side {
-        case .left: multiply(matrix.plain, g.plain, into: low, on: pool)
-        case .right: multiply(g.plain, matrix.transposed, into: low, on: pool)
+    /// `packed`: room for the packed basis (`Float.packedCount`).
+    func project(
+        _ g: Matrix<Float>, into low: Matrix<Float>, packed: UnsafeMutablePointer<Float>? = nil, on pool: WorkerPool
+    ) {
+        switch (side, packed) {
+        case (.left, _): multiply(matrix.plain, g.plain, into: low, on: pool)
+        case (.right, let packed?): multiply(g.plain, matrix.transposed, into: low, packing: packed, on: pool)
+        case (.right, nil): multiply(g.plain, matrix.transposed, into: low, on: pool)
         }
     }
 

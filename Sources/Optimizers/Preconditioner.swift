@@ -35,41 +35,58 @@ struct Preconditioner {
     func powerStep(_ scratch: PowerStepScratch, on pool: WorkerPool) throws -> UnsafeMutableBufferPointer<Int> {
         let (gram, basis) = (gram.matrix, basis.matrix)
         let n = basis.rows
-        let power = Matrix(scratch.orthonormalization.result, rows: n, columns: n, stride: n)
-        multiply(basis.plain, gram.plain, into: power, on: pool)
+        let power = Matrix(scratch.free, rows: n, columns: n, stride: n)
+        scratch.multiply(basis.plain, gram.plain, into: power, on: pool)
         guard power.isFinite(on: pool) else { throw NumericalFailure("the preconditioner is not finite") }
         let eigenvalues = scratch.eigenvalues
-        for row in 0..<n {
-            var sum = Lanes.zero
-            let (q, p) = (basis.row(row), power.row(row))
-            forEachLanes(n) { offset, count in
-                sum = Float.load(q + offset, count: count).multiplyAdd(Float.load(p + offset, count: count), sum)
+        ranges(of: n, size: 64).forEach(on: pool) { rows in
+            for row in rows {
+                var sum = Lanes.zero
+                let (q, p) = (basis.row(row), power.row(row))
+                forEachLanes(n) { offset, count in
+                    sum = Float.load(q + offset, count: count).multiplyAdd(Float.load(p + offset, count: count), sum)
+                }
+                eigenvalues[row] = sum.laneSum
             }
-            eigenvalues[row] = sum.laneSum
         }
         // Each one's place is the number of those before it; equal ones keep their order.
-        for row in 0..<n {
-            var place = 0
-            for other in 0..<n
-            where eigenvalues[other] > eigenvalues[row] || (eigenvalues[other] == eigenvalues[row] && other < row) {
-                place += 1
+        ranges(of: n, size: 64).forEach(on: pool) { rows in
+            for row in rows {
+                let value = eigenvalues[row]
+                var place = 0
+                for other in 0..<row { place += eigenvalues[other] >= value ? 1 : 0 }
+                for other in row..<n { place += eigenvalues[other] > value ? 1 : 0 }
+                scratch.order[place] = row
+                basis.row(place).update(from: power.row(row), count: n)
             }
-            scratch.order[place] = row
         }
-        for row in 0..<n { basis.row(row).update(from: power.row(scratch.order[row]), count: n) }
         try orthonormalizeRows(basis, scratch.orthonormalization, on: pool)
         return UnsafeMutableBufferPointer(start: scratch.order, count: n)
     }
 }
 
+/// Scratch of a power step, and of products with bases.
 struct PowerStepScratch {
     let eigenvalues: UnsafeMutablePointer<Float>
     let order: UnsafeMutablePointer<Int>
     let orthonormalization: OrthonormalizationScratch
+    /// A packed right operand.
+    private let packed: UnsafeMutablePointer<Float>
 
-    init(_ arena: Arena, longest: Int) {
+    /// For matrices whose longer side, if it has a basis, is `longest`, and no operand has more than `largest` elements.
+    init(_ arena: Arena, longest: Int, rows: Int, columns: Int) {
         eigenvalues = arena.array(longest, of: Float.self)
         order = arena.array(longest, of: Int.self)
         orthonormalization = OrthonormalizationScratch(arena, rows: longest, columns: longest)
+        let shapes = [(longest, longest), (rows, columns)]
+        packed = arena.array(shapes.map { Float.packedCount(rows: $0, columns: $1) }.max() ?? 0, of: Float.self)
+    }
+
+    /// Room for a basis.
+    var free: UnsafeMutablePointer<Float> { orthonormalization.result }
+
+    /// y = a b, where none of them lies in `free` if a is transposed.
+    func multiply(_ a: Operand<Float>, _ b: Operand<Float>, into y: Matrix<Float>, on pool: WorkerPool) {
+        TensorCore.multiply(a, b, into: y, packing: packed, transposing: free, on: pool)
     }
 }

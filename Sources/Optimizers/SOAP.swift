@@ -126,7 +126,8 @@ private struct SOAPRule: MatrixRule {
         let longest = max(left?.order ?? 1, right?.order ?? 1)
         return Scratch(
             eigen: arena.overlaid { EigenScratch(arena, order: longest) }, update: arena.matrix(rows, columns),
-            half: arena.matrix(rows, columns), power: PowerStepScratch(arena, longest: longest))
+            half: arena.matrix(rows, columns),
+            power: PowerStepScratch(arena, longest: longest, rows: rows, columns: columns))
     }
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
@@ -164,12 +165,12 @@ private struct SOAPRule: MatrixRule {
     private func rotate(_ x: Matrix<Float>, into y: Matrix<Float>, inward: Bool, _ scratch: Scratch, _ pool: WorkerPool)
     {
         if let basis = left?.basis.matrix {
-            multiply(inward ? basis.plain : basis.transposed, x.plain, into: scratch.half, on: pool)
+            scratch.power.multiply(inward ? basis.plain : basis.transposed, x.plain, into: scratch.half, on: pool)
         } else {
             scratch.half.copy(from: x, on: pool)
         }
         if let basis = right?.basis.matrix {
-            multiply(scratch.half.plain, inward ? basis.transposed : basis.plain, into: y, on: pool)
+            scratch.power.multiply(scratch.half.plain, inward ? basis.transposed : basis.plain, into: y, on: pool)
         } else {
             y.copy(from: scratch.half, on: pool)
         }
@@ -185,9 +186,11 @@ private struct SOAPRule: MatrixRule {
         }
         if let order = try right?.powerStep(scratch.power, on: pool) {
             half.copy(from: v, on: pool)
-            for row in 0..<v.rows {
-                let (new, old) = (v.row(row), half.row(row))
-                for column in 0..<order.count { new[column] = old[order[column]] }
+            v.rowTiles.forEach(on: pool) { rows in
+                for row in rows {
+                    let (new, old) = (v.row(row), half.row(row))
+                    for column in 0..<order.count { new[column] = old[order[column]] }
+                }
             }
         }
         rotate(m, into: m, inward: true, scratch, pool)

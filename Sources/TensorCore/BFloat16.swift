@@ -26,8 +26,7 @@ public struct BFloat16: TensorElement, Equatable {
 
     @inlinable @inline(__always)
     public static func load(_ pointer: UnsafePointer<BFloat16>) -> Lanes {
-        let half = UnsafeRawPointer(pointer).loadUnaligned(as: SIMD16<UInt16>.self)
-        return unsafeBitCast(SIMD16<UInt32>(truncatingIfNeeded: half) &<< 16, to: Lanes.self)
+        Lanes(bfloat16Bits: UnsafeRawPointer(pointer).loadUnaligned(as: SIMD16<UInt16>.self))
     }
 
     @inlinable @inline(__always)

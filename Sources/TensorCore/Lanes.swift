@@ -17,6 +17,10 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public var signs: Lanes { cosmos_sign(self) }
 
+    /// The lanes whose bits as `BFloat16` these are.
+    @inlinable @inline(__always)
+    public init(bfloat16Bits bits: SIMD16<UInt16>) { self = cosmos_widen_bfloat16(bits) }
+
     /// Each lane as the bits of a `BFloat16`.
     @inlinable @inline(__always)
     public var bfloat16Bits: SIMD16<UInt16> { cosmos_round_to_bfloat16(self) }

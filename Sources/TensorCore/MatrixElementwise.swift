@@ -75,7 +75,7 @@ extension Matrix where Element == Float {
         rowTiles.sum(on: pool) { self.rows($0).sumOfSquareRows }.squareRoot()
     }
 
-    private var sumOfSquareRows: Double { (0..<rows).reduce(0) { $0 + sumOfSquares(row($1), count: columns) } }
+    var sumOfSquareRows: Double { (0..<rows).reduce(0) { $0 + sumOfSquares(row($1), count: columns) } }
 
     public func isFinite(on pool: WorkerPool) -> Bool {
         rowTiles.sum(on: pool) { self.rows($0).isFinite ? 0 : 1 } == 0

@@ -256,10 +256,12 @@ public struct NewtonSchulz: Sendable {
         _ a: Matrix<Element>, _ b: Panels<Element>, into c: Matrix<Element>, _ pool: WorkerPool,
         _ f: (Lanes, _ row: Int, _ column: Int, _ count: Int) -> Lanes
     ) {
-        // Rows by 64, from the diagonal on by 128 columns.
-        let (height, width) = (Panels<Element>.width, 2 * Panels<Element>.width)
-        let tiles = ranges(of: c.rows, size: height).flatMap { rows in
-            stride(from: rows.lowerBound, to: c.columns, by: width).map { (rows, $0..<min($0 + width, c.columns)) }
+        // On and above the diagonal, 64 rows by 128 columns, which stay in cache while rows go by.
+        let width = Panels<Element>.width
+        let tiles = ranges(of: c.columns, size: 2 * width).flatMap { columns in
+            ranges(of: columns.upperBound, size: width).map { rows in
+                (rows, max(rows.lowerBound, columns.lowerBound)..<columns.upperBound)
+            }
         }
         pool.forEach(tiles.count) { index, worker in
             let (rows, columns) = tiles[index]

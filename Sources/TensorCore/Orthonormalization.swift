@@ -31,7 +31,7 @@ public struct OrthonormalizationScratch {
 
     public init(_ arena: Arena, rows: Int, columns: Int) {
         let order = min(Self.order, rows)
-        let strips = (columns + Self.order - 1) / Self.order
+        let strips = ranges(of: columns, size: Self.order).count
         result = arena.array(rows * columns, of: Float.self)
         (v, image) = (arena.array(order * columns, of: Float.self), arena.array(order * columns, of: Float.self))
         packedV = arena.array(strips * Self.packedCount, of: Float.self)
@@ -72,35 +72,32 @@ private struct Reflections {
     let pool: WorkerPool
 
     private static let order = OrthonormalizationScratch.order
-    /// Rows that a worker takes of a product with a block.
-    private static let tileRows = 64
 
-    private var stripCount: Int { (columns + Self.order - 1) / Self.order }
-
-    private func columns(_ strip: Int) -> Range<Int> { strip * Self.order..<min((strip + 1) * Self.order, columns) }
+    /// The columns of each strip.
+    private var strips: Ranges { ranges(of: columns, size: Self.order) }
 
     private func strip(_ index: Int) -> Matrix<Float> {
-        let width = columns(index).count
+        let width = strips[index].count
         return Matrix(scratch.result + index * Self.order * rows, rows: rows, columns: width, stride: width)
     }
 
     func forEachStrip(_ body: (_ strip: Matrix<Float>, _ columns: Range<Int>) -> Void) {
-        pool.forEach(stripCount) { index, _ in body(strip(index), columns(index)) }
+        pool.forEach(strips.count) { index, _ in body(strip(index), strips[index]) }
     }
 
-    /// Makes the reflections of a block, leaves V in its place, and applies them to the rows below.
+    /// Makes the reflections of a block, leaves V in its place unless it is the last, and applies them to the rows below.
     func makeBlock(_ first: Int) {
         let (rows, v, factor) = block(first)
         forEachStrip(of: v, first) { part, strip in part.copy(from: strip.rows(rows)) }
         factorize(v)
         makeFactor(v, scratch.taus, into: factor)
-        forEachStrip(of: v, first) { part, strip in strip.rows(rows).copy(from: part) }
         guard rows.upperBound < self.rows else { return }
+        forEachStrip(of: v, first) { part, strip in strip.rows(rows).copy(from: part) }
         pack(v, first, factor.transposed)
         let own = first / Self.order
         // What becomes of their own columns is R, which nobody wants.
         apply(v, to: rows.upperBound..<self.rows) { _ in
-            (reading: own..<stripCount, writing: own + 1..<stripCount, isSet: { _ in false })
+            (reading: own..<strips.count, writing: own + 1..<strips.count, isSet: { _ in false })
         }
     }
 
@@ -108,7 +105,10 @@ private struct Reflections {
     /// still those of the identity.
     func formRows(_ first: Int) {
         let (rows, v, factor) = block(first)
-        forEachStrip(of: v, first) { part, strip in part.copy(from: strip.rows(rows)) }
+        // V of the last block is still there.
+        if rows.upperBound < self.rows {
+            forEachStrip(of: v, first) { part, strip in part.copy(from: strip.rows(rows)) }
+        }
         pack(v, first, factor.plain)
         let own = first / Self.order
         let identity = strip(own)
@@ -120,7 +120,7 @@ private struct Reflections {
             let isOwn = row < rows.upperBound
             // Where a row is still 0.
             return (
-                reading: isOwn ? own..<own + 1 : own + 1..<stripCount, writing: own..<stripCount,
+                reading: isOwn ? own..<own + 1 : own + 1..<strips.count, writing: own..<strips.count,
                 isSet: { ($0 == own) != isOwn }
             )
         }
@@ -141,8 +141,8 @@ private struct Reflections {
         of block: Matrix<Float>, _ first: Int, _ body: (_ part: Matrix<Float>, _ strip: Matrix<Float>) -> Void
     ) {
         let own = first / Self.order
-        pool.forEach(stripCount - own) { index, _ in
-            let columns = columns(own + index)
+        pool.forEach(strips.count - own) { index, _ in
+            let columns = strips[own + index]
             body(block.columns(columns.lowerBound - first..<columns.upperBound - first), strip(own + index))
         }
     }
@@ -151,16 +151,15 @@ private struct Reflections {
     private func pack(_ v: Matrix<Float>, _ first: Int, _ factor: Operand<Float>) {
         let image = Matrix(scratch.image, rows: v.rows, columns: v.columns, stride: v.columns)
         multiply(factor, v.plain, into: image, alpha: -1, on: pool)
-        pool.forEach(stripCount - first / Self.order) { index, _ in
-            let columns = index * Self.order..<min((index + 1) * Self.order, v.columns)
-            let (packedV, packedImage) = panels(first / Self.order + index, v)
+        ranges(of: v.columns, size: Self.order).forEach(on: pool) { columns in
+            let (packedV, packedImage) = panels((first + columns.lowerBound) / Self.order, v)
             packedV.packTransposed(v.columns(columns))
             packedImage.pack(image.columns(columns))
         }
     }
 
     private func panels(_ strip: Int, _ v: Matrix<Float>) -> (v: Panels<Float>, image: Panels<Float>) {
-        let (offset, width) = (strip * OrthonormalizationScratch.packedCount, columns(strip).count)
+        let (offset, width) = (strip * OrthonormalizationScratch.packedCount, strips[strip].count)
         return (
             Panels(scratch.packedV + offset, rows: width, columns: v.rows),
             Panels(scratch.packedImage + offset, rows: v.rows, columns: width)
@@ -173,12 +172,11 @@ private struct Reflections {
         _ v: Matrix<Float>, to rows: Range<Int>,
         _ plan: (_ row: Int) -> (reading: Range<Int>, writing: Range<Int>, isSet: (Int) -> Bool)
     ) {
-        let tiles = (rows.count + Self.tileRows - 1) / Self.tileRows
-        pool.forEach(tiles) { index, worker in
-            let first = rows.lowerBound + index * Self.tileRows
-            let tile = first..<min(first + Self.tileRows, rows.upperBound)
+        let tiles = ranges(of: rows.count, size: 64)
+        pool.forEach(tiles.count) { index, worker in
+            let tile = rows.lowerBound + tiles[index].lowerBound..<rows.lowerBound + tiles[index].upperBound
             let product = Matrix(pool.tile(of: worker), rows: tile.count, columns: v.rows, stride: v.rows)
-            let (reading, writing, isSet) = plan(first)
+            let (reading, writing, isSet) = plan(tile.lowerBound)
             for strip in reading {
                 multiply(
                     self.strip(strip).rows(tile), panels(strip, v).v, into: product,

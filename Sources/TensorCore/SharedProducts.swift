@@ -7,9 +7,25 @@ public func multiply(
     _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0,
     on pool: WorkerPool
 ) {
-    forEachTile(of: c, sum: a.columns, on: pool) { rows, columns in
+    let tiles = Tiles(of: c, sum: a.columns)
+    pool.forEach(tiles.count) { tile, _ in
+        let (rows, columns) = tiles[tile]
         multiply(a.rows(rows), b.columns(columns), into: c.rows(rows).columns(columns), alpha: alpha, beta: beta)
     }
+}
+
+/// The same, and the Frobenius norm of c, summed while tiles are in cache.
+public func multiplyTakingNorm(
+    _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, alpha: Float = 1, beta: Float = 0,
+    on pool: WorkerPool
+) -> Double {
+    let tiles = Tiles(of: c, sum: a.columns)
+    return ranges(of: tiles.count, size: 1).sum(on: pool) { tile in
+        let (rows, columns) = tiles[tile.lowerBound]
+        let part = c.rows(rows).columns(columns)
+        multiply(a.rows(rows), b.columns(columns), into: part, alpha: alpha, beta: beta)
+        return part.sumOfSquareRows
+    }.squareRoot()
 }
 
 /// c = a b, or with `accumulating` c += a b, for some rows and a weight: by columns, or by rows where the weight is
@@ -47,6 +63,36 @@ private func forEachPanel<Element>(
     }
 }
 
+/// c = a b, with b packed once, in `right`, and a transposed a brought to rows, in `left`, where packed operands are
+/// faster: tiles, which each copy both of their operands, take a fifth longer.
+public func multiply(
+    _ a: Operand<Float>, _ b: Operand<Float>, into c: Matrix<Float>, packing right: UnsafeMutablePointer<Float>,
+    transposing left: UnsafeMutablePointer<Float>? = nil, on pool: WorkerPool
+) {
+    guard Float.packsWeights, isShared(c.count * b.rows), !a.isTransposed || left != nil else {
+        return multiply(a, b, into: c, on: pool)
+    }
+    let packed = Panels(right, rows: b.rows, columns: b.columns)
+    ranges(of: b.columns, size: packedPanel).forEach(on: pool) { columns in
+        let panel = packed.panel(at: columns.lowerBound)
+        if b.isTransposed {
+            panel.packTransposed(b.matrix.rows(columns))
+        } else {
+            panel.pack(b.matrix.columns(columns))
+        }
+    }
+    var rows = a.matrix
+    if a.isTransposed, let left {
+        rows = Matrix(left, rows: a.rows, columns: a.columns, stride: a.columns)
+        ranges(of: a.columns, size: 2 * laneCount).forEach(on: pool) {
+            a.matrix.rows($0).copyTransposed(to: rows.columns($0))
+        }
+    }
+    Ranges(c.rows, evenlyAtMost: 128).forEach(on: pool) {
+        multiply(rows.rows($0), packed, into: c.rows($0), accumulating: false)
+    }
+}
+
 /// c = alpha * a aᵀ + beta * c, as `multiplyByOwnTranspose(_:into:alpha:beta:)`, in tiles: those on and above the
 /// diagonal are computed, and mirrored.
 public func multiplyByOwnTranspose(
@@ -62,20 +108,22 @@ public func multiplyByOwnTranspose(
     }
 }
 
-/// Runs `body` for the tiles of a matrix that sums of `sum` products go into.
-func forEachTile<Element>(
-    of c: Matrix<Element>, sum: Int, on pool: WorkerPool,
-    _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
-) {
-    let order = isShared(c.rows * c.columns * sum) ? tileOrder : .max
-    let (rows, columns) = (Ranges(c.rows, evenlyAtMost: order), Ranges(c.columns, evenlyAtMost: order))
-    pool.forEach(rows.count * columns.count) { tile, _ in
-        let (row, column) = tile.quotientAndRemainder(dividingBy: columns.count)
-        body(rows[row], columns[column])
+/// The tiles of a matrix that sums of `sum` products go into, row by row.
+private struct Tiles {
+    let rows, columns: Ranges
+
+    init<Element>(of c: Matrix<Element>, sum: Int) {
+        let order = isShared(c.rows * c.columns * sum) ? tileOrder : .max
+        (rows, columns) = (Ranges(c.rows, evenlyAtMost: order), Ranges(c.columns, evenlyAtMost: order))
+    }
+
+    var count: Int { rows.count * columns.count }
+    subscript(index: Int) -> (rows: Range<Int>, columns: Range<Int>) {
+        (rows[index / columns.count], columns[index % columns.count])
     }
 }
 
-/// The same for the tiles on and above the diagonal of a square matrix.
+/// Runs `body` for the tiles on and above the diagonal of a square matrix.
 func forEachTileOfUpperTriangle(
     order: Int, sum: Int, on pool: WorkerPool,
     _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void

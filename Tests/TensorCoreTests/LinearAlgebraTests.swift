@@ -5,14 +5,14 @@ import Testing
 @Suite struct LinearAlgebraTests {
     static let shapes = [[1, 1], [1, 7], [3, 3], [5, 17], [33, 64], [64, 200], [70, 70]]
 
-    private static let pool = WorkerPool(threads: testWorkers)
-
     private func orthonormalize(_ a: Matrix<Float>) throws {
         func scratch(_ arena: Arena) -> OrthonormalizationScratch {
             OrthonormalizationScratch(arena, rows: a.rows, columns: a.columns)
         }
         let arena = Arena { _ = scratch($0) }
-        try withExtendedLifetime(arena) { try orthonormalizeRows(a, scratch(arena), on: Self.pool) }
+        try withExtendedLifetime(arena) {
+            try orthonormalizeRows(a, scratch(arena), on: WorkerPool(threads: testWorkers))
+        }
     }
 
     /// The later ones have several blocks of reflections.
@@ -101,7 +101,7 @@ import Testing
             #expect(throws: NumericalFailure.self) {
                 try leadingSingularVectors(
                     of: wide.matrix, side, into: basis.matrix,
-                    SingularBasisScratch(arena, rows: 4, columns: 9, rank: 2), on: Self.pool)
+                    SingularBasisScratch(arena, rows: 4, columns: 9, rank: 2), on: WorkerPool(threads: testWorkers))
             }
         }
     }
@@ -118,7 +118,8 @@ import Testing
             let basis = Tensor<Float>(rank, length)
             try leadingSingularVectors(
                 of: g.matrix, side, into: basis.matrix,
-                SingularBasisScratch(arena, rows: shape[0], columns: shape[1], rank: rank), on: Self.pool)
+                SingularBasisScratch(arena, rows: shape[0], columns: shape[1], rank: rank),
+                on: WorkerPool(threads: testWorkers))
 
             let reference = ReferenceMatrix(g.matrix)
             let gram = side == .left ? reference * reference.transposed : reference.transposed * reference
@@ -157,7 +158,8 @@ import Testing
             arena.reset()
             try leadingSingularVectors(
                 of: g.matrix, side, into: basis.matrix,
-                SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank), on: Self.pool)
+                SingularBasisScratch(arena, rows: rows, columns: columns, rank: rank),
+                on: WorkerPool(threads: testWorkers))
             for row in 0..<rank {
                 let cosine = (0..<truth.columns).reduce(0) { $0 + Double(basis.matrix[row, $1]) * truth[row, $1] }
                 #expect(abs(cosine) > 0.99, "vector \(row) of the \(side) side")

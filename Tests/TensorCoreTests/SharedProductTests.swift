@@ -14,6 +14,9 @@ import Testing
         let combined = randomMatrix(m, k, seed: 4)
         let orthogonal = randomMatrix(k, n, seed: 5)
         let orthonormal = randomMatrix(210, n, seed: 6)
+        /// By a packed operand, from rows and from a transpose.
+        let packed = Tensor<Float>(m, n)
+        let projected = Tensor<Float>(k, n)
         let norm = Tensor<Float>(1)
 
         func run(on pool: WorkerPool) throws {
@@ -26,7 +29,14 @@ import Testing
             }
             let memory = Arena { _ = scratch($0) }
             try orthonormalizeRows(orthonormal.matrix, scratch(memory), on: pool)
-            norm.data[0] = Float(product.matrix.frobeniusNorm(on: pool))
+            let right = Tensor<Float>(max(1, Float.packedCount(rows: m, columns: n)))
+            let left = Tensor<Float>(k, m)
+            multiply(a.matrix.plain, b.matrix.transposed, into: packed.matrix, packing: right.data, on: pool)
+            multiply(
+                a.matrix.transposed, packed.matrix.plain, into: projected.matrix, packing: right.data,
+                transposing: left.data, on: pool)
+            norm.data[0] = Float(
+                multiplyTakingNorm(a.matrix.plain, b.matrix.transposed, into: product.matrix, beta: 1, on: pool))
             for precision in NewtonSchulz.Precision.allCases
             where precision == .fp32 || BFloat16Library.isSupportedByCPU {
                 let newtonSchulz = NewtonSchulz(steps: 2, precision: precision)
@@ -38,7 +48,9 @@ import Testing
         }
 
         var bits: [UInt32] {
-            [product, gram, combined, orthogonal, orthonormal, norm].flatMap { $0.elements.map(\.bitPattern) }
+            [product, gram, combined, orthogonal, orthonormal, packed, projected, norm].flatMap {
+                $0.elements.map(\.bitPattern)
+            }
         }
     }
 
@@ -49,13 +61,15 @@ import Testing
         let (before, others) = (randomMatrix(Self.m, Self.n, seed: 3), randomMatrix(Self.m, Self.k, seed: 4))
         let (product, gram, combined) = (shared.product.matrix, shared.gram.matrix, shared.combined.matrix)
         let (exact, exactGram) = (a * b.transposed, a * a.transposed)
-        var errors = [0.0, 0, 0, 0]
+        let exactProjected = a.transposed * exact
+        var errors = [0.0, 0, 0, 0, 0, 0]
         func note(_ index: Int, _ value: Float, _ expected: Double) {
             errors[index] = max(errors[index], abs(Double(value) - expected))
         }
         for row in 0..<Self.m {
             for column in 0..<Self.n {
-                note(0, product[row, column], 0.5 * exact[row, column] + 2 * Double(before.matrix[row, column]))
+                note(0, product[row, column], 1.5 * exact[row, column] + 2 * Double(before.matrix[row, column]))
+                note(4, shared.packed.matrix[row, column], exact[row, column])
             }
             for column in 0..<Self.m {
                 note(1, gram[row, column], 3 * exactGram[row, column])
@@ -65,7 +79,14 @@ import Testing
                 note(3, combined[row, column], Double(2 * (others.matrix[row, column] + shared.a.matrix[row, column])))
             }
         }
+        for row in 0..<Self.k {
+            for column in 0..<Self.n {
+                note(5, shared.projected.matrix[row, column], exactProjected[row, column])
+            }
+        }
         #expect(errors[0] < 1e-4 && errors[1] < 1e-3 && errors[2] == 0 && errors[3] == 0, "\(errors)")
+        #expect(errors[4] < 1e-4 && errors[5] < 5e-3, "\(errors)")
+        #expect(abs(Double(shared.norm.data[0]) / product.frobeniusNorm(on: WorkerPool(threads: 1)) - 1) < 1e-6)
         #expect(shared.product.matrix.isFinite(on: WorkerPool(threads: 1)))
         shared.product.matrix[Self.m - 1, Self.n - 1] = .nan
         #expect(!shared.product.matrix.isFinite(on: WorkerPool(threads: 1)))
