@@ -46,7 +46,8 @@ struct PlanCommand: ParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("With --ranks: the rate of the network between them, of which 85 % are taken to be usable.",
+        help: ArgumentHelp(
+            "With --ranks: the rate of the network between them, of which 85 % are taken to be usable.",
             valueName: "Gbit/s"))
     var network: Double?
 
