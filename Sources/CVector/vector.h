@@ -83,11 +83,10 @@ static inline __attribute__((always_inline)) cosmos_float16x cosmos_widen_bfloat
     return (cosmos_float16x)(__builtin_convertvector(bits, cosmos_uint16x) << 16);
 }
 
-/// Each lane of `even` rounded to bfloat16, followed by that of `odd`.
-static inline __attribute__((always_inline)) cosmos_uint16x cosmos_interleave_bfloat16(
-    cosmos_float16x even, cosmos_float16x odd) {
-    return __builtin_convertvector(cosmos_round_to_bfloat16(even), cosmos_uint16x)
-        | __builtin_convertvector(cosmos_round_to_bfloat16(odd), cosmos_uint16x) << 16;
+/// Lanes whose lower halves are `low`, whose upper ones `high`.
+static inline __attribute__((always_inline)) cosmos_float16x cosmos_pair(cosmos_ushort16x low, cosmos_ushort16x high) {
+    return (cosmos_float16x)(
+        __builtin_convertvector(low, cosmos_uint16x) | __builtin_convertvector(high, cosmos_uint16x) << 16);
 }
 
 /// Asks for the cache line of an address, into the second-level cache.

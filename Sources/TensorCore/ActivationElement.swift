@@ -13,8 +13,6 @@ public protocol ActivationElement: TensorElement {
     static func operand(_ values: Matrix<Float>, storage: Matrix<Self>) -> Matrix<Self>
     /// Rounds `values` into `storage`; nothing to do in float32.
     static func round(_ values: Matrix<Float>, storage: Matrix<Self>)
-    /// Stores 16 elements of each of two rows of `Panels`, an even one that begins at `row` and the next.
-    static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Self>, column: Int)
     /// `values` as a right operand that is not packed.
     static func operand(_ values: Operand<Float>) -> Operand<Self>
 }
@@ -67,11 +65,6 @@ extension Float: ActivationElement {
 
     public static func operand(_ values: Operand<Float>) -> Operand<Float> { values }
 
-    @inlinable @inline(__always)
-    public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<Float>, column: Int) {
-        store(even, row + column)
-        store(odd, row + packedPanel + column)
-    }
 }
 
 /// Copies rows of equal length, rounding where the target holds less.

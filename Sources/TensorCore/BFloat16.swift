@@ -33,10 +33,4 @@ public struct BFloat16: TensorElement, Equatable {
     public static func store(_ lanes: Lanes, _ pointer: UnsafeMutablePointer<BFloat16>) {
         UnsafeMutableRawPointer(pointer).storeBytes(of: lanes.bfloat16Bits, as: SIMD16<UInt16>.self)
     }
-
-    @inlinable @inline(__always)
-    public static func storePair(_ even: Lanes, _ odd: Lanes, _ row: UnsafeMutablePointer<BFloat16>, column: Int) {
-        UnsafeMutableRawPointer(row + 2 * column).storeBytes(
-            of: even.interleavedBFloat16Bits(with: odd), as: SIMD16<UInt32>.self)
-    }
 }

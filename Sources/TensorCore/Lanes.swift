@@ -25,9 +25,9 @@ extension SIMD16 where Scalar == Float {
     @inlinable @inline(__always)
     public var bfloat16Bits: SIMD16<UInt16> { cosmos_round_to_bfloat16(self) }
 
-    /// Each lane as the bits of a `BFloat16`, followed by that of the other.
+    /// Lanes of two halves each, that from `low` first in memory.
     @inlinable @inline(__always)
-    public func interleavedBFloat16Bits(with odd: Lanes) -> SIMD16<UInt32> { cosmos_interleave_bfloat16(self, odd) }
+    public init(pairs low: SIMD16<UInt16>, _ high: SIMD16<UInt16>) { self = cosmos_pair(low, high) }
 
     /// `self * b + c`, rounded once where this build has fused multiply-add and twice where not.
     @inlinable @inline(__always)

@@ -105,27 +105,20 @@ extension Matrix {
         }
     }
 
-    /// Writes the transpose to `target`; where that has more columns they become 0.
-    @_specialize(where Element == Float)
-    @_specialize(where Element == BFloat16)
-    public func copyTransposed(to target: Matrix) { copyTransposed(to: target) { $0 } }
-
-    /// The same through f, sixteen by sixteen.
+    /// target = f(x)', sixteen by sixteen.
     @inline(__always)
     func copyTransposed<Other>(to target: Matrix<Other>, _ f: (Lanes) -> Lanes) {
         require(
-            target.rows == columns && target.columns >= rows,
+            target.rows == columns && target.columns == rows,
             "transpose of \(rows)x\(columns) into \(target.rows)x\(target.columns)")
         withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { square in
-            for row in Swift.stride(from: 0, to: target.columns, by: laneCount) {
-                let (height, stored) = (min(laneCount, rows - row), min(laneCount, target.columns - row))
+            for row in Swift.stride(from: 0, to: rows, by: laneCount) {
+                let height = min(laneCount, rows - row)
                 for column in Swift.stride(from: 0, to: columns, by: laneCount) {
                     let width = min(laneCount, columns - column)
-                    for i in 0..<laneCount {
-                        square[i] = i < height ? f(Element.load(self.row(row + i) + column, count: width)) : .zero
-                    }
+                    for i in 0..<height { square[i] = f(Element.load(self.row(row + i) + column, count: width)) }
                     transpose(square.baseAddress!)
-                    for i in 0..<width { Other.store(square[i], target.row(column + i) + row, count: stored) }
+                    for i in 0..<width { Other.store(square[i], target.row(column + i) + row, count: height) }
                 }
             }
         }

@@ -275,7 +275,7 @@ public struct NewtonSchulz: Sendable {
                 }
             }
             let beyond = max(columns.lowerBound, rows.upperBound)..<max(columns.upperBound, rows.upperBound)
-            c.rows(rows).columns(beyond).copyTransposed(to: c.rows(beyond).columns(rows)) { $0 }
+            c.rows(rows).columns(beyond).copyTransposed(to: c.rows(beyond).columns(rows))
         }
     }
 

@@ -63,24 +63,21 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
             x.rows <= range.count && x.columns <= columns && range.lowerBound % Self.rowStep == 0
                 && range.count % Self.rowStep == 0 && range.upperBound <= rows,
             "\(x.rows)x\(x.columns) in rows \(range) of panels of \(rows)x\(columns)")
-        func lanes(_ row: Int, _ column: Int) -> Lanes {
-            let count = min(laneCount, x.columns - column)
-            return row < x.rows && count > 0 ? Element.load(x.row(row) + column, count: count) : .zero
-        }
         for first in stride(from: 0, to: columns, by: Self.width) {
             let panel = base + first * rows + range.lowerBound * Self.width
-            let wholeRows = first + Self.width <= x.columns ? x.rows & ~1 : 0
-            for row in stride(from: 0, to: wholeRows, by: 2) {
-                let (target, even, odd) = (panel + row * Self.width, x.row(row) + first, x.row(row + 1) + first)
-                for column in stride(from: 0, to: Self.width, by: laneCount) {
-                    Element.storePair(Element.load(even + column), Element.load(odd + column), target, column: column)
-                }
-            }
-            for row in stride(from: wholeRows, to: range.count, by: 2) {
+            let wholeColumns = min(Self.width, max(0, x.columns - first)) & ~(laneCount - 1)
+            for row in stride(from: 0, to: range.count, by: Element.wordSize) {
                 let target = panel + row * Self.width
-                for column in stride(from: 0, to: Self.width, by: laneCount) {
-                    Element.storePair(
-                        lanes(row, first + column), lanes(row + 1, first + column), target, column: column)
+                let whole = row + Element.wordSize <= x.rows ? wholeColumns : 0
+                for column in stride(from: 0, to: whole, by: laneCount) {
+                    Element.storeWords(
+                        x.wordsDown(row: row, column: first + column), target + column * Element.wordSize)
+                }
+                for column in stride(from: whole, to: Self.width, by: laneCount) {
+                    let isPadding = row >= x.rows || first + column >= x.columns
+                    Element.storeWords(
+                        isPadding ? .zero : x.paddedWords { (row + $1, first + column + $0) },
+                        target + column * Element.wordSize)
                 }
             }
         }
@@ -90,24 +87,22 @@ public struct Panels<Element: ActivationElement>: @unchecked Sendable {
     @inlinable
     public func packTransposed(_ x: Matrix<Element>) {
         require(x.columns <= rows && x.rows <= columns, "\(x.columns)x\(x.rows) in panels of \(rows)x\(columns)")
-        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { tile in
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: laneCount) { square in
             for column in stride(from: 0, to: columns, by: laneCount) {
-                let panel = base + (column & ~(Self.width - 1)) * rows
-                for row in stride(from: 0, to: rows, by: laneCount) {
-                    let count = min(laneCount, x.columns - row)
-                    if count == laneCount, column + laneCount <= x.rows {
-                        for i in 0..<laneCount { tile[i] = Element.load(x.row(column + i) + row) }
+                let offset = column & (Self.width - 1)
+                let panel = base + (column - offset) * rows + offset * Element.wordSize
+                for row in stride(from: 0, to: rows, by: Self.rowStep) {
+                    let isWhole = column + laneCount <= x.rows && row + Self.rowStep <= x.columns
+                    if isWhole {
+                        for i in 0..<laneCount { square[i] = x.wordsAlong(row: column + i, column: row) }
                     } else {
                         for i in 0..<laneCount {
-                            tile[i] =
-                                column + i < x.rows && count > 0
-                                ? Element.load(x.row(column + i) + row, count: count) : .zero
+                            square[i] = x.paddedWords { (column + i, row + $0 * Element.wordSize + $1) }
                         }
                     }
-                    transpose(tile.baseAddress!)
-                    for i in stride(from: 0, to: laneCount, by: 2) {
-                        Element.storePair(
-                            tile[i], tile[i + 1], panel + (row + i) * Self.width, column: column & (Self.width - 1))
+                    transpose(square.baseAddress!)
+                    for i in 0..<laneCount {
+                        Element.storeWords(square[i], panel + (row + i * Element.wordSize) * Self.width)
                     }
                 }
             }

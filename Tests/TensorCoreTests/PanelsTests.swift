@@ -3,7 +3,9 @@ import Testing
 
 /// Products with panels against a naive Double loop: sizes that fill no panel, several panels, parts of them.
 @Suite struct PanelsTests {
-    @Test(arguments: [(64, 64, 64), (3, 40, 5), (70, 130, 100), (64, 16, 200)]) func product(m: Int, n: Int, k: Int) {
+    @Test(arguments: [(64, 64, 64), (3, 40, 5), (70, 130, 100), (64, 16, 200), (5, 33, 47)]) func product(
+        m: Int, n: Int, k: Int
+    ) {
         check(Float.self, m, n, k, tolerance: 1e-5)
         if BFloat16Library.isSupportedByCPU { check(BFloat16.self, m, n, k, tolerance: 1e-5) }
     }
@@ -32,6 +34,25 @@ import Testing
                 #expect(abs(Double(c[i, j]) - sum) < tolerance * Double(k))
             }
         }
+    }
+
+    /// What is beyond the matrix becomes 0.
+    @Test(arguments: [(1, 1), (16, 16), (33, 47), (64, 20), (95, 130)]) func transposes(rows: Int, columns: Int) {
+        func check<Element: ActivationElement>(_: Element.Type) {
+            let arena = Arena(byteCount: 1 << 20)
+            let (x, y) = (
+                arena.matrix(rows, columns + 3, of: Element.self).columns(3..<columns + 3),
+                arena.matrix(columns, rows + 7, of: Element.self)
+            )
+            for i in 0..<rows { for j in 0..<columns { x[i, j] = Element(Float(1 + i * columns + j) / 128) } }
+            for i in 0..<y.count { y.base[i] = Element(-1) }
+            x.copyTransposed(to: y)
+            for j in 0..<columns {
+                for i in 0..<rows + 7 { #expect(y[j, i].float == (i < rows ? x[i, j].float : 0)) }
+            }
+        }
+        check(Float.self)
+        check(BFloat16.self)
     }
 
     /// Whole panels, and rows of a single one, are operands where they lie.
