@@ -68,8 +68,13 @@ extension Matrix where Element: ActivationElement {
                     }
                     transpose(square.baseAddress!)
                     for i in 0..<min(laneCount, columns - column) {
-                        UnsafeMutableRawPointer(target.row(column + i) + row).copyMemory(
-                            from: square.baseAddress! + i, byteCount: stored * MemoryLayout<Element>.stride)
+                        let place = target.row(column + i) + row
+                        if stored == step {
+                            Element.storeWords(square[i], place)
+                        } else {
+                            UnsafeMutableRawPointer(place).copyMemory(
+                                from: square.baseAddress! + i, byteCount: stored * MemoryLayout<Element>.stride)
+                        }
                     }
                 }
             }
