@@ -47,7 +47,7 @@ private var linearAlgebraTasks: [MeasuredTask] {
         ) { arena in
             let scratch = newtonSchulz.scratch(arena, rows: rows, columns: columns)
             let pool = WorkerPool(threads: 1)
-            return { _ = newtonSchulz.orthogonalize($0, scratch, on: pool) }
+            return { newtonSchulz.orthogonalize($0, scratch, on: pool) }
         }
     }
     func qr(_ rows: Int, _ columns: Int, flops: Int) -> MeasuredTask {

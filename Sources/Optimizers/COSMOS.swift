@@ -244,12 +244,10 @@ private struct COSMOSRule: MatrixRule {
         guard u.rows < update.columns, settings.gammaValue > 0, residual > Self.emptyResidual * size else {
             return (update, multiplyTakingNorm(low.plain, u.plain, into: update, on: pool))
         }
-        let orthogonal = newtonSchulz.orthogonalize(update, norm: residual, scratch.newtonSchulz, on: pool)
+        newtonSchulz.orthogonalize(update, norm: residual, scratch.newtonSchulz, on: pool)
         let share =
             settings.gammaValue * Double(update.count).squareRoot()
-            / (orthogonal.frobeniusNorm(on: pool) + settings.eps)
-        return (
-            orthogonal, multiplyTakingNorm(low.plain, u.plain, into: orthogonal, beta: Float(share), on: pool)
-        )
+            / (update.frobeniusNorm(on: pool) + settings.eps)
+        return (update, multiplyTakingNorm(low.plain, u.plain, into: update, beta: Float(share), on: pool))
     }
 }

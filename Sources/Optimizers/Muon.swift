@@ -76,9 +76,9 @@ private struct MuonRule: MatrixRule {
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
         let norm = momentum.take(context, into: scratch.update)
-        let orthogonal = newtonSchulz.orthogonalize(
-            scratch.update, norm: norm, scratch.newtonSchulz, on: context.pool)
-        try context.apply(orthogonal, scale: context.learningRate * scale(of: orthogonal, on: context.pool))
+        let update = scratch.update
+        newtonSchulz.orthogonalize(update, norm: norm, scratch.newtonSchulz, on: context.pool)
+        try context.apply(update, scale: context.learningRate * scale(of: update, on: context.pool))
     }
 
     private func scale(of update: Matrix<Float>, on pool: WorkerPool) -> Double {

@@ -109,46 +109,29 @@ public struct NewtonSchulz: Sendable {
         return 10 * cost(phases) <= 9 * cost(single) ? phases : single
     }
 
-    /// Orthogonalizes `x`, whose Frobenius norm is known, and overwrites it; the result is where the return value says,
-    /// in `x` or in the scratch. Zero stays zero; a value that is not finite makes the result NaN. Idle workers of
-    /// `pool` help.
-    public func orthogonalize(
-        _ x: Matrix<Float>, norm: Double, _ scratch: Scratch, on pool: WorkerPool
-    ) -> Matrix<Float> {
+    /// Replaces `x`, whose Frobenius norm is known, by its orthogonalization. Zero stays zero; a value that is not finite
+    /// makes the result NaN. Idle workers of `pool` help.
+    public func orthogonalize(_ x: Matrix<Float>, norm: Double, _ scratch: Scratch, on pool: WorkerPool) {
         require(x.isContiguous, "Newton-Schulz on a matrix with gaps")
-        return switch scratch {
+        switch scratch {
         case .fp32(let scratch): orthogonalize(x, norm, scratch, pool)
         case .bf16(let scratch): orthogonalize(x, norm, scratch, pool)
         }
     }
 
-    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) -> Matrix<Float> {
+    public func orthogonalize(_ x: Matrix<Float>, _ scratch: Scratch, on pool: WorkerPool) {
         orthogonalize(x, norm: x.frobeniusNorm(on: pool), scratch, on: pool)
     }
 
     private func orthogonalize<Element: ActivationElement>(
         _ x: Matrix<Float>, _ norm: Double, _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
-    ) -> Matrix<Float> {
+    ) {
         let isTall = x.rows > x.columns
-        let (p, q) = (min(x.rows, x.columns), max(x.rows, x.columns))
-        let first = Element.operand(Matrix(x.base, rows: p, columns: q, stride: q), storage: scratch.first)
-        var (current, next) = isTall ? (scratch.second, first) : (first, scratch.second)
-
+        let iterate = isTall ? scratch.iterate : Element.operand(x, storage: scratch.iterate)
         let norm = Lanes(repeating: Float(norm) * coefficients.norm.factor + coefficients.norm.eps)
-        convert(x, into: current, transposing: isTall, pool) { $0 / norm }
-        for phase in phases(rows: p, columns: q) {
-            run(phase, current, into: next, scratch, pool)
-            swap(&current, &next)
-        }
-        // In float32 nothing is left to convert, and the other buffer is free.
-        let isFloat = Element.self == Float.self
-        let target =
-            isFloat
-            ? Matrix(
-                UnsafeMutableRawPointer((isTall ? next : current).base).assumingMemoryBound(to: Float.self),
-                rows: x.rows, columns: x.columns, stride: x.columns) : x
-        if isTall || !isFloat { convert(current, into: target, transposing: isTall, pool) { $0 } }
-        return target
+        convert(x, into: iterate, transposing: isTall, pool) { $0 / norm }
+        for phase in phases(rows: x.rows, columns: x.columns) { run(phase, iterate, scratch, pool) }
+        if isTall || Element.self != Float.self { convert(iterate, into: x, transposing: isTall, pool) { $0 } }
     }
 
     /// y = f(x), or its transpose.
@@ -170,13 +153,13 @@ public struct NewtonSchulz: Sendable {
         }
     }
 
-    /// next = aX + P X after a single step, Q X after several.
+    /// X = aX + P X after a single step, Q X after several.
     private func run<Element: ActivationElement>(
-        _ phase: Range<Int>, _ x: Matrix<Element>, into next: Matrix<Element>,
+        _ phase: Range<Int>, _ x: Matrix<Element>,
         _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) {
-        let (gram, polynomial) = (scratch.gram, scratch.polynomial)
-        var (factor, other) = (scratch.factor, scratch.other)
+        let gram = scratch.gram
+        var (polynomial, factor, other) = (scratch.polynomial, scratch.factor, scratch.other)
         ranges(of: x.rows, size: Panels<Element>.width).forEach(on: pool) {
             scratch.transposedX.panel(at: $0.lowerBound).packTransposed(x.rows($0))
         }
@@ -196,7 +179,7 @@ public struct NewtonSchulz: Sendable {
             symmetricProduct(gram, scratch.packedGram, into: polynomial, pool) { product, row, column, count in
                 Element.load(gram.row(row) + column, count: count).multiplyAdd(b, product * c)
             }
-            if phase.count == 1 { return apply(polynomial, to: x, adding: a, into: next, scratch, pool) }
+            if phase.count == 1 { return apply(polynomial, to: x, adding: a, scratch, pool) }
             pack(polynomial, scratch.packedGram, pool)
             if step + 1 < phase.upperBound {
                 advance(gram, into: other)
@@ -206,18 +189,18 @@ public struct NewtonSchulz: Sendable {
                 advance(factor, into: other)
                 swap(&factor, &other)
             } else {
-                polynomial.rowTiles.forEach(on: pool) { rows in
-                    factor.rows(rows).copy(from: polynomial.rows(rows))
-                    for row in rows { factor[row, row] = Element(polynomial[row, row].float + coefficients.x) }
+                swap(&factor, &polynomial)
+                for row in 0..<factor.rows {
+                    factor[row, row] = Element(factor[row, row].float + coefficients.x)
                 }
             }
         }
-        apply(factor, to: x, adding: .zero, into: next, scratch, pool)
+        apply(factor, to: x, adding: .zero, scratch, pool)
     }
 
-    /// next = p x + a x
+    /// x = p x + a x
     private func apply<Element: ActivationElement>(
-        _ p: Matrix<Element>, to x: Matrix<Element>, adding a: Lanes, into next: Matrix<Element>,
+        _ p: Matrix<Element>, to x: Matrix<Element>, adding a: Lanes,
         _ scratch: NewtonSchulzScratch<Element>, _ pool: WorkerPool
     ) {
         pack(x, scratch.packedX, pool)
@@ -226,11 +209,11 @@ public struct NewtonSchulz: Sendable {
             let (rows, columns) = (rowTiles[index % rowTiles.count], columnTiles[index / rowTiles.count])
             let tile = product(p, scratch.packedX, rows, columns, pool, worker)
             for row in 0..<rows.count {
-                let start = (rows.lowerBound + row) * x.stride + columns.lowerBound
+                let x = x.row(rows.lowerBound + row) + columns.lowerBound
                 forEachLanes(columns.count) { column, count in
-                    let sum = Element.load(x.base + start + column, count: count).multiplyAdd(
+                    let sum = Element.load(x + column, count: count).multiplyAdd(
                         a, Float.load(tile.row(row) + column, count: count))
-                    Element.store(sum, next.base + start + column, count: count)
+                    Element.store(sum, x + column, count: count)
                 }
             }
         }
@@ -288,8 +271,8 @@ public struct NewtonSchulz: Sendable {
 
 /// Memory of `NewtonSchulz` for one matrix, p x q with p <= q, or its transpose.
 public struct NewtonSchulzScratch<Element: ActivationElement> {
-    /// p x q. In float32 the matrix itself is the first.
-    fileprivate let first, second: Matrix<Element>
+    /// X: p x q. In float32 a matrix that is not tall is its own.
+    fileprivate let iterate: Matrix<Element>
     /// p x p.
     fileprivate let gram, polynomial: Matrix<Element>
     /// p x p where there are phases of several steps.
@@ -299,8 +282,7 @@ public struct NewtonSchulzScratch<Element: ActivationElement> {
 
     init(_ arena: Arena, _ rows: Int, _ columns: Int, hasPhases: Bool) {
         let (p, q) = (min(rows, columns), max(rows, columns))
-        first = arena.matrix(Element.self == Float.self ? 0 : p, q, of: Element.self)
-        second = arena.matrix(p, q, of: Element.self)
+        iterate = arena.matrix(Element.self == Float.self && rows <= columns ? 0 : p, q, of: Element.self)
         gram = arena.matrix(p, p, of: Element.self)
         polynomial = arena.matrix(p, p, of: Element.self)
         (factor, other) = (

@@ -18,9 +18,9 @@ import Testing
         let arena = Arena { _ = scratch($0) }
         return withExtendedLifetime(arena) {
             let pool = WorkerPool(threads: testWorkers)
-            let result = iteration.orthogonalize(
+            iteration.orthogonalize(
                 x.matrix, norm: norm ?? x.matrix.frobeniusNorm(on: pool), scratch(arena), on: pool)
-            return (0..<result.count).map { result.base[$0] }
+            return Array(x.elements)
         }
     }
 

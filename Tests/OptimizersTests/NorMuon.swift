@@ -58,8 +58,9 @@ private struct NorMuonRule: MatrixRule {
     }
 
     func step(_ scratch: Scratch, _ context: StepContext) throws {
-        momentum.take(context, into: scratch.update)
-        let o = newtonSchulz.orthogonalize(scratch.update, scratch.newtonSchulz, on: context.pool)
+        let o = scratch.update
+        momentum.take(context, into: o)
+        newtonSchulz.orthogonalize(o, scratch.newtonSchulz, on: context.pool)
         o.rowTiles.forEach(on: context.pool) { rows in
             for row in rows {
                 let o = o.rows(row..<row + 1)

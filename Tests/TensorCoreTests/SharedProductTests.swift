@@ -42,8 +42,7 @@ import Testing
                 let newtonSchulz = NewtonSchulz(steps: 2, precision: precision)
                 let arena = Arena { _ = newtonSchulz.scratch($0, rows: k, columns: n) }
                 let scratch = newtonSchulz.scratch(arena, rows: k, columns: n)
-                let result = newtonSchulz.orthogonalize(orthogonal.matrix, scratch, on: pool)
-                orthogonal.matrix.copy(from: result)
+                newtonSchulz.orthogonalize(orthogonal.matrix, scratch, on: pool)
             }
         }
 
