@@ -64,7 +64,6 @@ extension Float: ActivationElement {
     public static func round(_ values: Matrix<Float>, storage: Matrix<Float>) {}
 
     public static func operand(_ values: Operand<Float>) -> Operand<Float> { values }
-
 }
 
 /// Copies rows of equal length, rounding where the target holds less.
